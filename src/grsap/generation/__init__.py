@@ -10,6 +10,7 @@ from grsap.generation.base import (
     TokenLogprobs,
 )
 from grsap.generation.batching import BatchingGenerator, batch_by_length
+from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import DecodingTemplate, ModelGenerator
 from grsap.generation.openai_generator import OpenAIGenerator, PromptFormat
 from grsap.generation.server_settings import ServerSettings
@@ -23,11 +24,14 @@ __all__ = [
     "Generation",
     "GenerationRequest",
     "Generator",
+    "Likelihood",
+    "LikelihoodScorer",
     "ModelGenerator",
     "OpenAIGenerator",
     "Progress",
     "PromptFormat",
     "SamplingSettings",
+    "ScoringRequest",
     "ServerSettings",
     "TokenLogprobs",
     "TransformersGenerator",

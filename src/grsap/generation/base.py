@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from grsap.generation.likelihood import Likelihood, ScoringRequest
     from grsap.text.template import ChatTemplate
 
 FinishReason = Literal["stop", "length"]
@@ -130,6 +131,16 @@ class Generator(ABC):
             if progress is not None:
                 progress(len(answers), len(requests))
         return [answers[request.id] for request in requests]
+
+    def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
+        """How likely the model finds continuations that are given; each as soon as it is there, in any order.
+
+        Raises:
+            ConfigError: this backend cannot tell; raised before any work.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} gives no log-probabilities of given texts", "Use TransformersGenerator instead"
+        )
 
     def identity(self) -> dict[str, Any]:
         """What tells this backend and its model from another, for manifests and caches; JSON values."""

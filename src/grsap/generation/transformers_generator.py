@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from grsap.files import hash_file
 from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
+from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
@@ -58,6 +59,13 @@ class TransformersGenerator(Generator):
         """One answer a request, batch by batch, longest prompts first."""
         if requests:
             yield from self._model_generator().stream(requests, settings)
+
+    def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
+        """How likely the model finds given continuations, batch by batch, the longest first."""
+        if requests:
+            held = self._model_generator()
+            scorer = LikelihoodScorer(held.model, held.template.pad_token_id, self.max_batch_tokens, held.dtype)
+            yield from scorer.stream(requests)
 
     def _model_generator(self) -> ModelGenerator:
         if self._loaded is None:

@@ -1,0 +1,115 @@
+"""How likely a model finds texts that are given: log-probabilities of continuations, in batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grsap.errors import ConfigError, DataError
+from grsap.generation.batching import batch_by_length
+from grsap.models.evaluation_mode import evaluation_modes
+from grsap.models.lora import OutputHead, backbone, compute_context, inner_model
+from grsap.models.quantized import dequantized
+from grsap.text.collation import MicroBatch, collate_padded
+from grsap.text.encoding import EncodedRow
+
+CHUNK_SIZE = 512
+"""Tokens whose logits are held at once."""
+
+
+@dataclass(frozen=True)
+class ScoringRequest:
+    """A continuation whose likelihood is asked for. Both parts are token ids, and neither is empty."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    continuation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Natural log-probabilities of a continuation's tokens, each given all before it; of the model's own distribution,
+    before temperature and nucleus."""
+
+    id: str
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole continuation, in nats."""
+        return float(np.sum(self.logprobs, dtype=np.float64))
+
+
+class LikelihoodScorer:
+    """Scores continuations with a model of transformers that is in memory.
+
+    The model is in evaluation mode meanwhile, and as it was afterwards. A result depends on its request alone, but for
+    floating-point rounding.
+
+    Args:
+        model: a causal language model, or a PEFT model around one.
+        pad_token_id: fills up a batch; it is never looked at.
+        max_batch_tokens: upper limit of rows times longest row in a batch.
+        dtype: number format of the matrix products, by autocast; None or float32 leaves them to the weights.
+            Log-probabilities are float32.
+
+    Raises:
+        ConfigError: `max_batch_tokens` is not positive.
+    """
+
+    def __init__(
+        self, model: nn.Module, pad_token_id: int, max_batch_tokens: int = 8192, dtype: torch.dtype | None = None
+    ) -> None:
+        if max_batch_tokens < 1:
+            raise ConfigError(f"max_batch_tokens is {max_batch_tokens}", "Give a number of tokens of at least 1")
+        self.model = model
+        self.pad_token_id = pad_token_id
+        self.max_batch_tokens = max_batch_tokens
+        self.dtype = dtype or torch.float32
+
+    def stream(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
+        """One result a request, batch by batch, the longest first.
+
+        Raises:
+            DataError: a request with an empty part; names it.
+        """
+        rows = [_row(request) for request in requests]
+        with evaluation_modes(self.model), dequantized(self.model):
+            for batch in batch_by_length([row.length for row in rows], 0, self.max_batch_tokens):
+                yield from self._score([rows[index] for index in batch])
+
+    def _score(self, rows: Sequence[EncodedRow]) -> list[Likelihood]:
+        device = next(self.model.parameters()).device
+        batch = collate_padded(rows, self.pad_token_id).to(device)
+        with torch.no_grad(), compute_context(self.model, device, self.dtype):
+            logprobs = self._logprobs(batch).cpu().split(list(batch.num_targets))
+        return [
+            Likelihood(row_id, tuple(values.tolist())) for row_id, values in zip(batch.row_ids, logprobs, strict=True)
+        ]
+
+    def _logprobs(self, batch: MicroBatch) -> Tensor:
+        """(T,) float32, of the targets in order."""
+        model = inner_model(self.model)  # type: ignore[arg-type]  # a model of transformers is an nn.Module
+        output = backbone(model)(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        )
+        hidden = output.last_hidden_state.flatten(0, 1)[batch.target_positions]
+        head = OutputHead(model)
+        parts = zip(hidden.split(CHUNK_SIZE), batch.target_ids.split(CHUNK_SIZE), strict=True)
+        return torch.cat([head(states).float().log_softmax(-1).gather(-1, ids[:, None])[:, 0] for states, ids in parts])
+
+
+def _row(request: ScoringRequest) -> EncodedRow:
+    num_prompt = len(request.prompt_ids)
+    if not num_prompt or not request.continuation_ids:
+        empty = "continuation" if num_prompt else "prompt"
+        raise DataError(f"request {request.id} has no {empty} to score", "Give at least one token of each")
+    ids = np.array(request.prompt_ids + request.continuation_ids, np.int32)
+    return EncodedRow(request.id, "task", ids, np.arange(len(ids)) >= num_prompt)
