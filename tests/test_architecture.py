@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "grsap"
 
 LAYERS = {
     0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names"},
-    1: {"text", "metrics", "embedded", "progress", "response_logprobs"},
+    1: {"text", "metrics", "embedded", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "data"},
     4: {"training", "callbacks", "evaluation", "reporting"},
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "peft": {"models", "generation", "judging", "text"} | STEP,
     "bitsandbytes": {"models", "generation", "judging", "text", "commands/doctor.py"},  # doctor tries it out
     "jsonargparse": {"commands"},
+    "matplotlib": {"pages/drawing.py", "pages/charts.py", "pages/bars.py"},  # the last two for its types alone
 }
 
 # Packages whose abstract classes a config may fill in.

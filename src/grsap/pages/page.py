@@ -1,0 +1,104 @@
+"""A page in one file: no script, nothing loaded from anywhere, readable on any screen and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grsap
+from grsap.errors import ConfigError
+from grsap.files import write_atomic
+from grsap.pages.markup import Content, Element, element, escape, render
+
+STYLESHEET = Path(__file__).with_name("style.css")
+GENERATOR = '<meta name="generator" content="grsap '
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        id: its place in the page's address, such as `cost`.
+        title: its heading.
+        content: what stands below.
+    """
+
+    id: str
+    title: str
+    content: Sequence[Content]
+
+
+def page(title: str, subtitle: Content, sections: Sequence[Section]) -> str:
+    """The HTML of a page with a list of its sections.
+
+    Args:
+        title: plain text.
+        subtitle: what the page was made of.
+        sections: ids must differ.
+
+    Raises:
+        ValueError: an id stands twice.
+    """
+    body = element("body", _header(title, subtitle, sections), element("main", map(_section, sections)), _footer())
+    ids = [value for each in body.walk() if (value := each.get("id"))]
+    twice = {value for value in ids if ids.count(value) > 1}
+    if twice:
+        raise ValueError(f"ids stand twice on the page: {sorted(map(str, twice))}")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{GENERATOR}{grsap.__version__}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLESHEET.read_text(encoding='utf-8')}</style>\n</head>\n"
+        f"{render(body)}\n</html>\n"
+    )
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to replace what is not a page of grsap.
+
+    Raises:
+        ConfigError: `path` is a folder, or a file that is none of our pages, or lies in no folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", "Give the name of a file, such as page.html")
+    if path.exists():
+        with path.open("rb") as file:
+            beginning = file.read(1000)
+        if GENERATOR.encode() not in beginning:
+            raise ConfigError(f"{path} exists and is not a page of grsap", "Give another name, or move the file away")
+
+
+def write_page(path: str | Path, text: str, *, holds_texts: bool) -> None:
+    """Write a page, whole or not at all; one that holds texts of queries or responses is readable by its owner only.
+
+    Raises:
+        ConfigError: something that is not a page of grsap stands there.
+    """
+    check_target(path)
+    write_atomic(path, text, mode=0o600 if holds_texts else 0o644)
+
+
+def _header(title: str, subtitle: Content, sections: Sequence[Section]) -> Element:
+    links = [element("li", element("a", section.title, attributes={"href": f"#{section.id}"})) for section in sections]
+    return element(
+        "header",
+        element("h1", title),
+        element("p", subtitle, attributes={"class": "subtitle"}),
+        element("nav", element("ul", links), attributes={"aria-label": "sections"}) if len(links) > 1 else None,
+    )
+
+
+def _section(section: Section) -> Element:
+    heading = element("h2", section.title)
+    return element("section", heading, *section.content, attributes={"id": section.id})
+
+
+def _footer() -> Element:
+    return element(
+        "footer", element("p", f"Made by grsap {grsap.__version__}. This file loads nothing and runs nothing.")
+    )
