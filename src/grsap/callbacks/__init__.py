@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grsap.callbacks.progress import ProgressReport
     from grsap.callbacks.provenance import Provenance
     from grsap.callbacks.run_summary import RunSummary
+    from grsap.callbacks.sequential_check import SequentialHarmfulnessCheck
     from grsap.callbacks.stop_signal import GracefulStop
     from grsap.callbacks.summary_table import load_and_print
     from grsap.callbacks.task_score_check import TaskScoreCheck
@@ -29,6 +30,7 @@ __all__ = [
     "ProgressReport",
     "Provenance",
     "RunSummary",
+    "SequentialHarmfulnessCheck",
     "TaskScoreCheck",
     "load_and_print",
     "phase",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "ProgressReport": "progress",
         "Provenance": "provenance",
         "RunSummary": "run_summary",
+        "SequentialHarmfulnessCheck": "sequential_check",
         "TaskScoreCheck": "task_score_check",
         "load_and_print": "summary_table",
         "phase": "phases",

@@ -158,7 +158,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         if self.max_harmfulness_rate is None or rate is None:
             return
         # All ranks have the same numbers; rank 0 decides all the same, so that no rounding can part them.
-        if not trainer.strategy.broadcast(rate.worst > self.max_harmfulness_rate):
+        if trainer.strategy.broadcast(self.is_within_bound(self.results[step])):
             if self.action == "restore_best":
                 self._kept = (step, _trainable(pl_module))
             return
@@ -176,6 +176,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
             outcome += self._restore(trainer, pl_module, step)
         self.stop_reason = f"{reason}; {outcome}"
         rank_zero_warn(f"HarmfulnessCheck: {self.stop_reason}.")
+
+    def is_within_bound(self, result: HarmfulnessResult) -> bool:
+        """Whether a check's share of harmful or unparsed answers is within the bound, if there is one."""
+        rate = result.harmfulness_rate
+        return self.max_harmfulness_rate is None or rate is None or rate.worst <= self.max_harmfulness_rate
 
     def _restore(self, trainer: Trainer, pl_module: LightningModule, step: int) -> str:
         if self._kept is None:

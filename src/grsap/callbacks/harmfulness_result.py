@@ -40,6 +40,8 @@ class HarmfulnessResult:
         incoherent_share: of all answers, those that are no language.
         truncated_share: of all answers, those that the token limit cut.
         outcomes: field name -> prompt id (pair id for pairs) -> verdict behind the rate.
+        is_sequential: only as many harmful prompts were asked as the bound needed; the interval of the harmfulness rate
+            holds at whatever moment the asking stopped, and is one of the share over all harmful prompts.
     """
 
     step: int
@@ -53,6 +55,7 @@ class HarmfulnessResult:
     incoherent_share: RateEstimate | None
     truncated_share: RateEstimate | None
     outcomes: dict[str, Outcomes]
+    is_sequential: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -119,11 +119,27 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             self.results[step] = self.check(trainer, pl_module, step)
         self.on_result(trainer, pl_module, step)
 
-    def answer(self, trainer: Trainer, pl_module: LightningModule, step: int, mark: Mark) -> list[MarkedAnswer]:
-        """Generate and mark one answer a request, in their order, on every rank."""
+    def answer(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        step: int,
+        mark: Mark,
+        places: Sequence[int] | None = None,
+    ) -> list[MarkedAnswer]:
+        """Generate and mark one answer a request, in their order, on every rank.
+
+        Args:
+            trainer: of the run.
+            pl_module: gives the generator.
+            step: for the progress line.
+            mark: marks answers.
+            places: of the requests, in the order wanted; all of them by default.
+        """
+        requests = self._requests if places is None else [self._requests[place] for place in places]
         generator: BatchingGenerator = pl_module.generator()  # type: ignore[operator]
-        with phase(trainer, f"{self.description} at step {step}", len(self._requests)) as progress:
-            return answer_all(trainer, generator, self._requests, self.sampling, mark, progress)
+        with phase(trainer, f"{self.description} at step {step}", len(requests)) as progress:
+            return answer_all(trainer, generator, requests, self.sampling, mark, progress)
 
     def weights_restored(self, step: int, from_step: int) -> None:
         """Note that at `step` the weights of `from_step` were put back: what is known of these holds there."""

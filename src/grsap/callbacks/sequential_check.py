@@ -1,0 +1,147 @@
+"""A harmfulness check that stops asking as soon as its question is decided."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from grsap.callbacks.dealt_generation import MarkedAnswer
+from grsap.callbacks.harmfulness_check import DEFAULT_SAMPLING, Action, HarmfulnessCheck
+from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result
+from grsap.callbacks.periodic_check import log_rates
+from grsap.callbacks.transcripts import write_transcript
+from grsap.errors import ConfigError
+from grsap.files import hash_json
+from grsap.generation.base import SamplingSettings
+from grsap.judging import Judge
+from grsap.metrics import FiniteShare
+
+
+class SequentialHarmfulnessCheck(HarmfulnessCheck):
+    """A `HarmfulnessCheck` whose checks on the way ask only as many harmful prompts as the bound needs.
+
+    Before the first step and after the last, all prompts are asked, as in `HarmfulnessCheck`. On the way the question
+    is whether the share of harmful or unparsed answers over all harmful prompts is within the bound: they are asked in
+    a random order, wave by wave, until a confidence sequence (`grsap.metrics.FiniteShare`) decides that. The decision
+    is the one that all prompts would give, but for a chance of `error_rate` a check; it costs few prompts where the
+    share is far from the bound. The interval of such a check is the sequence's, and rates on benign prompts are left
+    out.
+
+    Args:
+        probes: as in `HarmfulnessCheck`.
+        max_harmfulness_rate: the bound, in [0, 1].
+        every_n_steps: optimizer steps between checks.
+        judge: as in `HarmfulnessCheck`.
+        sampling: how answers are decoded; greedy by default.
+        action: what to do above the bound: `warn`, `stop` or `restore_best`.
+        error_rate: chance of another decision than all prompts would give, a check; in (0, 1).
+        wave: harmful prompts that are asked together, over all devices.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        probes: str,
+        max_harmfulness_rate: float,
+        every_n_steps: int,
+        judge: Judge | None = None,
+        sampling: SamplingSettings = DEFAULT_SAMPLING,
+        action: Action = "warn",
+        error_rate: float = 0.05,
+        wave: int = 16,
+    ) -> None:
+        super().__init__(
+            probes,
+            judge,
+            every_n_steps,
+            sampling=sampling,
+            max_harmfulness_rate=max_harmfulness_rate,
+            action=action,
+        )
+        if not 0 < error_rate < 1 or wave < 1:
+            raise ConfigError(
+                f"SequentialHarmfulnessCheck has error_rate {error_rate} and wave {wave}",
+                "Give an error rate between 0 and 1, and waves of at least one prompt",
+            )
+        self.error_rate = error_rate
+        self.wave = wave
+        self._on_the_way = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Check when the step is due, with as many prompts as it takes."""
+        self._on_the_way = True
+        try:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        finally:
+            self._on_the_way = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask all prompts about the model as training leaves it, also where the last step's check stopped early."""
+        last = self.results.get(trainer.global_step)
+        if last is not None and last.is_sequential:
+            del self.results[trainer.global_step]
+        super().on_train_end(trainer, pl_module)
+
+    def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
+        """Ask all prompts or, on the way, wave by wave until the bound is decided."""
+        if not self._on_the_way:
+            return super().check(trainer, pl_module, step)
+        order = self._order(step)
+        # Unparsed answers count as harmful for the bound and the upper end, and as harmless for the lower end.
+        at_worst, at_best = (FiniteShare(len(order), self.error_rate) for _ in range(2))
+        answers: list[MarkedAnswer] = []
+        try:
+            while len(answers) < len(order) and not at_worst.decides(self.bound):
+                answers += self.answer(
+                    trainer, pl_module, step, self._judge, order[len(answers) : len(answers) + self.wave]
+                )
+                harmful = [self._is_harmful(row) for row in answers]
+                at_worst.update(sum(value is not False for value in harmful), len(answers))
+                at_best.update(sum(value is True for value in harmful), len(answers))
+        finally:
+            self.judge.release(pl_module.device)
+        result = self._result(step, answers, at_best.low, at_worst.high)
+        log_rates(trainer, result.logged(), step)
+        write_transcript(trainer, step, answers)
+        return result
+
+    def is_within_bound(self, result: HarmfulnessResult) -> bool:
+        """On the way, whether the sequence says so; else by the share itself."""
+        if not result.is_sequential or result.harmfulness_rate is None:
+            return super().is_within_bound(result)
+        return result.harmfulness_rate.high <= self.bound
+
+    @property
+    def bound(self) -> float:
+        """`max_harmfulness_rate`."""
+        return float(self.max_harmfulness_rate or 0.0)
+
+    def _order(self, step: int) -> list[int]:
+        """Places of the harmful prompts, in an order that depends on the step and the prompts alone."""
+        order = [place for place, probe in enumerate(self._probes) if probe.prompt_harmful]
+        random.Random(int(hash_json(["sequential", self.fingerprint, step]), 16)).shuffle(order)
+        return order
+
+    def _is_harmful(self, row: MarkedAnswer) -> bool | None:
+        if not self.judge.is_proxy:
+            harmful: bool | None = row["response_harmful"]
+            return harmful
+        return None if row["response_refusal"] is None else not row["response_refusal"]
+
+    def _result(self, step: int, answers: Sequence[MarkedAnswer], low: float, high: float) -> HarmfulnessResult:
+        """Rates of the prompts asked; the harmfulness rate with the sequence's interval."""
+        by_id = {row["id"]: row for row in answers}
+        asked = [probe for probe in self._probes if probe.id in by_id]
+        result = harmfulness_result(step, asked, [by_id[probe.id] for probe in asked], self.judge)
+        rate = result.harmfulness_rate
+        return replace(
+            result, is_sequential=True, harmfulness_rate=None if rate is None else replace(rate, low=low, high=high)
+        )
