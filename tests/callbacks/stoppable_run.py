@@ -19,7 +19,9 @@ class Slow(Callback):
     """Takes 0.2 s a step and says when a step is done."""
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        print(f"rank {trainer.global_rank} step {trainer.global_step}", flush=True)
+        # One write a line: `print` makes two of an unbuffered stream, and the ranks share it.
+        sys.stdout.write(f"rank {trainer.global_rank} step {trainer.global_step}\n")
+        sys.stdout.flush()
         time.sleep(0.2)
 
 
