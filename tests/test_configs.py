@@ -13,11 +13,13 @@ import yaml
 
 from grsap.cli import main
 from grsap.embedded import PREFIX, resolve
+from grsap.evaluation import load_benchmark
 from grsap.models.embedded_model import PACKAGED_MODELS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted((CONFIGS / "recipes").rglob("*.yaml"))
-FRAGMENTS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES))
+BENCHMARKS = sorted((CONFIGS / "benchmarks").glob("*.yaml"))
+FRAGMENTS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES) - set(BENCHMARKS))
 MAX_FRAGMENT_LINES = 25
 
 BASE = """
@@ -109,7 +111,15 @@ def assert_set(given: dict[str, Any], printed_config: dict[str, Any]) -> None:
             assert found[key] == value, key
 
 
-@parametrize(RECIPES + FRAGMENTS)
+@parametrize(BENCHMARKS)
+def test_a_benchmark_is_sound(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_FRAGMENT_LINES
+    spec = load_benchmark(path.stem)
+    assert spec.name == path.stem
+    spec.check()
+
+
+@parametrize(RECIPES + FRAGMENTS + BENCHMARKS)
 def test_embedded_files_exist(path: Path) -> None:
     for key, value in leaves(yaml.safe_load(path.read_text())):
         if isinstance(value, str) and value.startswith(PREFIX):

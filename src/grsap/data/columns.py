@@ -79,18 +79,42 @@ class ColumnMap:
     def _text(self, row: Mapping[str, Any], part: str, place: Place) -> str:
         """The text of a turn, from its template or its column."""
         template = self.templates.get(part)
+        if template is not None:
+            return fill_template(template, row, place, f"{part}_template")
         name = self.columns.get(part, part)
-        if template is None and name not in row:
+        if name not in row:
             raise place.error(
                 f"no column {name!r} and none called messages" if name == part else f"no column {name!r}",
                 f"Its columns are {', '.join(row)}: map yours with columns: {{{part}: name}}",
             )
-        try:
-            value = row[name] if template is None else template.format_map(row)
-        except (KeyError, IndexError, AttributeError, ValueError) as error:
-            raise place.error(
-                f"{part}_template {template!r} does not fit ({error})", f"Its columns are {', '.join(row)}"
-            ) from error
+        value = row[name]
         if not isinstance(value, str):
             raise place.error(f"column {name!r} holds {value!r}, not text", "Write it as a string")
         return value
+
+
+def cell(row: Mapping[str, Any], name: str, place: Place, key: str) -> Any:
+    """The value of a column that the setting `key` names; raises DataError, with the columns there are, without it."""
+    if name not in row:
+        raise place.error(f"no column {name!r}", f"Its columns are {', '.join(map(str, row))}: correct {key}")
+    return row[name]
+
+
+def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str:
+    """A text with columns in braces (`{question}`, `{options[A]}`, `{endings[0]}`) filled in.
+
+    Args:
+        template: the text.
+        row: column -> value.
+        place: of the row.
+        key: the setting that the template is.
+
+    Raises:
+        DataError: it names a column that is missing, or its braces are wrong.
+    """
+    try:
+        return template.format_map(row)
+    except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+        raise place.error(
+            f"{key} {template!r} does not fit ({error})", f"Its columns are {', '.join(map(str, row))}"
+        ) from error

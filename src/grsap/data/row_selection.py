@@ -1,0 +1,49 @@
+"""Which rows of a data set count, and what their labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grsap.data.columns import Place, cell
+
+Value = str | bool | int
+"""What a config writes for a cell. Compared as text, without case: `true`, `True` and `"TRUE"` are one value."""
+
+Where = Mapping[str, Sequence[Value]]
+"""Column -> the values that count. A row counts if each of the columns holds one of its values."""
+
+
+@dataclass(frozen=True)
+class HarmLabel:
+    """A column that says what is harmful; rows with other values than these are not labelled.
+
+    Args:
+        column: its name.
+        harmful: values that mean harmful.
+        harmless: values that mean harmless.
+    """
+
+    column: str
+    harmful: list[Value]
+    harmless: list[Value]
+
+    def read(self, row: Mapping[str, Any], place: Place, key: str) -> bool | None:
+        """True for harmful, False for harmless, None for anything else; raises DataError without the column."""
+        value = value_key(cell(row, self.column, place, f"{key}.column"))
+        if value in map(value_key, self.harmful):
+            return True
+        return False if value in map(value_key, self.harmless) else None
+
+
+def is_selected(row: Mapping[str, Any], where: Where, place: Place) -> bool:
+    """Whether a row counts; raises DataError if a column is missing."""
+    return all(
+        value_key(cell(row, column, place, "where")) in map(value_key, values) for column, values in where.items()
+    )
+
+
+def value_key(value: object) -> str:
+    """A cell's value for comparing: text without case and outer white space."""
+    return "" if value is None else str(value).strip().lower()

@@ -1,0 +1,168 @@
+"""Where rows come from: a file of one's own, one that the package carries, or a data set on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from grsap.data.columns import Place
+from grsap.data.tables import READERS, read_table
+from grsap.embedded import PREFIX, resolve
+from grsap.errors import ConfigError, DataError, MissingPackageError
+from grsap.files import hash_file
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Rows of a file, or of a data set that the package `datasets` loads (extra `hub`).
+
+    Args:
+        path: a `.jsonl`, `.csv` or `.parquet` file, `embedded:NAME`, the id of a data set on the Hub, or a folder.
+        names: configurations of the data set, such as `[main]`. Rows of several follow each other.
+        splits: of the data set, such as `[test]`.
+        revision: branch, tag or commit of the data set; give a commit to get the same rows for ever.
+        options: how the data set's files are read, such as `{delimiter: "\\t"}`.
+        gated: whether the Hub asks to accept a licence first.
+
+    Rows of a data set have the columns `config` and `split` besides their own, which say where they stood.
+    """
+
+    path: str
+    names: list[str] | None = None
+    splits: list[str] | None = None
+    revision: str | None = None
+    options: dict[str, str | bool | int | None] | None = None
+    gated: bool = False
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `path` is a file rather than a data set."""
+        return self.path.startswith(PREFIX) or Path(self.path).suffix.lower() in READERS
+
+    @property
+    def page(self) -> str:
+        """The data set's page, where a licence is accepted; empty for files and folders."""
+        is_hub_id = self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")) and not self.is_file
+        return f"https://huggingface.co/datasets/{self.path}" if is_hub_id and not Path(self.path).exists() else ""
+
+    def check(self) -> None:
+        """Find what is wrong before any row is read: a missing file or package, a licence that was not accepted.
+
+        Raises:
+            ConfigError: settings of data sets with a file, or no split.
+            DataError: no such file or data set, or no access to it; names the page where a licence is accepted.
+            MissingPackageError: `datasets` is not installed.
+        """
+        if self.is_file:
+            given = [key for key in ("names", "splits", "revision", "options") if getattr(self, key)]
+            if given:
+                raise ConfigError(
+                    f"source.{given[0]} is set, but {self.path} is a file", "Leave it out, or give a data set's id"
+                )
+            file = resolve(self.path)
+            if not file.is_file():
+                raise DataError("no such file", "Check source.path; it is taken from the working directory", path=file)
+            return
+        if not self.splits:
+            raise ConfigError(f"source.splits of {self.path} is missing", "Give the splits to read, such as [test]")
+        _datasets(self.path)
+        _ = self.commit
+
+    def rows(self) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """The rows in their order, with their place; memory does not grow with their number.
+
+        Raises:
+            DataError: file or data set cannot be read.
+        """
+        if self.is_file:
+            file = resolve(self.path)
+            yield from ((Place(file, line), row) for line, row in read_table(file))
+            return
+        names: list[str | None] = [*self.names] if self.names else [None]
+        for name in names:
+            for split in self.splits or []:
+                place = " ".join(part for part in (self.path, name, f"[{split}]") if part)
+                for number, row in enumerate(self._load(name, split), 1):
+                    yield Place(place, number), {"config": name, "split": split, **row}
+
+    def describe(self) -> dict[str, Any]:
+        """For manifests: a file's hash, or a data set's id and commit (None if it is not known)."""
+        if self.is_file:
+            file = resolve(self.path)
+            return {"path": self.path if self.path.startswith(PREFIX) else file.name, "hash": hash_file(file)}
+        return {
+            "path": self.path if self.page else Path(self.path).name,
+            "names": self.names,
+            "splits": self.splits,
+            "revision": self.revision,
+            "commit": self.commit if self.commit and _COMMIT.fullmatch(self.commit) else None,
+        }
+
+    @cached_property
+    def commit(self) -> str | None:
+        """The commit that `revision` names now; `revision` itself where the Hub cannot be asked.
+
+        Raises:
+            DataError: the data set does not exist, or its licence was not accepted.
+        """
+        if not self.page or (self.revision and _COMMIT.fullmatch(self.revision) and not self.gated):
+            return self.revision
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+        if constants.HF_HUB_OFFLINE:
+            return self.revision
+        api = HfApi()
+        try:
+            if self.gated:
+                api.auth_check(self.path, repo_type="dataset")
+            return api.dataset_info(self.path, revision=self.revision).sha
+        except GatedRepoError as error:
+            raise self._no_access() from error
+        except HfHubHTTPError as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"data set {self.path} (revision {self.revision}) is not to be had: {reason}",
+                f"See {self.page}; check source.path and source.revision, and log in with `hf auth login` if it is "
+                "private or gated",
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"the Hub cannot be asked for {self.path}: {str(error).splitlines()[0]}",
+                "Check the connection, or set HF_HUB_OFFLINE=1 to take what was fetched before",
+            ) from error
+
+    def _no_access(self) -> DataError:
+        return DataError(
+            f"data set {self.path} is gated, and this login has no access to it",
+            f"Accept its licence at {self.page}, then log in with `hf auth login` or set HF_TOKEN",
+        )
+
+    def _load(self, name: str | None, split: str) -> Any:
+        datasets = _datasets(self.path)
+        try:
+            return datasets.load_dataset(self.path, name, revision=self.commit, split=split, **(self.options or {}))
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            if "gated" in str(error):
+                raise self._no_access() from error
+            gated = f"; it is gated: accept its licence at {self.page} and log in" if self.gated else ""
+            raise DataError(
+                f"data set {self.path} (name {name}, split {split}) cannot be loaded: {str(error).splitlines()[0]}",
+                f"Check source.path, names, splits and revision{gated}",
+            ) from error
+
+
+def _datasets(path: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{path} is a data set, and the package datasets is not installed", "Install grsap with the extra `hub`"
+        ) from error
+    return datasets

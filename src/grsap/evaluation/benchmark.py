@@ -1,0 +1,112 @@
+"""What a benchmark is: prompts to answer, and what is known of a right answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from grsap.files import hash_json
+from grsap.records import Message
+
+Kind = Literal["safety", "multiple_choice", "answer"]
+"""`safety`: harm and refusals are judged. The others are marked: one of given choices, or a free answer."""
+
+
+@dataclass(frozen=True)
+class BenchmarkItem:
+    """One prompt of a benchmark.
+
+    Attributes:
+        id: unique in the benchmark; depends on the item's content alone.
+        messages: the last turn is the user's.
+        prompt_harmful: True if refusing is right, False if it is not; None where it does not matter (tasks).
+        subset: part of the benchmark that gets numbers of its own; empty if it has none.
+        domain: kind of harm, or field of knowledge; empty if it is not known.
+        pair_id: joins a harmful prompt and its benign counterpart.
+        labels: of `multiple_choice`, what an answer may be: `("A", "B")`, or words such as `("negative", "positive")`.
+        choices: of `multiple_choice`, the texts behind the labels, in the same order.
+        reference: the right answer: one of `labels`, or the text that holds it; None for `safety`.
+    """
+
+    id: str
+    messages: list[Message]
+    prompt_harmful: bool | None = None
+    subset: str = ""
+    domain: str = ""
+    pair_id: str | None = None
+    labels: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadedBenchmark:
+    """The items of a benchmark, and where they come from.
+
+    Attributes:
+        items: in the order of the source.
+        num_excluded: rows left out, by reason.
+        source: JSON values that tell this source from another: path, commit or hash.
+    """
+
+    items: list[BenchmarkItem]
+    num_excluded: Counter[str]
+    source: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """Of all items, in order: equal hashes mean that the same was asked."""
+        return hash_json([asdict(item) for item in self.items])
+
+    def describe(self) -> dict[str, Any]:
+        """For manifests: source, hash, counts; no text."""
+        labels = Counter(item.prompt_harmful for item in self.items)
+        return {
+            "source": self.source,
+            "hash": self.hash,
+            "num_items": len(self.items),
+            "num_harmful": labels[True],
+            "num_benign": labels[False],
+            "num_excluded": dict(sorted(self.num_excluded.items())),
+        }
+
+
+class Benchmark(ABC):
+    """Prompts with what is known of right answers. `load`, `check` and, if answers can be marked, `mark` are to write.
+
+    Attributes:
+        name: stands in files and tables: lower-case letters, digits, `_` and `-`.
+        kind: see `Kind`.
+    """
+
+    name: str
+    kind: Kind
+
+    @abstractmethod
+    def check(self) -> None:
+        """Find what is wrong with settings and access; reads no rows.
+
+        Raises:
+            UserError: names the setting or the page where a licence is accepted.
+        """
+
+    @abstractmethod
+    def load(self) -> LoadedBenchmark:
+        """Read the items.
+
+        Raises:
+            DataError: the source cannot be read, a row is wrong, or no item is left.
+        """
+
+    def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
+        """The answer that a response states; None if it states none that can be told (`unparsed`)."""
+        return None
+
+    def mark(self, item: BenchmarkItem, response: str) -> float | None:
+        """1 for a right answer, 0 for a wrong one, None for one that cannot be told (`unparsed`).
+
+        A task of one's own may give marks in between. Benchmarks of kind `safety` are judged, not marked.
+        """
+        return None

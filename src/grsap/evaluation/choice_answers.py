@@ -1,0 +1,105 @@
+"""Which of the given choices a response states as its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from grsap.evaluation.statements import last_boxed, last_statement
+
+_ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–-]|\(|(?:because|since|as|which|due)\b))"
+"""What may stand behind a label, so that the article of "A sensible plan" is none."""
+_REJECTED_AFTER = re.compile(r"[)\]\s]*(?:(?:is|are|was|would be)(?:\s+not\b|n't\b|\s+(?:wrong|incorrect|false)\b))")
+_NEGATION = re.compile(r"\b(?:not|never|neither|nor|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[,.;:!?\n]|\bbut\b", re.IGNORECASE)
+
+
+def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -> str | None:
+    """The label that a response states; None if it states none, or more than one.
+
+    Letters (`A`, `B`): the first of these that names one decides, and names several if it is ambiguous. The last
+    `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
+    "option B", "pick B"; labels in brackets. A small letter counts only where it can be no word. A label that is
+    called wrong, or stands behind "not", is not named. A response that is a choice's text word by word names its label.
+
+    Words (`positive`): the one label that the last statement, or else the response, names and does not negate. A
+    negation reaches to the end of its clause: "not positive, negative" is negative, "not negative" names none.
+
+    Args:
+        text: the response.
+        labels: what may be stated; letters if all are one character long.
+        choices: the texts behind the labels.
+    """
+    text = text.replace("**", "").strip()
+    if any(len(label) > 1 for label in labels):
+        return _only(_words(last_statement(text) or "", labels) or _words(text, labels))
+    for named in _letters(text, "".join(labels)):
+        if named:
+            return _only(named)
+    return _only({label for label, choice in zip(labels, choices, strict=False) if _plain(choice) == _plain(text)})
+
+
+def _only(named: set[str]) -> str | None:
+    """The one label of a set that has one."""
+    return next(iter(named)) if len(named) == 1 else None
+
+
+def _letters(text: str, labels: str) -> Iterator[set[str]]:
+    """The labels that each kind of statement names, the strongest kind first."""
+    letter = f"[{labels}{labels.lower()}]"
+    boxed = last_boxed(text)
+    if boxed is not None:
+        yield _upper(re.findall(rf"^(?:\\text\w*\{{)?\(?({letter})\b{_ENDS}", boxed))
+    stated = last_statement(text)
+    if stated is not None:
+        yield _in_statement(stated, labels)
+    lines = rf"^[\s>#-]*[(\[]?({letter})[)\]]?(?:[.:](?=\s|$)|(?<=[)\]])|\s*$)"
+    yield _not_rejected(re.finditer(lines, text, re.MULTILINE), text)
+    picks = r"\b(?:option|choice|choose|pick|select|go with)\b(?: is| option| choice)?[:\s]+[(\[]?"
+    yield _not_rejected(re.finditer(rf"(?i:{picks})([{labels}])\b{_ENDS}", text), text)
+    yield _not_rejected(re.finditer(rf"[(\[]([{labels}])[)\]]", text), text)
+
+
+def _in_statement(stated: str, labels: str) -> set[str]:
+    """The labels that a statement begins with ("B", "(b)", "option B or C"), or that it names in brackets."""
+    sure = "".join(label for label in labels if label not in "AI")
+    begins = (
+        rf"(?:(?i:option|choice|letter)\s+)?[(\[\"'`]?(?:([{labels}{labels.lower()}])\b{_ENDS}|([{sure or '#'}])\b)"
+    )
+    head = re.match(begins, stated)
+    if head is None:
+        return _not_rejected(re.finditer(rf"[(\[]([{labels}])[)\]]", stated), stated)
+    others = re.findall(rf"(?:\bor|\band|[/,&])\s*(?:option\s+)?[(\[]?([{labels}])\b{_ENDS}", stated[head.end() :])
+    return _upper([head[1] or head[2], *others])
+
+
+def _upper(letters: Iterable[str]) -> set[str]:
+    return {letter.upper() for letter in letters}
+
+
+def _not_rejected(mentions: Iterable[re.Match[str]], text: str) -> set[str]:
+    """The labels of mentions that the text does not call wrong."""
+    return {
+        mention[1].upper()
+        for mention in mentions
+        if not _REJECTED_AFTER.match(text, mention.end()) and not _is_negated(text, mention.start())
+    }
+
+
+def _words(text: str, labels: Sequence[str]) -> set[str]:
+    """The labels that a text names and does not negate."""
+    longest_first = sorted(labels, key=len, reverse=True)
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b", re.IGNORECASE)
+    known = {label.lower(): label for label in labels}
+    return {known[found[1].lower()] for found in pattern.finditer(text) if not _is_negated(text, found.start())}
+
+
+def _is_negated(text: str, place: int) -> bool:
+    """Whether a negation stands before `place` in its clause."""
+    before = text[:place]
+    begin = max((end.end() for end in _CLAUSE_END.finditer(before)), default=0)
+    return _NEGATION.search(before, begin) is not None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().strip(" .\"'`").split())
