@@ -82,3 +82,10 @@ def change_between(low, high):
 )
 def test_retention(low, high, verdict):
     assert retention(change_between(low, high), margin=0.1) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(-0.05, 0.3, "held"), (-0.3, -0.01, "lost"), (-0.3, 0.1, "undecided")]
+)
+def test_retention_of_a_score_that_should_stay_high(low, high, verdict):
+    assert retention(change_between(low, high), margin=0.1, higher_is_better=True) == verdict

@@ -1,9 +1,13 @@
 """Rates with intervals, and changes between two checks."""
 
-from grsap.metrics.coherence import is_incoherent
+from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language
+from grsap.metrics.collapse import collapsed
 from grsap.metrics.intervals import bootstrap_interval, newcombe_interval, wilson_interval
+from grsap.metrics.multiplicity import holm
 from grsap.metrics.paired import PairedChange, Retention, paired_change, retention
+from grsap.metrics.power import smallest_detectable_difference
 from grsap.metrics.rates import Rate, RateEstimate, mean_estimate, pair_outcomes, rate_estimate
+from grsap.metrics.sampled import SampledRate, any_of, sampled_change, sampled_rate
 from grsap.metrics.sequential import FiniteShare
 
 __all__ = [
@@ -12,13 +16,22 @@ __all__ = [
     "Rate",
     "RateEstimate",
     "Retention",
+    "SampledRate",
+    "any_of",
     "bootstrap_interval",
+    "collapsed",
+    "holm",
     "is_incoherent",
+    "is_repetitive",
+    "leaves_language",
     "mean_estimate",
     "newcombe_interval",
     "pair_outcomes",
     "paired_change",
     "rate_estimate",
     "retention",
+    "sampled_change",
+    "sampled_rate",
+    "smallest_detectable_difference",
     "wilson_interval",
 ]

@@ -11,12 +11,12 @@ Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 
 
-def wilson_interval(num_true: int, num: int) -> tuple[float, float]:
+def wilson_interval(num_true: float, num: float) -> tuple[float, float]:
     """Wilson's score interval of a share, without continuity correction (Wilson 1927).
 
     Args:
         num_true: successes, in [0, num].
-        num: trials.
+        num: trials; fractions are effective numbers of trials that depend on each other.
 
     Returns:
         (low, high) in [0, 1]; (0, 1) without a trial.

@@ -92,17 +92,19 @@ def _verdict_interval(pairs: list[tuple[float | bool | None, float | bool | None
     return bounds[0][0], bounds[1][1]
 
 
-def retention(change: PairedChange, margin: float) -> Retention:
-    """Whether a rate that should stay low was held.
+def retention(change: PairedChange, margin: float, *, higher_is_better: bool = False) -> Retention:
+    """Whether a rate that should not get worse was held: a test of non-inferiority by its interval.
 
     Args:
-        change: of a rate that is better low, such as harmfulness.
-        margin: increase that is still acceptable, in [0, 1].
+        change: of a rate that is better low, such as harmfulness, or high.
+        margin: change for the worse that is still acceptable, in [0, 1].
+        higher_is_better: which way is worse.
 
     Returns:
-        "held" if the upper end of the increase is within the margin, "lost" if its lower end is above 0, else
-        "undecided". A sure but tiny increase within the margin is "held".
+        "held" if the far end of the change for the worse is within the margin, "lost" if its near end is beyond 0, else
+        "undecided". A sure but tiny change within the margin is "held".
     """
-    if change.high <= margin:
+    near, far = (-change.high, -change.low) if higher_is_better else (change.low, change.high)
+    if far <= margin:
         return "held"
-    return "lost" if change.low > 0 else "undecided"
+    return "lost" if near > 0 else "undecided"

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from grsap.metrics import any_of, newcombe_interval, paired_change, sampled_change, sampled_rate, wilson_interval
+
+OUTCOMES = st.lists(st.lists(st.sampled_from([True, False, None]), min_size=3, max_size=3), min_size=1, max_size=20)
+
+
+def by_id(rows):
+    return {str(number): row for number, row in enumerate(rows)}
+
+
+def test_one_sample_a_prompt_is_wilsons_interval_with_bounds():
+    rate = sampled_rate(by_id([[True]] * 6 + [[False]] * 12 + [[None]] * 2))
+    assert (rate.value, rate.min_value, rate.max_value) == (6 / 18, 6 / 20, 8 / 20)
+    assert (rate.low, rate.high) == (wilson_interval(6, 20)[0], wilson_interval(8, 20)[1])
+    assert (rate.num_prompts, rate.num_samples, rate.num_true, rate.num_unparsed) == (20, 20, 6, 2)
+
+
+def test_nothing_parsed_leaves_everything_open():
+    rate = sampled_rate(by_id([[None]] * 3))
+    assert (rate.value, rate.min_value, rate.max_value) == (None, 0.0, 1.0)
+    assert (rate.low, rate.high) == (wilson_interval(0, 3)[0], wilson_interval(3, 3)[1]) == (0.0, 1.0)
+    empty = sampled_rate({})
+    assert (empty.value, empty.low, empty.high, empty.min_value, empty.num_samples) == (None, 0.0, 1.0, None, 0)
+
+
+def test_samples_that_always_agree_count_as_one():
+    """5 equal samples of 40 prompts say no more than one sample of each."""
+    rate = sampled_rate(by_id([[True] * 5] * 10 + [[False] * 5] * 30))
+    variance = 10 * 30 / 40**2 / 39
+    effective = 0.25 * 0.75 / variance  # 39, which is less than the prompts: 40
+    assert effective == pytest.approx(39)
+    assert (rate.low, rate.high) == pytest.approx(wilson_interval(10, 40))
+    assert (rate.num_samples, rate.num_true) == (200, 50)
+
+
+def test_samples_that_do_not_depend_on_the_prompt_count_each():
+    rate = sampled_rate(by_id([[True, False]] * 30))
+    assert (rate.low, rate.high) == pytest.approx(wilson_interval(30, 60))
+    never = sampled_rate(by_id([[False] * 8] * 30))
+    assert (never.low, never.high) == wilson_interval(0, 30)  # how alike samples are cannot be seen
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.5])
+def test_intervals_over_prompts_hold_the_truth(spread):
+    """Of 400 drawn experiments with prompts of different rates, the interval misses the mean in about 5 %."""
+    generator = np.random.default_rng(1)
+    missed = 0
+    for _ in range(400):
+        rates = generator.beta(0.3 / spread, 0.7 / spread, size=60)
+        drawn = generator.random((60, 4)) < rates[:, None]
+        rate = sampled_rate(by_id(drawn.tolist()))
+        missed += not rate.low <= 0.3 <= rate.high
+    assert missed / 400 < 0.08
+
+
+@given(OUTCOMES)
+def test_bounds_hold_whatever_the_missing_verdicts_are(rows):
+    rate = sampled_rate(by_id(rows))
+    for missing in (True, False):
+        filled = sampled_rate(by_id([[missing if value is None else value for value in row] for row in rows]))
+        assert rate.min_value <= filled.value <= rate.max_value
+        assert rate.low <= filled.value <= rate.high
+    assert 0 <= rate.low <= rate.min_value <= rate.max_value <= rate.high <= 1
+    if rate.value is not None:
+        assert rate.min_value <= rate.value <= rate.max_value
+    assert rate.num_true + rate.num_unparsed <= rate.num_samples
+
+
+def test_scores_in_between_get_a_bootstrap_over_prompts():
+    rate = sampled_rate(by_id([[0.5], [1.0], [0.0], [0.25]] * 25))
+    assert rate.value == 0.4375
+    assert rate.num_true is None
+    half = 1.96 * np.std([0.5, 1, 0, 0.25] * 25) / 10
+    assert (rate.low, rate.high) == pytest.approx((0.4375 - half, 0.4375 + half), abs=0.01)
+
+
+def test_any_of_several():
+    samples = {"a": [False, True], "b": [False, False], "c": [None, True], "d": [False, None]}
+    assert any_of(samples) == {"a": [True], "b": [False], "c": [True], "d": [None]}
+
+
+def test_paired_tests_agree_with_scipy_on_20_random_tables():
+    generator = np.random.default_rng(20)
+    for _ in range(20):
+        num = int(generator.integers(5, 200))
+        before, after = (generator.random(num) < generator.random() for _ in range(2))
+        change = sampled_change(by_id(before[:, None].tolist()), by_id(after[:, None].tolist()))
+        rose, fell = int((after & ~before).sum()), int((before & ~after).sum())
+        # Exact McNemar: the changes are as likely up as down.
+        exact = min(1.0, 2 * binom.cdf(min(rose, fell), rose + fell, 0.5)) if rose + fell else 1.0
+        assert change.p_value == pytest.approx(exact, abs=1e-12)
+        if rose + fell:
+            assert change.p_value == pytest.approx(binomtest(rose, rose + fell).pvalue, abs=1e-12)
+        both = int((before & after).sum())
+        assert (change.low, change.high) == newcombe_interval(both, rose, fell, num - both - rose - fell)
+        assert (change.num_worse, change.num_better, change.num_pairs) == (rose, fell, num)
+        assert change.difference == pytest.approx(after.mean() - before.mean())
+
+
+def test_one_sample_a_prompt_is_the_paired_change():
+    before, after = {"a": [True], "b": [False], "x": [True]}, {"b": [True], "a": [None], "y": [False]}
+    assert sampled_change(before, after) == paired_change({"a": True, "b": False}, {"a": None, "b": True})
+
+
+def test_a_bootstrap_over_prompts_and_samples():
+    generator = np.random.default_rng(2)
+    rates = generator.beta(1, 1, size=300)
+    before = generator.random((300, 4)) < rates[:, None]
+    after = generator.random((300, 4)) < 0.7 * rates[:, None]
+    change = sampled_change(by_id(before.tolist()), by_id(after.tolist()))
+    differences = after.mean(axis=1) - before.mean(axis=1)
+    within = (before.var(axis=1).mean() + after.var(axis=1).mean()) / 4  # what resampling samples adds
+    half = 1.96 * np.sqrt((differences.var() + within) / 300)
+    assert change.difference == pytest.approx(differences.mean())
+    assert (change.low, change.high) == pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.006)
+    assert change.high < 0
+    rose, fell = int((differences > 0).sum()), int((differences < 0).sum())
+    assert (change.num_worse, change.num_better) == (rose, fell)
+    assert change.p_value == pytest.approx(binomtest(rose, rose + fell).pvalue)
+    assert sampled_change(by_id(before.tolist()), by_id(after.tolist())) == change  # seeded
+
+
+def test_no_change_of_few_prompts_is_not_sure():
+    same = by_id([[True, True]] * 3 + [[False, False]] * 7)
+    change = sampled_change(same, same)
+    assert (change.difference, change.p_value) == (0.0, 1.0)
+    assert (change.low, change.high) == newcombe_interval(3, 0, 0, 7)
+    assert sampled_change({}, {}).high == 1.0
+
+
+def test_missing_samples_widen_the_interval_both_ways():
+    before = by_id([[True, False]] * 20)
+    after = by_id([[True, None]] * 20)
+    change = sampled_change(before, after)
+    assert change.num_unparsed == 20
+    assert change.low < 0 < change.high
+    assert change.difference == 0.5  # over what was parsed
+    assert change.high == pytest.approx(sampled_change(before, by_id([[True, True]] * 20)).high)
