@@ -170,3 +170,19 @@ def test_where_an_answer_ends(base, tiny_tokenizer):
     tokenizer.eos_token = None
     with pytest.raises(ModelError, match="no end-of-sequence token"):
         TokenizerText(tokenizer)
+
+
+def test_adapters_take_turns_on_weights_loaded_once(base, adapter_path, monkeypatch):
+    alone = TransformersGenerator(base).generate(asked(TransformersGenerator(base)), SETTINGS)
+    adapted = TransformersGenerator(base, str(adapter_path)).generate(asked(TransformersGenerator(base)), SETTINGS)
+    loads = []
+    load = BaseModel.load
+    monkeypatch.setattr(BaseModel, "load", lambda self, device: loads.append(device.type) or load(self, device))
+    generator = TransformersGenerator(base)
+    for adapter, expected in ((None, alone), (str(adapter_path), adapted), (None, alone), (str(adapter_path), adapted)):
+        generator.use_adapter(adapter)
+        assert generator.generate(asked(generator), SETTINGS) == expected
+    assert alone != adapted
+    assert loads == ["cpu"]
+    with pytest.raises(ModelError, match="no PEFT adapter"):
+        generator.use_adapter("nowhere")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder, load_adapter
+from grsap.models.lora import adapter_folder, load_adapter, without_adapter
 from grsap.text.template import ChatTemplate
 
 
@@ -44,6 +45,7 @@ class TransformersGenerator(Generator):
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.max_batch_tokens = max_batch_tokens or (8192 if self.device.type == "cpu" else 65536)
         self._loaded: ModelGenerator | None = None
+        self._applied: Path | None = None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -54,6 +56,19 @@ class TransformersGenerator(Generator):
     def template(self) -> ChatTemplate:
         """The base's."""
         return self.base.load_template()
+
+    def use_adapter(self, adapter: str | None) -> None:
+        """Answer with another adapter from now on, or with the base alone; weights that are loaded stay so.
+
+        Raises:
+            ModelError: no adapter is there.
+        """
+        self.adapter = None if adapter is None else adapter_folder(adapter)
+
+    @cached_property
+    def base_revision(self) -> str:
+        """Of the base's weights without an adapter; the files are read once."""
+        return self.base.weights_revision()
 
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, batch by batch, longest prompts first."""
@@ -69,11 +84,15 @@ class TransformersGenerator(Generator):
 
     def _model_generator(self) -> ModelGenerator:
         if self._loaded is None:
-            model: Any = self.base.load(self.device)
-            if self.adapter is not None:
-                model = load_adapter(model, self.adapter)
             dtype = resolve_dtype(self.base.compute_dtype, self.device)
+            model = self.base.load(self.device)
             self._loaded = ModelGenerator(model, decoding_template(self), self.max_batch_tokens, dtype)
+            self._applied = None
+        if self._applied != self.adapter:
+            model = without_adapter(self._loaded.model)
+            self._loaded.model, self._applied = model, None
+            if self.adapter is not None:
+                self._loaded.model, self._applied = load_adapter(model, self.adapter), self.adapter
         return self._loaded
 
     def identity(self) -> dict[str, Any]:
@@ -95,7 +114,7 @@ class TransformersGenerator(Generator):
     def weights_revision(self) -> str:
         """The base's, and the adapter's hash."""
         adapter = None if self.adapter is None else hash_file(self.adapter / "adapter_model.safetensors")
-        return "+".join(part for part in (self.base.weights_revision(), adapter) if part)
+        return "+".join(part for part in (self.base_revision, adapter) if part)
 
     def runs_on(self, device: torch.device) -> bool:
         """Whether this is its device; a GPU without a number is the process's own."""

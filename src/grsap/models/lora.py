@@ -65,6 +65,14 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     return model
 
 
+def without_adapter(model: nn.Module) -> PreTrainedModel:
+    """The base again, as it was before an adapter was put on it; its weights are not loaded anew."""
+    base = model.unload() if isinstance(model, PeftModel) else model
+    if hasattr(base, "peft_config"):
+        del base.peft_config  # else PEFT warns that the next adapter comes on top of this one
+    return base  # type: ignore[return-value]
+
+
 def adapter_off(model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
     """Context in which the model is the base: the adapter is bypassed.
 
