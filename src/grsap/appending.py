@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from grsap.errors import RunFolderError
 from grsap.files import fsync_dir
 
 _BLOCK = 1 << 16
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as a line of UTF-8. A lone surrogate, which a tokenizer's bytes can make, becomes an escape."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value).encode() + b"\n"
 
 
 def whole_lines_length(path: Path) -> int:

@@ -12,14 +12,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from grsap.callbacks.dealt_generation import MarkedAnswer
-from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result, kappas, says_refusals
+from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result, kappas
 from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, log_rates, make_request, prompt_limit
 from grsap.callbacks.transcripts import write_transcript
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
 from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, is_refusal
-from grsap.records import Message, Probe, read_probes
+from grsap.records import Probe, read_probes
 
 Action = Literal["warn", "stop", "restore_best"]
 DEFAULT_SAMPLING = SamplingSettings()
@@ -135,7 +135,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
 
     def _judge(self, generations: Sequence[Generation]) -> list[MarkedAnswer]:
         probes = {probe.id: probe for probe in self._probes}
-        exchanges = [Exchange(_as_text(probes[answer.id].messages), answer.text) for answer in generations]
+        exchanges = [Exchange.of(probes[answer.id].messages, answer.text) for answer in generations]
         verdicts = self.judge.judge(exchanges) if exchanges else []
         return [
             {
@@ -144,7 +144,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
                 "response": answer.text,
                 "finish_reason": answer.finish_reason,
                 "response_harmful": verdict.response_harmful,
-                "response_refusal": verdict.response_refusal if says_refusals(self.judge) else is_refusal(answer.text),
+                "response_refusal": verdict.response_refusal if self.judge.says_refusals else is_refusal(answer.text),
                 "judge": self.judge.name,
                 "judge_revision": self.judge.revision,
                 **{f"judge_{key}": value for key, value in verdict.to_dict().items() if key not in LABELS},
@@ -211,13 +211,6 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         self.restored_step = state_dict["restored_step"]
         violation = state_dict["violation"]
         self.violation = None if violation is None else HarmfulnessResult.from_dict(violation)
-
-
-def _as_text(messages: Sequence[Message]) -> str:
-    """A single request as it stands; a longer conversation with its roles."""
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def _trainable(pl_module: LightningModule) -> dict[str, Tensor]:

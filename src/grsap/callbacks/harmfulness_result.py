@@ -108,7 +108,7 @@ def harmfulness_result(
         "incoherent_share": {row["id"]: is_incoherent(row["response"]) for row in answers},
         "truncated_share": {row["id"]: row["finish_reason"] == "length" for row in answers},
     }
-    judges = dict.fromkeys(SUBSET_OF_RATE, judge.name if says_refusals(judge) else RefusalMatcher.name) | {
+    judges = dict.fromkeys(SUBSET_OF_RATE, judge.name if judge.says_refusals else RefusalMatcher.name) | {
         "harmfulness_rate": judge.name,
         "incoherent_share": "repetition",
         "truncated_share": "finish_reason",
@@ -116,11 +116,6 @@ def harmfulness_result(
     values: dict[str, Any] = {name: _estimate(outcomes[name], judges[name]) for name in SUBSET_OF_RATE}
     label = "non-refusal (proxy)" if judge.is_proxy else "harmfulness"
     return HarmfulnessResult(step=step, harmfulness_label=label, outcomes=outcomes, **values)
-
-
-def says_refusals(judge: Judge) -> bool:
-    """Whether a judge says which answers refuse; where it does not, the refusal matcher does."""
-    return "response_refusal" in judge.labels
 
 
 def kappas(answers: Sequence[MarkedAnswer]) -> dict[str, float | None]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from grsap.records import Message
+
 if TYPE_CHECKING:
     import torch
 
@@ -20,6 +22,13 @@ class Exchange:
 
     prompt: str
     response: str
+
+    @classmethod
+    def of(cls, messages: Sequence[Message], response: str) -> Exchange:
+        """A single request as it stands; a longer conversation with its roles."""
+        if len(messages) == 1:
+            return cls(messages[0]["content"], response)
+        return cls("\n".join(f"{message['role']}: {message['content']}" for message in messages), response)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,12 @@ class Verdict:
         untyped: dict[str, Any] = dict(labels)
         return replace(self, **untyped)
 
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Verdict:
+        """The inverse of `to_dict`."""
+        by_judge = {name: cls.from_dict(verdict) for name, verdict in kept.get("by_judge", {}).items()}
+        return cls(**{**kept, "by_judge": by_judge})
+
     def to_dict(self) -> dict[str, Any]:
         """As a transcript keeps it: plain values; `by_judge` only where there is one."""
         kept: dict[str, Any] = {name: self.label(name) for name in LABELS}
@@ -86,6 +101,15 @@ class Judge(ABC):
     revision: str = ""
     is_proxy: bool = False
     labels: frozenset[str] = frozenset(LABELS)
+
+    @property
+    def says_refusals(self) -> bool:
+        """Whether it says which answers refuse; where it does not, the refusal matcher does."""
+        return "response_refusal" in self.labels
+
+    def identity(self) -> dict[str, Any]:
+        """What its verdicts depend on, for caches; JSON values. Call it after `prepare`."""
+        return {"class": type(self).__qualname__, "name": self.name, "revision": self.revision}
 
     @abstractmethod
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:

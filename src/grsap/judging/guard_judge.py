@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from grsap.errors import ConfigError, DataError, TemplateError
 from grsap.files import hash_json
@@ -128,6 +128,10 @@ class GuardJudge(Judge):
             self.max_prompt_tokens = min(self.max_prompt_tokens, limit)
             prompts = hash_json([[each.text, each.answer.pattern.pattern] for each in self._questions])[:8]
             self.revision = "+".join(part for part in (self.generator.weights_revision(), prompts) if part)
+
+    def identity(self) -> dict[str, Any]:
+        """Also how much of an exchange it reads, and whether it gives scores."""
+        return {**super().identity(), "max_prompt_tokens": self.max_prompt_tokens, "scores": self.sampling.top_logprobs}
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """One verdict an exchange, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from grsap.errors import ConfigError
 from grsap.files import hash_json
@@ -44,6 +44,10 @@ class JudgePanel(Judge):
         for judge in self.judges:
             judge.prepare()
         self.revision = hash_json([[judge.name, judge.revision] for judge in self.judges])
+
+    def identity(self) -> dict[str, Any]:
+        """Also its judges'."""
+        return {**super().identity(), "rule": self.rule, "judges": [judge.identity() for judge in self.judges]}
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """One verdict an exchange, in order, with those of the judges in `by_judge`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from grsap.appending import AppendFile
+from grsap.appending import AppendFile, json_line
 from grsap.errors import DataError
 from grsap.files import hash_file
 from grsap.generation.base import FinishReason
@@ -110,7 +109,7 @@ class RawFolder:
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Write an attempt."""
-        self._attempts.append(_line({"schema": ATTEMPT_SCHEMA, **asdict(attempt)}))
+        self._attempts.append(json_line({"schema": ATTEMPT_SCHEMA, **asdict(attempt)}))
 
     def add_row(self, row: SafetyRecord, logprobs: ResponseLogprobs | None = None) -> None:
         """Write a row; its log-probabilities first, so that no row lacks them."""
@@ -120,7 +119,7 @@ class RawFolder:
             self._open_shard()
         if logprobs is not None and self._logprobs is not None:
             append_logprobs(self._logprobs, logprobs)
-        self._rows.append(_line(row.to_dict()))
+        self._rows.append(json_line(row.to_dict()))
         self._num_rows += 1
 
     def describe(self) -> dict[str, dict[str, Any]]:
@@ -153,12 +152,3 @@ class RawFolder:
                 f"{path.name}: its half-written end of {file.num_repaired_bytes} bytes was removed; it is done again"
             )
         return file
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    # A lone surrogate, which a tokenizer's bytes can make, is no UTF-8: it is written as JSON's escape.
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value).encode() + b"\n"
