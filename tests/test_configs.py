@@ -39,13 +39,25 @@ quota: {num_per_domain: 1}
 """
 
 
+EVALUATION_BASE = """
+output_dir: runs/any
+subjects: [{class_path: RunSubjects, init_args: {run_dir: runs/any}}]
+benchmarks: [quickstart_probes]
+"""
+
+BASES = {"fit": BASE, "synthesize": SYNTHESIS_BASE, "evaluate": EVALUATION_BASE}
+
+
 def verb_of(path: Path) -> str:
     """The verb that a file is for, told by its keys."""
     keys = set(yaml.safe_load(path.read_text()))
+    if keys & {"subjects", "judges", "num_samples"}:
+        return "evaluate"
     return "synthesize" if keys & {"elicitation", "quota", "response_sampling"} else "fit"
 
 
 FIT_RECIPES = [path for path in RECIPES if verb_of(path) == "fit"]
+EVALUATION_RECIPES = [path for path in RECIPES if verb_of(path) == "evaluate"]
 SYNTHESIS_RECIPES = [path for path in RECIPES if verb_of(path) == "synthesize"]
 
 
@@ -76,10 +88,10 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_there_are_configs() -> None:
     kinds = {path.parent.name for path in FRAGMENTS}
-    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges", "synthesis"}
+    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges", "synthesis", "evaluation"}
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
-    assert "quickstart_synthesize" in names
+    assert {"quickstart_synthesize", "quickstart_evaluate"} <= names
 
 
 @parametrize(RECIPES)
@@ -93,7 +105,7 @@ def test_a_recipe_parses(path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_fragment_parses_on_top_of_a_run(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(path.read_text().splitlines()) <= MAX_FRAGMENT_LINES
     base = tmp_path / "base.yaml"
-    base.write_text(BASE if verb_of(path) == "fit" else SYNTHESIS_BASE)
+    base.write_text(BASES[verb_of(path)])
     config = printed(capsys, verb_of(path), "--config", str(base), "--config", str(path))
     assert_set(yaml.safe_load(path.read_text()), config)
 
@@ -191,3 +203,30 @@ def test_a_synthesis_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> N
     assert total["num_usable"] + unusable == num_slots
     # What a random model writes is a query now and then; without any row the command says so.
     assert code == (0 if total["num_rows"] else 2)
+
+
+@parametrize(EVALUATION_RECIPES)
+def test_an_evaluation_runs(path: Path, tmp_path: Path, tiny_base_path: Path, task_file: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    for source in config["subjects"]:
+        name = Path(source["init_args"]["run_dir"]).name
+        recipe = yaml.safe_load((CONFIGS / "recipes" / f"{name}.yaml").read_text())
+        recipe["trainer"]["callbacks"] = []
+        (tmp_path / "fit.yaml").write_text(yaml.safe_dump(tiny(recipe, tiny_base_path, task_file, tmp_path / name)))
+        assert main(["fit", "--config", str(tmp_path / "fit.yaml")]) == 0
+        source["init_args"]["run_dir"] = str(tmp_path / name)
+    config["sampling"]["max_new_tokens"] = config["task_sampling"]["max_new_tokens"] = 2
+    (tmp_path / path.name).write_text(yaml.safe_dump(config))
+    output = tmp_path / "evaluated"
+    assert main(["evaluate", "--config", str(tmp_path / path.name), "--output_dir", str(output)]) == 0
+    results = json.loads((output / "evaluation.json").read_text())
+    assert [(each["name"], each["role"], each["start"]) for each in results["subjects"]] == [
+        ("quickstart/start", "start", None),
+        ("quickstart", "final", "quickstart/start"),
+        ("quickstart_plain", "final", "quickstart/start"),
+    ]
+    (marks, *_) = [row for row in results["rates"] if row["metric"] == "task_score"]
+    assert (marks["num_prompts"], marks["num_unparsed"]) == (120, 0)
+    pairs = [row for row in results["rates"] if row["metric"] == "pair_accuracy"]
+    assert [row["num_prompts"] for row in pairs] == [114, 114, 114]
+    assert {row["margin"] for row in results["comparisons"]} == {0.1, None}

@@ -1,9 +1,12 @@
-"""Benchmarks, and how answers to them are read."""
+"""Benchmarks, how answers to them are read, who is evaluated, and what is found."""
 
 from grsap.evaluation.answers import AnswerForm, read_choice, read_math, read_number
 from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, LoadedBenchmark
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
+from grsap.evaluation.evaluation import Evaluation
+from grsap.evaluation.run_subjects import RunSubjects
 from grsap.evaluation.spec_file import carried_benchmarks, load_benchmark
+from grsap.evaluation.subjects import Engines, GeneratorSubject, ModelSubject, Subject, SubjectSource
 from grsap.evaluation.task_benchmark import TaskBenchmark
 
 __all__ = [
@@ -11,7 +14,14 @@ __all__ = [
     "Benchmark",
     "BenchmarkItem",
     "BenchmarkSpec",
+    "Engines",
+    "Evaluation",
+    "GeneratorSubject",
     "LoadedBenchmark",
+    "ModelSubject",
+    "RunSubjects",
+    "Subject",
+    "SubjectSource",
     "TaskBenchmark",
     "carried_benchmarks",
     "load_benchmark",

@@ -1,0 +1,112 @@
+"""What an evaluation leaves: `evaluation.json`, a tidy CSV, and a manifest. No text of prompts or answers."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grsap import __version__
+from grsap.files import write_atomic, write_json
+
+SCHEMA = "grsap.evaluation/1"
+MANIFEST_SCHEMA = "grsap.evaluation_manifest/1"
+RESULTS = "evaluation.json"
+TABLE = "evaluation.csv"
+MANIFEST = "manifest.json"
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "numpy", "scipy")
+
+RATE_COLUMNS = (
+    "value",
+    "low",
+    "high",
+    "min_value",
+    "max_value",
+    "num_prompts",
+    "num_samples",
+    "num_true",
+    "num_unparsed",
+    "is_best",
+)
+CHANGE_COLUMNS = (
+    "against",
+    "difference",
+    "low",
+    "high",
+    "num_pairs",
+    "num_worse",
+    "num_better",
+    "p_value",
+    "p_holm",
+    "smallest_detectable_difference",
+    "margin",
+    "verdict",
+)
+KEY = ("subject", "benchmark", "judge", "metric", "subset")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write `evaluation.json` and `evaluation.csv`, each whole or not at all."""
+    write_json(folder / RESULTS, {"schema": SCHEMA, "grsap": __version__, **results})
+    write_atomic(folder / TABLE, csv_text(results))
+
+
+def csv_text(results: Mapping[str, Any]) -> str:
+    """One row a subject, benchmark, judge, metric and subset: the rate, and its change against the start."""
+    subjects = {subject["name"]: subject for subject in results["subjects"]}
+    changes = {
+        tuple(row[name] for name in KEY): row
+        for row in results["comparisons"]
+        if row["against"] == subjects[row["subject"]]["start"]
+    }
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    change_names = [f"change_{name}" if name in ("low", "high") else name for name in CHANGE_COLUMNS]
+    writer.writerow([*KEY[:1], "role", "run", "step", *KEY[1:], *RATE_COLUMNS, *change_names])
+    for row in results["rates"]:
+        subject, change = subjects[row["subject"]], changes.get(tuple(row[name] for name in KEY), {})
+        cells = [
+            row["subject"],
+            *(subject[name] for name in ("role", "run", "step")),
+            *(row[name] for name in (*KEY[1:], *RATE_COLUMNS)),
+            *(change.get(name) for name in CHANGE_COLUMNS),
+        ]
+        writer.writerow([_cell(value) for value in cells])
+    return file.getvalue()
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, whole or not at all."""
+    head = {"schema": MANIFEST_SCHEMA, "grsap": __version__, "packages": _versions()}
+    write_json(folder / MANIFEST, {**head, **manifest})
+
+
+def read_cost(folder: Path) -> dict[str, dict[str, Any]]:
+    """Seconds by stage and file that earlier calls noted in the manifest; empty if there is none."""
+    try:
+        cost = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["cost"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return cost if isinstance(cost, dict) else {}
+
+
+def _cell(value: Any) -> Any:
+    """Empty for None; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found

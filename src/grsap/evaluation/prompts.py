@@ -1,0 +1,78 @@
+"""The items of all benchmarks as the prompts that one backend is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grsap.errors import DataError
+from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, LoadedBenchmark
+from grsap.files import hash_json
+from grsap.generation import Generator, SamplingSettings
+
+
+@dataclass(frozen=True)
+class Question:
+    """A benchmark and its items.
+
+    Attributes:
+        benchmark: marks answers, or has them judged.
+        loaded: its items.
+        sampling: how they are answered.
+    """
+
+    benchmark: Benchmark
+    loaded: LoadedBenchmark
+    sampling: SamplingSettings
+
+    @property
+    def items(self) -> list[BenchmarkItem]:
+        """In the order of the source."""
+        return self.loaded.items
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a backend is given for an item: all token ids, and their hash, under which answers are kept."""
+
+    item: BenchmarkItem
+    ids: tuple[int, ...]
+    hash: str
+
+
+def prompts_of(question: Question, generator: Generator) -> list[Prompt]:
+    """The items of a benchmark in a backend's chat template.
+
+    Raises:
+        DataError: a prompt and its answer are longer than the model reads; names benchmark and item.
+        TemplateError: the template refuses a conversation.
+    """
+    limit = int(generator.tokenizer.model_max_length) - question.sampling.max_new_tokens
+    prompts = []
+    for item in question.items:
+        ids = tuple(generator.template.prompt_ids(item.messages))
+        if len(ids) > limit:
+            raise DataError(
+                f"item {item.id} of benchmark {question.benchmark.name} has {len(ids)} tokens, and the model reads "
+                f"{limit} before an answer of {question.sampling.max_new_tokens}",
+                "Leave the item out, or lower max_new_tokens",
+            )
+        prompts.append(Prompt(item, ids, hash_json(ids)))
+    return prompts
+
+
+def sampling_hash(sampling: SamplingSettings, seed: int) -> str:
+    """Of what decides an answer beside weights and prompt; the seed matters only when sampling."""
+    greedy = sampling.temperature == 0
+    drawn = None if greedy else [sampling.temperature, sampling.top_p, seed]
+    return hash_json([sampling.max_new_tokens, drawn])
+
+
+def request_seed(seed: int, prompt_hash: str, sample: int) -> int:
+    """Of one answer: alike for all subjects, and whatever else is asked."""
+    return int(hash_json(["evaluate", seed, prompt_hash, sample]), 16) % 2**63
+
+
+def texts_of(items: Sequence[BenchmarkItem]) -> list[str]:
+    """The users' turns of each item, as one text."""
+    return ["\n".join(m["content"] for m in item.messages if m["role"] == "user") for item in items]

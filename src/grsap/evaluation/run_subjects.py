@@ -1,0 +1,137 @@
+"""The subjects in the folder of a run: where it started, its checkpoints, and where it ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grsap.errors import RunFolderError
+from grsap.evaluation.subjects import Engines, Say, Subject, SubjectSource
+from grsap.files import hash_file
+from grsap.generation import TransformersGenerator
+from grsap.models import BaseModel
+from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_step
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+class RunSubjects(SubjectSource):
+    """A run of `grsap fit`: the model that it started from, its checkpoints (the training dynamic) and its adapter.
+
+    Base, quantization and template settings are those of the run. All are compared with the start.
+
+    Args:
+        run_dir: the run's folder.
+        checkpoints: evaluate these too.
+        name: by default the folder's.
+    """
+
+    def __init__(self, run_dir: str, checkpoints: bool = True, name: str | None = None) -> None:
+        self.run_dir = run_dir
+        self.checkpoints = checkpoints
+        self.name = name
+
+    def subjects(self, engines: Engines, say: Say) -> list[Subject]:
+        """Start, checkpoints in order, end. Damaged checkpoints are left out; the last is left out if it is the end.
+
+        Raises:
+            RunFolderError: it holds no run, no trained weights, or the base is not the one that it was trained on.
+        """
+        folder = RunFolder(Path(self.run_dir).expanduser())
+        config, manifest = _read_config(folder), _read_manifest(folder)
+        base = _base_of(config, folder)
+        name = self.name or folder.path.resolve().name
+        generator = engines.on_base(base)
+        _check_same_base(generator, manifest, folder)
+        start = Subject(f"{name}/start", "start", generator, run=name, step=0)
+        trained = Subject(name, "final", generator, start=start.name, run=name, replay_path=_replay_path(config))
+        end = self._end(folder, trained, engines, manifest)
+        on_the_way = self._on_the_way(folder, trained, end, say)
+        found = [*on_the_way, *([] if end is None else [end])]
+        if not found:
+            raise RunFolderError(f"run {folder.path} has no trained weights", "Finish it with grsap fit --resume")
+        return [start, *found]
+
+    def _end(self, folder: RunFolder, trained: Subject, engines: Engines, manifest: dict[str, Any]) -> Subject | None:
+        """The run's end; None for a run that has not come to it."""
+        step = manifest.get("num_steps")
+        if (folder.adapter / WEIGHTS).is_file():
+            return replace(trained, adapter=str(folder.adapter), step=step)
+        if (folder.adapter / "config.json").is_file() and isinstance(trained.generator, TransformersGenerator):
+            base = replace(trained.generator.base, path=str(folder.adapter), revision=None, merge_adapter=None)
+            return replace(trained, generator=engines.on_base(base), step=step)
+        return None
+
+    def _on_the_way(self, folder: RunFolder, trained: Subject, end: Subject | None, say: Say) -> list[Subject]:
+        found: list[Subject] = []
+        for path in folder.checkpoints() if self.checkpoints else ():
+            damage = checkpoint_damage(path)
+            if damage is None and not (path / WEIGHTS).is_file():
+                damage = "full fine-tuning keeps no adapter in it"
+            if damage is not None:
+                say(f"{path} is left out: {damage}")
+            elif end is None or end.adapter is None or not _same_weights(path, Path(end.adapter)):
+                step = checkpoint_step(path)
+                found.append(replace(trained, name=f"{trained.name}/{path.name}", adapter=str(path), step=step))
+        last = len(found) - 1 if end is None else -1
+        return [each if n == last else replace(each, role="checkpoint") for n, each in enumerate(found)]
+
+
+def _same_weights(first: Path, second: Path) -> bool:
+    return hash_file(first / WEIGHTS) == hash_file(second / WEIGHTS)
+
+
+def _read_config(folder: RunFolder) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunFolderError(
+            f"{folder.config} cannot be read: {str(error).splitlines()[0]}", "Give the folder of a run of grsap fit"
+        ) from error
+    return config if isinstance(config, dict) else {}
+
+
+def _read_manifest(folder: RunFolder) -> dict[str, Any]:
+    """What the run says of itself; empty if it says nothing."""
+    try:
+        manifest = json.loads(folder.manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _base_of(config: dict[str, Any], folder: RunFolder) -> BaseModel:
+    settings = (config.get("model") or {}).get("base")
+    known = {field.name for field in fields(BaseModel)}
+    if not isinstance(settings, dict) or not {"path"} <= settings.keys() <= known:
+        raise RunFolderError(
+            f"{folder.config} has no model.base that this version of grsap reads",
+            "Give the folder of a run of grsap fit",
+        )
+    return BaseModel(**settings)
+
+
+def _replay_path(config: dict[str, Any]) -> str | None:
+    replay = (config.get("data") or {}).get("replay")
+    if not isinstance(replay, dict):
+        return None
+    path = (replay.get("init_args") or replay).get("path")
+    return None if path is None else str(path)
+
+
+def _check_same_base(generator: TransformersGenerator, manifest: dict[str, Any], folder: RunFolder) -> None:
+    """The base and its template must be what the run's manifest says they were."""
+    was = manifest.get("base")
+    now = generator.base.identity()
+    differ = [key for key in now if isinstance(was, dict) and key in was and was[key] != now[key]]
+    if manifest.get("template_hash") not in (None, generator.template.hash):
+        differ.append("template_hash")
+    if differ:
+        raise RunFolderError(
+            f"the base of run {folder.path} is not what it was trained on: {', '.join(differ)} changed",
+            "Put the base, its merge_adapter and its chat template back as they were",
+        )

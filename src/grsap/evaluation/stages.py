@@ -1,0 +1,210 @@
+"""Generate, judge, summarise: each does only what is missing in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from grsap.evaluation.agreement import agreements
+from grsap.evaluation.generating import Answer, Answering, Work
+from grsap.evaluation.outcomes import incoherence, outcomes_of
+from grsap.evaluation.output import read_cost, write_manifest, write_results
+from grsap.evaluation.prompts import Question
+from grsap.evaluation.results import Found, comparisons, conclusions, rates
+from grsap.evaluation.subjects import Subject
+from grsap.evaluation.verdicts import Judging
+from grsap.judging import Judge, Verdict
+
+if TYPE_CHECKING:
+    from grsap.evaluation.evaluation import Evaluation
+
+
+class Stages:
+    """The work of an evaluation in its folder.
+
+    Args:
+        settings: of the evaluation.
+        folder: is made if it is missing.
+    """
+
+    def __init__(self, settings: Evaluation, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.folder = folder
+        self.answering = Answering(folder, settings.questions, settings.num_samples, settings.seed)
+        self.judging = Judging(folder)
+        self._earlier = read_cost(folder)
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """In the order of the settings."""
+        return self.settings.found_subjects
+
+    @property
+    def judged(self) -> list[Question]:
+        """The benchmarks whose answers are judged."""
+        return [question for question in self.settings.questions if question.benchmark.kind == "safety"]
+
+    def generate(self) -> None:
+        """Have each subject answer what it has not answered. Subjects on one base follow each other on its weights."""
+        order = {id(subject.generator): place for place, subject in reversed([*enumerate(self.subjects)])}
+        by_engine = sorted(self.subjects, key=lambda subject: order[id(subject.generator)])
+        for _, group in groupby(by_engine, key=lambda subject: id(subject.generator)):
+            subjects = list(group)
+            with closing(subjects[0].generator):
+                for subject in subjects:
+                    try:
+                        self.answering.answer_all(subject)
+                    finally:
+                        self.write_manifest("running")
+
+    def judge(self) -> None:
+        """Have each judge judge what it has not judged; equal exchanges are one.
+
+        Raises:
+            DataError: answers are missing.
+        """
+        answers = [answer for _, _, found in self._answered(self.judged) for each in found.values() for answer in each]
+        for judge in self.settings.chosen_judges if self.judged else ():
+            try:
+                self.judging.judge_all(judge, answers)
+            finally:
+                for device in ("cpu", "cuda"):
+                    judge.release(torch.device(device))
+                self.write_manifest("running")
+
+    def summarise(self) -> dict[str, Any]:
+        """Make rates, comparisons and conclusions of what is there, write them, and give them.
+
+        Raises:
+            DataError: answers or verdicts are missing.
+        """
+        found: dict[str, dict[str, Any]] = {subject.name: {} for subject in self.subjects}
+        reasons: list[dict[str, Any]] = []
+        agreed: list[dict[str, Any]] = []
+        for subject, question, answers in self._answered(self.settings.questions):
+            verdicts = self._verdicts(answers) if question in self.judged else {}
+            found[subject.name][question.benchmark.name] = outcomes_of(question, answers, verdicts)
+            agreed += agreements(subject.name, question.benchmark.name, verdicts)
+            if question in self.judged:
+                reasons.append(_reasons(subject, question, answers))
+        results = self._results(found) | {"agreement": agreed, "incoherence": reasons}
+        write_results(self.folder, results)
+        self.write_manifest("complete")
+        return results
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self.answering.close()
+        self.judging.close()
+
+    def write_manifest(self, status: str) -> None:
+        """Write down who was asked what, how, at what cost; no text."""
+        settings = self.settings
+        write_manifest(
+            self.folder,
+            {
+                "status": status,
+                "sampling": asdict(settings.sampling),
+                "task_sampling": asdict(settings.task_sampling or settings.sampling),
+                "num_samples": settings.num_samples,
+                "seed": settings.seed,
+                "margin": settings.margin,
+                "subjects": [self._describe(subject) for subject in self.subjects],
+                "benchmarks": [
+                    {"name": question.benchmark.name, **question.loaded.describe()} for question in settings.questions
+                ],
+                "judges": [
+                    {**judge.identity(), "file": self._relative(self.judging.journal(judge).path)}
+                    for judge in settings.chosen_judges
+                ],
+                "cost": self._cost(),
+            },
+        )
+
+    def _answered(self, questions: list[Question]) -> Iterator[tuple[Subject, Question, dict[str, list[Answer]]]]:
+        for subject in self.subjects:
+            for question in questions:
+                yield subject, question, self.answering.answers(subject, question)
+
+    def _verdicts(self, answers: Mapping[str, list[Answer]]) -> dict[Judge, dict[str, list[Verdict]]]:
+        return {judge: self.judging.verdicts(judge, answers) for judge in self.settings.chosen_judges}
+
+    def _results(self, found: Found) -> dict[str, Any]:
+        compared = comparisons(self.subjects, found, self.settings.margin)
+        return {
+            "margin": self.settings.margin,
+            "num_samples": self.settings.num_samples,
+            "subjects": [
+                {
+                    **{name: getattr(subject, name) for name in ("name", "role", "run", "step", "start")},
+                    "hash": subject.hash,
+                    "answers": self._files(subject),
+                }
+                for subject in self.subjects
+            ],
+            "benchmarks": [
+                {"name": question.benchmark.name, "kind": question.benchmark.kind, **question.loaded.describe()}
+                for question in self.settings.questions
+            ],
+            "judges": [
+                {
+                    "name": judge.name,
+                    "revision": judge.revision,
+                    "is_proxy": judge.is_proxy,
+                    "verdicts": self._relative(self.judging.journal(judge).path),
+                }
+                for judge in self.settings.chosen_judges
+            ],
+            "rates": rates(self.subjects, found),
+            "comparisons": compared,
+            "conclusions": conclusions(self.subjects, compared),
+        }
+
+    def _describe(self, subject: Subject) -> dict[str, Any]:
+        return {
+            "name": subject.name,
+            "identity": subject.identity,
+            "engine": _engine(subject),
+            "answers": self._files(subject),
+        }
+
+    def _files(self, subject: Subject) -> dict[str, str]:
+        """By benchmark, where the answers are."""
+        return {
+            question.benchmark.name: self._relative(self.answering.journal(subject, question.sampling).path)
+            for question in self.settings.questions
+        }
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _cost(self) -> dict[str, dict[str, Any]]:
+        """By stage and name: seconds, answers or verdicts, and tokens written, over all calls but killed ones."""
+        cost: dict[str, dict[str, Any]] = {}
+        for stage, done in (("generate", self.answering.work), ("judge", self.judging.work)):
+            earlier = self._earlier.get(stage, {})
+            cost[stage] = {
+                name: asdict(Work(**earlier.get(name, {})).plus(done.get(name, Work())))
+                for name in dict.fromkeys([*earlier, *done])
+            }
+        return cost
+
+
+def _engine(subject: Subject) -> dict[str, Any]:
+    """What answers, beside the weights: `max_batch_tokens` may decide ties between tokens."""
+    left_out = ("base", "adapter_hash")
+    return {key: value for key, value in subject.generator.identity().items() if key not in left_out}
+
+
+def _reasons(subject: Subject, question: Question, answers: Mapping[str, list[Answer]]) -> dict[str, Any]:
+    """How many answers are no answer, by reason."""
+    whys = [why for values in incoherence(question.items, answers).values() for why in values if why]
+    counts = {why: whys.count(why) for why in sorted(set(whys))}
+    return {"subject": subject.name, "benchmark": question.benchmark.name, "num_by_reason": counts}

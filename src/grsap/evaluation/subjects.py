@@ -1,0 +1,174 @@
+"""Who is evaluated: models, adapters on a base, and whatever else answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from grsap.errors import ConfigError
+from grsap.files import hash_file, hash_json
+from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings, TransformersGenerator
+from grsap.models import BaseModel
+from grsap.models.compute import resolve_dtype
+from grsap.models.lora import adapter_folder
+
+Role = Literal["start", "checkpoint", "final", "model"]
+"""`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
+
+Say = Callable[[str], None]
+"""Is told what is left out, and why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One set of weights that answers.
+
+    Attributes:
+        name: unique in an evaluation.
+        role: see `Role`.
+        generator: answers; shared by all subjects on one base.
+        adapter: folder of the adapter to answer with; None for the generator as it is.
+        start: name of the subject that it is compared with.
+        run: name of its run, if it is of one.
+        step: optimizer steps that it has seen, where that is known.
+        replay_path: the replay set that it was trained with.
+    """
+
+    name: str
+    role: Role
+    generator: Generator
+    adapter: str | None = None
+    start: str | None = None
+    run: str | None = None
+    step: int | None = None
+    replay_path: str | None = None
+
+    def stream(self, requests: Sequence[GenerationRequest], sampling: SamplingSettings) -> Iterator[Generation]:
+        """One answer a request, in any order."""
+        if isinstance(self.generator, TransformersGenerator):
+            self.generator.use_adapter(self.adapter)
+        yield from self.generator.stream(requests, sampling)
+
+    def with_start(self, start: str | None) -> Subject:
+        """The same, compared with another subject."""
+        return replace(self, start=start)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on: weights, adapter, template and number format, and not where files lie.
+
+        Reads all weight files of a model on this machine.
+        """
+        return {**_engine_identity(self.generator, self.adapter), "template_hash": self.generator.template.hash}
+
+    @property
+    def hash(self) -> str:
+        """Of `identity`."""
+        return hash_json(self.identity)
+
+
+def _engine_identity(generator: Generator, adapter: str | None) -> dict[str, Any]:
+    if not isinstance(generator, TransformersGenerator):
+        return {**generator.identity(), "revision": generator.weights_revision()}
+    base = generator.base
+    described = {key: value for key, value in base.identity().items() if key not in ("path", "merge_adapter")}
+    return {
+        "backend": type(generator).__name__,
+        **described,
+        "model": base.name,
+        "revision": generator.base_revision,
+        "adapter_hash": None if adapter is None else hash_file(adapter_folder(adapter) / "adapter_model.safetensors"),
+        "device": generator.device.type,
+        "compute_dtype": str(resolve_dtype(base.compute_dtype, generator.device)),
+    }
+
+
+class Engines:
+    """Backends on this machine: one a base, whose weights are loaded once and which adapters take turns on.
+
+    Args:
+        device: as `TransformersGenerator` has it.
+        max_batch_tokens: the same.
+    """
+
+    def __init__(self, device: str = "auto", max_batch_tokens: int | None = None) -> None:
+        self.device = device
+        self.max_batch_tokens = max_batch_tokens
+        self._made: list[TransformersGenerator] = []
+
+    def on_base(self, base: BaseModel) -> TransformersGenerator:
+        """The backend of this base.
+
+        Raises:
+            UserError: the base's settings or files are wrong; loads no weights.
+        """
+        for made in self._made:
+            if made.base == base:
+                return made
+        self._made.append(TransformersGenerator(base, None, self.device, self.max_batch_tokens))
+        return self._made[-1]
+
+
+class SubjectSource(ABC):
+    """Where subjects come from. One method to write."""
+
+    @abstractmethod
+    def subjects(self, engines: Engines, say: Say) -> list[Subject]:
+        """The subjects, a start before those that are compared with it. Loads no weights.
+
+        Args:
+            engines: makes backends for bases.
+            say: is told what is left out.
+
+        Raises:
+            UserError: a folder is missing or does not fit.
+        """
+
+
+class ModelSubject(SubjectSource):
+    """A model, or an adapter on it; the adapter is compared with the model alone.
+
+    Args:
+        base: the model, quantized as set.
+        adapter: folder of a PEFT adapter.
+        name: of the subject; by default the folder's or the model's.
+    """
+
+    def __init__(self, base: BaseModel, adapter: str | None = None, name: str | None = None) -> None:
+        self.base = base
+        self.adapter = adapter
+        self.name = name
+
+    def subjects(self, engines: Engines, say: Say) -> list[Subject]:
+        """The model; or model and adapter."""
+        generator = engines.on_base(self.base)
+        if self.adapter is None:
+            return [Subject(self.name or self.base.name, "model", generator)]
+        name = self.name or adapter_folder(self.adapter).name
+        start = Subject(f"{name}/start", "start", generator)
+        return [start, Subject(name, "final", generator, self.adapter, start.name)]
+
+
+class GeneratorSubject(SubjectSource):
+    """Whatever answers: a model on a server or in vLLM, or a class of one's own.
+
+    Args:
+        generator: answers. What its `identity` leaves out does not tell two models apart.
+        name: of the subject; by default the model's.
+
+    Raises:
+        ConfigError: neither has a name.
+    """
+
+    def __init__(self, generator: Generator, name: str | None = None) -> None:
+        self.generator = generator
+        self.name = name or generator.model_name
+        if not self.name:
+            raise ConfigError(f"a subject of {type(generator).__name__} has no name", "Set its name")
+
+    def subjects(self, engines: Engines, say: Say) -> list[Subject]:
+        """The one subject."""
+        return [Subject(self.name, "model", self.generator)]
