@@ -27,8 +27,7 @@ class RowSource:
         names: configurations of the data set, such as `[main]`. Rows of several follow each other.
         splits: of the data set, such as `[test]`.
         revision: branch, tag or commit of the data set; give a commit to get the same rows for ever.
-        options: how the data set's files are read, such as `{delimiter: "\\t"}`.
-        gated: whether the Hub asks to accept a licence first.
+        options: how the data set's files are read, such as `{sep: "\\t"}`.
 
     Rows of a data set have the columns `config` and `split` besides their own, which say where they stood.
     """
@@ -37,8 +36,7 @@ class RowSource:
     names: list[str] | None = None
     splits: list[str] | None = None
     revision: str | None = None
-    options: dict[str, str | bool | int | None] | None = None
-    gated: bool = False
+    options: dict[str, str | bool | int | list[str] | None] | None = None
 
     @property
     def is_file(self) -> bool:
@@ -100,18 +98,19 @@ class RowSource:
             "path": self.path if self.page else Path(self.path).name,
             "names": self.names,
             "splits": self.splits,
+            "options": self.options,
             "revision": self.revision,
             "commit": self.commit if self.commit and _COMMIT.fullmatch(self.commit) else None,
         }
 
     @cached_property
     def commit(self) -> str | None:
-        """The commit that `revision` names now; `revision` itself where the Hub cannot be asked.
+        """The commit that `revision` names now; `revision` itself for files, folders, and where HF_HUB_OFFLINE is set.
 
         Raises:
-            DataError: the data set does not exist, or its licence was not accepted.
+            DataError: the data set does not exist, its licence was not accepted, or the Hub does not answer.
         """
-        if not self.page or (self.revision and _COMMIT.fullmatch(self.revision) and not self.gated):
+        if not self.page:
             return self.revision
         from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
@@ -120,21 +119,20 @@ class RowSource:
             return self.revision
         api = HfApi()
         try:
-            if self.gated:
+            info = api.dataset_info(self.path, revision=self.revision)
+            if info.gated:
                 api.auth_check(self.path, repo_type="dataset")
-            return api.dataset_info(self.path, revision=self.revision).sha
+            return info.sha
         except GatedRepoError as error:
             raise self._no_access() from error
         except HfHubHTTPError as error:
-            reason = str(error).splitlines()[0]
             raise DataError(
-                f"data set {self.path} (revision {self.revision}) is not to be had: {reason}",
-                f"See {self.page}; check source.path and source.revision, and log in with `hf auth login` if it is "
-                "private or gated",
+                f"data set {self.path} (revision {self.revision}) is not to be had: {_first_line(error)}",
+                f"Check source.path and source.revision; if it is private, log in with `hf auth login`: {self.page}",
             ) from error
-        except OSError as error:
+        except Exception as error:  # what the Hub's client raises for a broken connection depends on its version
             raise DataError(
-                f"the Hub cannot be asked for {self.path}: {str(error).splitlines()[0]}",
+                f"the Hub cannot be asked for {self.path}: {_first_line(error)}",
                 "Check the connection, or set HF_HUB_OFFLINE=1 to take what was fetched before",
             ) from error
 
@@ -151,11 +149,14 @@ class RowSource:
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             if "gated" in str(error):
                 raise self._no_access() from error
-            gated = f"; it is gated: accept its licence at {self.page} and log in" if self.gated else ""
             raise DataError(
-                f"data set {self.path} (name {name}, split {split}) cannot be loaded: {str(error).splitlines()[0]}",
-                f"Check source.path, names, splits and revision{gated}",
+                f"data set {self.path} (name {name}, split {split}) cannot be loaded: {_first_line(error)}",
+                "Check source.path, names, splits and revision" + (f"; see {self.page}" if self.page else ""),
             ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _datasets(path: str) -> Any:

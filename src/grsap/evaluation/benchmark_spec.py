@@ -196,7 +196,7 @@ class BenchmarkSpec(Benchmark):
             return None
         if not isinstance(text, str):
             raise place.error(f"the prompt is {text!r}, not text", "Write it as a string")
-        return [{"role": "user", "content": text}]
+        return [{"role": "user", "content": text.strip()}]
 
     def _reference(self, row: Mapping[str, Any], place: Place, labels: tuple[str, ...]) -> str | None:
         """The right answer: a label, or a text that states it."""
