@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
     ),
+    "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
     "doctor": Verb(
         "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"
     ),

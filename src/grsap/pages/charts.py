@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL = (336, 216)
-SQUARE = (344, 320)
+SQUARE = (352, 320)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def trade_chart(name: str, title: str, trades: Sequence[Trade], *, x_label: str,
     """Runs as points on two axes of shares, an arrow from before (hollow) to after (filled), intervals as crosses."""
 
     def paint(axes: Axes) -> None:
-        margins(axes, SQUARE, left=52, right=16, top=12, bottom=46)
+        margins(axes, SQUARE, left=64, right=22, top=12, bottom=46)
         for each in trades:
             color, marker = color_of(each.style), MARKERS[each.style % len(MARKERS)]
             if each.before is not None:

@@ -1,0 +1,60 @@
+"""`grsap report`: one page from folders that the other verbs left."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from grsap.errors import ConfigError
+
+EPILOG = """\
+DIR is a run folder of grsap fit, or an --output_dir of grsap synthesize, curate, evaluate or similarity. The page is
+one file that loads and runs nothing. It shows a few prompts and answers behind a click, and is then readable by you
+only (mode 0600); with --no_transcripts it shows none. A page of an earlier call is replaced, any other file is not.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"grsap report: {message}", "See grsap report --help")
+
+
+def run(verb: str, args: Sequence[str]) -> int:
+    """Write the page and return the exit code.
+
+    Raises:
+        UserError: a folder is none of grsap's, or the page cannot be written.
+    """
+    parser = _Parser(
+        prog="grsap report",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="what the page is of; colours follow their order")
+    parser.add_argument("--output", default="report.html", help="the page; by default %(default)s")
+    parser.add_argument("--title", default="grsap report", help="heading of the page")
+    parser.add_argument("--no_transcripts", "--no-transcripts", action="store_true", help="show no prompts and answers")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    given = parser.parse_args(list(args))
+    return write_report(given.folders, Path(given.output), given.title, with_transcripts=not given.no_transcripts)
+
+
+def write_report(folders: Sequence[str], output: Path, title: str, *, with_transcripts: bool) -> int:
+    """Make the page of folders and tell where it is."""
+    from grsap.pages import check_target, write_page
+    from grsap.reporting import Report
+
+    check_target(output)
+    report = Report(folders, with_transcripts=with_transcripts, title=title)
+    text = report.html()
+    try:
+        write_page(output, text, holds_texts=report.holds_texts)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror}", "Give another --output") from error
+    kept = "; it shows prompts and answers, and is readable by you only" if report.holds_texts else ""
+    print(f"{output}: {len(text) / 1000:,.0f} kB, {len(report.sources)} folders{kept}")
+    return 0

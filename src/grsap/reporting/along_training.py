@@ -1,0 +1,65 @@
+"""Along training: harm, over-refusal and task score at each check, and the loss of each objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from grsap.pages import Estimate, Section, Series, figure, line_chart, run_legend
+from grsap.reporting.before_after import run_words
+from grsap.reporting.run import Run
+
+WATCHED = (
+    ("harmfulness_rate", "harmfulness"),
+    ("over_refusal_rate", "over-refusal of benign prompts"),
+    ("task_score", "task score"),
+)
+LOSS = "train/loss/"
+MAX_POINTS = 240
+"""Points of a loss curve; of longer ones, neighbouring steps are averaged."""
+
+
+def along_training(runs: Sequence[Run]) -> Section | None:
+    """A panel a rate, a line a run; None if no run was checked at two steps or more."""
+    panels = []
+    for name, words in WATCHED:
+        series = [
+            Series(run.name, run.style, list(course), list(course.values()))
+            for run in runs
+            if len(course := run.course(name)) > 1
+        ]
+        if series:
+            told = run_words(runs, name, words)
+            heading = told[0].upper() + told[1:]
+            panels.append((heading, line_chart(f"course-{name.replace('_', '-')}", heading, series)))
+    if not panels:
+        return None
+    caption = (
+        "Rates at each check, on the same prompts each time; bands are 95 % intervals of each check by itself. "
+        "Lines between checks are drawn for the eye: nothing was measured there."
+    )
+    return Section("training", "Along training", [figure(panels, caption, run_legend([run.name for run in runs]))])
+
+
+def losses(runs: Sequence[Run]) -> Section | None:
+    """A panel an objective, a line a run; None if no loss was logged."""
+    names = dict.fromkeys(key for run in runs for key in sorted(run.metrics) if key.startswith(LOSS))
+    panels = []
+    for number, key in enumerate(names):
+        series = [_curve(run, run.metrics[key]) for run in runs if run.metrics.get(key)]
+        heading = key.removeprefix(LOSS).replace("_", " ")
+        panels.append((heading, line_chart(f"loss-{number}", f"loss of {heading}", series, shares=False)))
+    if not panels:
+        return None
+    caption = (
+        "Loss of each objective at each step, in nats a supervised token, before its weight. An objective counts the "
+        "tokens of its own source. Scales differ from panel to panel."
+    )
+    return Section("loss", "Loss by objective", [figure(panels, caption, run_legend([run.name for run in runs]))])
+
+
+def _curve(run: Run, by_step: Mapping[int, float]) -> Series:
+    steps = sorted(by_step)
+    width = -(-len(steps) // MAX_POINTS)
+    blocks = [steps[start : start + width] for start in range(0, len(steps), width)]
+    means = [Estimate(sum(by_step[step] for step in block) / len(block)) for block in blocks]
+    return Series(run.name, run.style, [block[-1] for block in blocks], means)

@@ -1,0 +1,54 @@
+"""Answers that say little: unparsed, cut by the token limit, or incoherent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grsap.pages import Content, Section, table, without_repeats
+from grsap.pages.numbers import MISSING, count, percent
+from grsap.reporting.before_after import rate_cell
+from grsap.reporting.run import ANSWER_SHARES, MAIN_RATES, Run
+
+
+def answers(runs: Sequence[Run]) -> Section | None:
+    """A table of the shares before and after; None if none was measured."""
+    rows: list[list[Content]] = []
+    for run in runs:
+        for moment in ("before", "after"):
+            rates = run.summary.get(moment) or {}
+            if not any(rates.get(name) for name, _ in ANSWER_SHARES):
+                continue
+            cells = [rate_cell(rates.get(name)) for name, _ in ANSWER_SHARES]
+            rows.append([run.name, moment, *cells, _unparsed(run, moment), _task_cut(run, moment)])
+    if not rows:
+        return None
+    caption = (
+        "Shares of all answers to the safety prompts; in the last column of the task's answers. An answer is "
+        "incoherent if it has fewer than three letters, repeats one character, or mostly repeats itself. A model "
+        "broken in this way neither refuses nor harms, and its rates say nothing. Answers are cut at the checks' own "
+        "token limit, on purpose where only their beginning is judged."
+    )
+    headings = ["run", "moment", *(words for _, words in ANSWER_SHARES), "unparsed verdicts", "task answers cut"]
+    return Section(
+        "answers",
+        "Unparsed, cut and incoherent answers",
+        [table(caption, headings, without_repeats(rows), text_columns=2)],
+    )
+
+
+def _unparsed(run: Run, moment: str) -> Content:
+    """Verdicts that are missing, over those that rates on prompts ask for."""
+    names = [name for name, _, _ in MAIN_RATES if name in ("refusal_rate", "over_refusal_rate")]
+    if not run.is_proxy:
+        names.append("harmfulness_rate")
+    rates = [rate for name in names if (rate := run.rate(moment, name)) is not None]
+    num_prompts = sum(rate["num_prompts"] for rate in rates)
+    num_unparsed = sum(rate.get("num_unparsed") or 0 for rate in rates)
+    return f"{count(num_unparsed)} of {count(num_prompts)}" if num_prompts else MISSING
+
+
+def _task_cut(run: Run, moment: str) -> Content:
+    by_step = next((values for key, values in run.metrics.items() if key.startswith("check/task_truncated_share/")), {})
+    if not by_step:
+        return MISSING
+    return percent(by_step[min(by_step) if moment == "before" else max(by_step)])

@@ -1,0 +1,169 @@
+"""Before and after fine-tuning: rates with intervals, the paired change, and whether safety was held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grsap.pages import (
+    Change,
+    Content,
+    Element,
+    Section,
+    badge,
+    change_chart,
+    element,
+    figure,
+    run_legend,
+    table,
+    with_interval,
+    without_repeats,
+)
+from grsap.pages.numbers import MISSING, count, percent, percent_interval, points, points_interval
+from grsap.reporting.run import MAIN_RATES, Run
+
+KINDS = {"held": "good", "gained": "good", "lost": "bad", "undecided": "open"}
+
+
+def before_after(runs: Sequence[Run]) -> Section | None:
+    """A table of all rates and a figure of them; None if no run is finished."""
+    rows = [
+        _row(run, name, words)
+        for name, words, _ in MAIN_RATES
+        for run in runs
+        if run.rate("before", name) is not None or run.rate("after", name) is not None
+    ]
+    if not rows:
+        return None
+    headings = ["rate", "run", "prompts", "before", "after", "paired change", "verdict"]
+    return Section(
+        "rates",
+        "Before and after",
+        [table(_caption(runs), headings, without_repeats(rows), text_columns=2), *_figure(runs)],
+    )
+
+
+def rate_cell(rate: Mapping[str, Any] | None) -> Content:
+    """A rate with its interval, and how many answers were unparsed."""
+    if rate is None:
+        return MISSING
+    unparsed = f"{rate['num_unparsed']} unparsed" if rate.get("num_unparsed") else ""
+    return with_interval(percent(rate["value"]), percent_interval(rate["low"], rate["high"]), unparsed)
+
+
+def change_cell(change: Mapping[str, Any] | None) -> Content:
+    """A paired change in points with its interval."""
+    if not change or change.get("difference") is None:
+        return MISSING
+    return with_interval(points(change["difference"]), points_interval(change["low"], change["high"]))
+
+
+def verdict_cell(verdict: str | None) -> Content:
+    """A verdict told by word and colour; empty if there is none."""
+    return badge(verdict, KINDS.get(verdict, "open")) if verdict else ""
+
+
+def _row(run: Run, name: str, words: str) -> list[Content]:
+    before, after = run.rate("before", name), run.rate("after", name)
+    change = (run.summary.get("changes") or {}).get(name)
+    num_prompts = (after or before or {})["num_prompts"]
+    verdict = (change or {}).get("verdict")
+    cells = [count(num_prompts), rate_cell(before), rate_cell(after), change_cell(change), verdict_cell(verdict)]
+    return [run.words(name, words), run.name, *cells]
+
+
+def _caption(runs: Sequence[Run]) -> list[Content]:
+    margins = sorted(
+        {
+            change["margin"]
+            for run in runs
+            for change in (run.summary.get("changes") or {}).values()
+            if change.get("margin") is not None
+        }
+    )
+    margin = " or ".join(f"{100 * each:g}" for each in margins)
+    judges = sorted({run.judge for run in runs if run.judge})
+    lines = [
+        "Percent, with 95 % intervals in small print. Unparsed answers are counted, never dropped: they widen the "
+        "interval by what they leave open. The change is after minus before on the same prompts, in points. "
+    ]
+    if margin:
+        lines.append(
+            f"Held: the change for the worse is below the margin of {margin} points with 95 % confidence. Lost: it is "
+            "above 0 with that confidence. Undecided: neither. "
+        )
+    if judges:
+        lines.append(f"Judged by {', '.join(judges)}. ")
+    if any(run.is_proxy for run in runs):
+        lines.append(
+            "This judge is a proxy: it sees refusals only, so each answer to a harmful prompt that does not refuse is "
+            "counted, and what it counts is not harmfulness. "
+        )
+    return [*lines, *_baselines(runs)]
+
+
+def _baselines(runs: Sequence[Run]) -> list[str]:
+    lines = []
+    for run in runs:
+        majority, unigram = (
+            run.summary.get("majority_baseline"),
+            (run.summary.get("unigram") or {}).get("pair_accuracy"),
+        )
+        if majority:
+            lines.append(f"{run.name}: always giving the task's most frequent answer scores {percent(majority)}. ")
+        if unigram is not None:
+            lines.append(f"{run.name}: a classifier of single words gets {percent(unigram)} of the pairs. ")
+    texts = {line.partition(": ")[2] for line in lines}
+    if len(texts) == 1 and len(lines) > 1:  # the same for all runs: said once
+        text = texts.pop()
+        return [text[0].upper() + text[1:]]
+    return lines
+
+
+def _figure(runs: Sequence[Run]) -> list[Element]:
+    panels = []
+    for name, words, higher in MAIN_RATES:
+        if name == "refusal_rate" and all(run.is_proxy for run in runs if run.rate("after", name)):
+            continue  # the complement of what stands beside it
+        changes = [
+            Change(run.name, run.style, before, after)
+            for run in runs
+            for before, after in [(run.estimate("before", name), run.estimate("after", name))]
+            if before is not None or after is not None
+        ]
+        if changes:
+            told = run_words(runs, name, words)
+            told = told.replace("…", "over-refusal")
+            heading = f"{told[0].upper()}{told[1:]} ({'higher' if higher else 'lower'} is better)"
+            panels.append((heading, change_chart(f"change-{name.replace('_', '-')}", heading, changes)))
+    caption = (
+        "Each run's start (hollow) and end (filled), with 95 % intervals. Intervals that overlap do not mean that "
+        "nothing changed: the paired change in the table is the sharper test."
+    )
+    legend = run_legend([run.name for run in runs], hollow="before", filled="after")
+    return [figure(panels, caption, legend)] if panels else []
+
+
+def run_words(runs: Sequence[Run], name: str, words: str) -> str:
+    """What to call a rate on a figure of several runs."""
+    told = list(dict.fromkeys(run.words(name, words) for run in runs if run.rate("after", name) or run.course(name)))
+    return " / ".join(told) or words
+
+
+def overview(runs: Sequence[Run]) -> Element | None:
+    """One sentence a run: what was measured of it, and nothing else."""
+    items = []
+    for run in runs:
+        parts = [_sentence(run, name, words) for name, words, _ in MAIN_RATES[:2] + MAIN_RATES[3:4]]
+        told = "; ".join(part for part in parts if part)
+        items.append(element("li", element("b", run.name), f": {told or 'not finished: no summary yet'}."))
+    return element("ul", items) if items else None
+
+
+def _sentence(run: Run, name: str, words: str) -> str:
+    before, after = run.rate("before", name), run.rate("after", name)
+    verdict = ((run.summary.get("changes") or {}).get(name) or {}).get("verdict")
+    if before is None or after is None:
+        return ""
+    said = f"{run.words(name, words)} {percent(before['value'])} → {percent(after['value'])}"
+    return f"{said} ({verdict})" if verdict else said

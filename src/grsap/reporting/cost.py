@@ -1,0 +1,93 @@
+"""What it took: tokens and seconds of synthesis, curation, training, checks, evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from grsap.pages import Content, Section, table, without_repeats
+from grsap.pages.numbers import MISSING, count, gibibytes, percent
+from grsap.progress import duration
+from grsap.reporting.run import Run
+from grsap.reporting.sources import Source, reading
+
+Row = list[Content]
+
+
+def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
+    """A row a piece of work; None if nothing says what it took."""
+    rows: list[Row] = []
+    for source in others:
+        with reading(source):
+            rows += COSTS.get(source.kind, _no_rows)(source)
+    for run in runs:
+        with reading(run.source):
+            rows += _run_rows(run)
+    if not rows:
+        return None
+    caption = (
+        "Tokens are those that a model wrote (synthesis) or was trained on, prompts included (training). Training is "
+        "the time from the first step to the last without the checks; the rest of a run is checks, loading and saving. "
+        "Seconds add up over the calls on a folder; what a killed call did since it last wrote is lost. Times of "
+        "different machines cannot be compared."
+    )
+    headings = ["of", "what", "tokens", "time", "tokens/s", "share of the run", "peak memory"]
+    return Section("cost", "Cost", [table(caption, headings, without_repeats(rows), text_columns=2)])
+
+
+def _run_rows(run: Run) -> Iterator[Row]:
+    summary = run.summary
+    if not summary:
+        return
+    total, num_tokens, speed = summary["seconds"], summary["num_tokens"], summary.get("tokens_per_second")
+    training = num_tokens / speed if speed else None
+    seen = {source: run.latest(f"mixture/num_targets/{source}") or 0 for source in ("task", "replay")}
+    if training is not None:
+        memory = gibibytes(summary.get("peak_memory_bytes"))
+        share = _share(training, total)
+        yield [run.name, "training", count(num_tokens), duration(training), _speed(speed), share, memory]
+        if seen["replay"]:
+            replay = training * seen["replay"] / sum(seen.values())
+            what = "… of this, replay by its supervised tokens"
+            yield [run.name, what, "", f"≈ {duration(replay)}", "", _share(replay, total), ""]
+        rest = max(total - training, 0)
+        yield [run.name, "checks, loading, saving", "", duration(rest), "", _share(rest, total), ""]
+    yield [run.name, "the whole run", "", duration(total), "", "", ""]
+
+
+def _synthesis_rows(source: Source) -> Iterator[Row]:
+    manifest = source.manifest
+    total = manifest["counts"]["total"]
+    for what, key in (("synthesis: queries", "num_query_tokens"), ("synthesis: responses", "num_response_tokens")):
+        yield [source.name, what, count(total[key]), "", "", "", ""]
+    num_tokens = total["num_query_tokens"] + total["num_response_tokens"]
+    speed = manifest.get("tokens_per_second")
+    yield [source.name, "synthesis", count(num_tokens), duration(manifest["seconds"]), _speed(speed), "", ""]
+
+
+def _curation_rows(source: Source) -> Iterator[Row]:
+    try:
+        timings = json.loads((source.path / "timings.json").read_text(encoding="utf-8"))["seconds_of_last_call"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for step, seconds in timings.items():
+        yield [source.name, f"curation: {step}", "", duration(float(seconds)), "", "", ""]
+
+
+def _similarity_rows(source: Source) -> Iterator[Row]:
+    yield [source.name, "similarity", "", duration(source.result["seconds"]), "", "", ""]
+
+
+def _no_rows(source: Source) -> Iterator[Row]:
+    return iter(())
+
+
+def _share(part: float, whole: float) -> str:
+    return percent(part / whole) if whole else MISSING
+
+
+def _speed(tokens_per_second: float | None) -> str:
+    return MISSING if tokens_per_second is None else count(tokens_per_second)
+
+
+COSTS = {"synthesis": _synthesis_rows, "curation": _curation_rows, "similarity": _similarity_rows}

@@ -1,0 +1,117 @@
+"""The report: one page from the folders that were given; sections stand where there is something to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from grsap.pages import Content, Section, element, page
+from grsap.reporting.along_training import along_training, losses
+from grsap.reporting.answers import answers
+from grsap.reporting.before_after import before_after, overview
+from grsap.reporting.configuration import configuration
+from grsap.reporting.cost import cost
+from grsap.reporting.mixture import mixture
+from grsap.reporting.provenance import provenance
+from grsap.reporting.run import Run
+from grsap.reporting.sources import Source, read_sources
+from grsap.reporting.trade_off import trade_off
+from grsap.reporting.transcripts import transcripts
+
+OF_RUNS: tuple[Callable[[Sequence[Run]], Section | None], ...] = (
+    before_after,
+    along_training,
+    trade_off,
+    losses,
+    mixture,
+    answers,
+)
+
+
+class Report:
+    """A report of folders.
+
+    Args:
+        folders: of runs, evaluations, similarities, curations and syntheses, in the order in which they are shown.
+        with_transcripts: show a few prompts with their answers, behind a click.
+        title: of the page.
+
+    Raises:
+        DataError: a folder is none of grsap's.
+
+    Attributes:
+        sources: the folders, recognised.
+        holds_texts: whether the page shows texts of prompts and answers.
+    """
+
+    def __init__(
+        self, folders: Sequence[str | Path], *, with_transcripts: bool = True, title: str = "grsap report"
+    ) -> None:
+        self.sources = read_sources(folders)
+        self.title = title
+        self.runs = [Run(source, style) for style, source in enumerate(self._of_kind("run"))]
+        self._with_transcripts = with_transcripts
+        self.holds_texts = with_transcripts and any(run.transcripts for run in self.runs)
+
+    def html(self) -> str:
+        """The page.
+
+        Raises:
+            DataError: a file is not as grsap writes it.
+            MissingPackageError: matplotlib is not installed.
+        """
+        return page(self.title, self._subtitle(), list(self._sections()))
+
+    def _of_kind(self, kind: str) -> list[Source]:
+        return [source for source in self.sources if source.kind == kind]
+
+    def _subtitle(self) -> str:
+        kinds = {
+            "run": "runs",
+            "evaluation": "evaluations",
+            "similarity": "similarities",
+            "curation": "curations",
+            "synthesis": "syntheses",
+        }
+        told = []
+        for kind, plural in kinds.items():
+            found = self._of_kind(kind)
+            if found:
+                told.append(f"{kind if len(found) == 1 else plural} {', '.join(source.name for source in found)}")
+        return f"Of {'; '.join(told)}."
+
+    def _sections(self) -> Iterator[Section]:
+        if self.runs:
+            yield from self._of_runs()
+        others = [source for source in self.sources if source.kind != "run"]
+        found = cost(self.runs, others)
+        if found is not None:
+            yield found
+        settings = configuration(self.runs)
+        if settings is not None:
+            yield settings
+        if self.holds_texts:
+            shown = transcripts(self.runs)
+            if shown is not None:
+                yield shown
+        yield provenance(self.sources)
+
+    def _of_runs(self) -> Iterator[Section]:
+        for run in self.runs:
+            run.check()
+        yield Section("overview", "What was measured", [overview(self.runs), self._proxy_note()])
+        for make in OF_RUNS:
+            section = make(self.runs)
+            if section is not None:
+                yield section
+
+    def _proxy_note(self) -> Content:
+        proxies = sorted({run.judge or "the judge" for run in self.runs if run.is_proxy})
+        if not proxies:
+            return None
+        return element(
+            "p",
+            f"Proxy judge: {', '.join(proxies)} sees refusals only. What is called non-refusal here is the share of "
+            "harmful prompts that were not refused. It is not harmfulness, which needs a judge that reads the answers.",
+            attributes={"class": "note"},
+        )

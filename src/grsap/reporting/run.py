@@ -1,0 +1,164 @@
+"""What a run folder of `grsap fit` says, as the sections of a page want it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from grsap.pages import Estimate
+from grsap.reporting.sources import Json, Source, reading
+
+MAIN_RATES: tuple[tuple[str, str, bool], ...] = (
+    ("task_score", "task score", True),
+    ("harmfulness_rate", "harmfulness", False),
+    ("refusal_rate", "refusal of harmful prompts", True),
+    ("over_refusal_rate", "over-refusal of benign prompts", False),
+    ("over_refusal_rate_twins", "… of benign twins", False),
+    ("over_refusal_rate_ordinary", "… of ordinary questions", False),
+    ("pair_accuracy", "pair accuracy", True),
+)
+"""(name in summary.json, words, whether higher is better)."""
+
+ANSWER_SHARES: tuple[tuple[str, str], ...] = (
+    ("incoherent_share", "incoherent"),
+    ("truncated_share", "cut by the token limit"),
+)
+LOGGED = {
+    "harmfulness_rate": "harmfulness_rate/harmful",
+    "over_refusal_rate": "over_refusal_rate/benign",
+    "pair_accuracy": "pair_accuracy/pairs",
+    "incoherent_share": "incoherent_share/all",
+    "truncated_share": "truncated_share/all",
+}
+"""Rate -> metric and subset of its logged keys; the task score's subset is the split that was asked."""
+
+PROXY_NAME = "non-refusal (proxy)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and the style that it has in all figures.
+
+    Args:
+        source: its folder.
+        style: number of its colour, marker and dashes.
+    """
+
+    source: Source
+    style: int
+
+    @property
+    def name(self) -> str:
+        """What the page calls it."""
+        return self.source.name
+
+    @property
+    def summary(self) -> Json:
+        """Content of `summary.json`; empty for a run that is not finished."""
+        return self.source.result
+
+    @property
+    def manifest(self) -> Json:
+        """Content of `manifest.json`."""
+        return self.source.manifest
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether its judge only sees refusals."""
+        return bool(self.summary.get("harmfulness_is_proxy"))
+
+    @property
+    def judge(self) -> str | None:
+        """Who judged, where the summary says so."""
+        rates = (self.rate("after", "harmfulness_rate"), self.rate("before", "harmfulness_rate"))
+        return next((str(rate["judge"]) for rate in rates if rate and rate.get("judge")), None)
+
+    def words(self, name: str, words: str) -> str:
+        """What to call a rate of this run."""
+        return PROXY_NAME if name == "harmfulness_rate" and self.is_proxy else words
+
+    def check(self) -> None:
+        """Find what is not as `grsap fit` writes it.
+
+        Raises:
+            DataError: names the folder.
+        """
+        with reading(self.source):
+            for moment in ("before", "after"):
+                for name, _ in (*((name, words) for name, words, _ in MAIN_RATES), *ANSWER_SHARES):
+                    self.estimate(moment, name)
+            for change in (self.summary.get("changes") or {}).values():
+                _ = [float(change[key]) for key in ("low", "high")], change["difference"]
+            if self.summary:
+                _ = float(self.summary["seconds"]), int(self.summary["num_tokens"])
+            data = self.manifest.get("data") or {}
+            _ = [int(data[key]) for key in ("rows_per_epoch", "replay_rows_per_epoch") if data]
+
+    def rate(self, moment: str, name: str) -> Mapping[str, Any] | None:
+        """A rate of `before` or `after` as the summary has it."""
+        return (self.summary.get(moment) or {}).get(name)
+
+    def estimate(self, moment: str, name: str) -> Estimate | None:
+        """The same for a figure; None if there is no value."""
+        rate = self.rate(moment, name)
+        if rate is None or not int(rate["num_prompts"]) or rate["value"] is None:
+            return None
+        return Estimate(float(rate["value"]), float(rate["low"]), float(rate["high"]))
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[int, float]]:
+        """`metrics.csv`: key -> step -> number. Of a step that was logged twice the last counts."""
+        found: dict[str, dict[int, float]] = {}
+        for step, key, value in _metric_rows(self.source.path / "metrics.csv"):
+            found.setdefault(key, {})[step] = value
+        return found
+
+    def course(self, name: str) -> dict[int, Estimate]:
+        """A rate by step, with its interval."""
+        metric = LOGGED.get(name)
+        if metric is None:
+            keys = [key for key in self.metrics if key.startswith(f"check/{name}/")]
+            metric = keys[0].removeprefix("check/") if keys else f"{name}/all"
+        base, _, subset = metric.partition("/")
+        values = self.metrics.get(f"check/{metric}", {})
+        lows = self.metrics.get(f"check/{base}_low/{subset}", {})
+        highs = self.metrics.get(f"check/{base}_high/{subset}", {})
+        return {step: Estimate(value, lows.get(step), highs.get(step)) for step, value in sorted(values.items())}
+
+    def latest(self, key: str) -> float | None:
+        """The last number of a logged key."""
+        by_step = self.metrics.get(key)
+        return by_step[max(by_step)] if by_step else None
+
+    @property
+    def config(self) -> Json:
+        """Its settings, with secrets hidden."""
+        config = self.manifest.get("config")
+        return config if isinstance(config, dict) else {}
+
+    @cached_property
+    def transcripts(self) -> dict[int, Path]:
+        """Transcripts of harmfulness checks by step."""
+        paths = sorted((self.source.path / "transcripts").glob("step=*.jsonl"))
+        return {int(path.stem.removeprefix("step=")): path for path in paths if path.stem[5:].isdigit()}
+
+
+def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
+    """The whole, finite lines of a metrics file; a line that a killed run left half written is passed over."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file):
+            if len(row) != 3 or not row[0].isdigit():
+                continue
+            try:
+                value = float(row[2])
+            except ValueError:
+                continue
+            if math.isfinite(value):
+                yield int(row[0]), row[1], value

@@ -1,0 +1,170 @@
+"""The folders that a report is made of, each recognised by the schema of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grsap.errors import DataError
+
+SCHEMAS: dict[str, tuple[str, str]] = {
+    "summary.json": ("grsap.summary/1", "run"),
+    "evaluation.json": ("grsap.evaluation/1", "evaluation"),
+    "similarity.json": ("grsap.similarity/1", "similarity"),
+}
+"""File -> (schema, kind of folder)."""
+
+MANIFESTS: dict[str, str] = {
+    "grsap.manifest/1": "run",
+    "grsap.curation/1": "curation",
+    "grsap.synthesis/1": "synthesis",
+    "grsap.evaluation_manifest/1": "evaluation",
+}
+"""Schema of `manifest.json` -> kind of folder."""
+
+RESULT_OF = {"evaluation": "evaluation.json", "similarity": "similarity.json"}
+"""What must be there for a folder of this kind to say anything."""
+
+MADE_BY = "grsap fit, synthesize, curate, evaluate or similarity"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder that one of grsap's verbs left.
+
+    Attributes:
+        kind: `run`, `evaluation`, `similarity`, `curation` or `synthesis`.
+        path: the folder.
+        name: what the page calls it; differs from those of others of its kind.
+        manifest: content of `manifest.json`; empty if there is none.
+        result: content of `summary.json`, `evaluation.json` or `similarity.json`; empty if there is none.
+    """
+
+    kind: str
+    path: Path
+    name: str
+    manifest: Json = field(default_factory=dict)
+    result: Json = field(default_factory=dict)
+
+
+def read_sources(folders: Sequence[str | Path]) -> list[Source]:
+    """Recognise folders, in their order; one that is given twice counts once.
+
+    Raises:
+        DataError: a folder is missing, is none of grsap's, is unfinished, or was made by another version.
+    """
+    paths = list(dict.fromkeys(Path(os.path.normpath(folder)) for folder in folders))
+    names = _names(paths)
+    return [read_source(path, names[path]) for path in paths]
+
+
+def read_source(path: Path, name: str) -> Source:
+    """Recognise one folder; see `read_sources`."""
+    if not path.is_dir():
+        problem = "is a file, not a folder" if path.exists() else "does not exist"
+        raise DataError(f"{path} {problem}", f"Give the folder that {MADE_BY} wrote")
+    manifest = _read_json(path / "manifest.json")
+    kind = _kind_of(path, manifest)
+    if kind is None:
+        raise DataError(f"{path} holds nothing that a report is made of", _remedy(path))
+    result_name = RESULT_OF.get(kind, "summary.json" if kind == "run" else "")
+    result = _read_json(path / result_name) if result_name else {}
+    if kind in RESULT_OF and not result:
+        raise DataError(
+            f"{path} holds no {result_name}: the work is not finished", f"Finish it with grsap {_verb(kind)}"
+        )
+    return Source(kind, path, name, manifest, result)
+
+
+@contextmanager
+def reading(source: Source) -> Iterator[None]:
+    """Inside, a value that is missing or of another kind than grsap writes is told as a fault of the folder's files."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        name = RESULT_OF.get(source.kind, "manifest.json or summary.json")
+        raise DataError(
+            f"{name} is not as grsap writes it ({type(error).__name__}: {error})", _again(source.kind), path=source.path
+        ) from error
+
+
+def _kind_of(path: Path, manifest: Json) -> str | None:
+    for name, (schema, kind) in SCHEMAS.items():
+        found = _schema_of(path / name)
+        if found == schema:
+            return kind
+        _refuse_other_version(path / name, found, schema)
+    found = str(manifest.get("schema", ""))
+    for schema in MANIFESTS:
+        _refuse_other_version(path / "manifest.json", found, schema)
+    return MANIFESTS.get(found)
+
+
+def _schema_of(path: Path) -> str:
+    return str(_read_json(path).get("schema", ""))
+
+
+def _refuse_other_version(path: Path, found: str, schema: str) -> None:
+    if found != schema and found.rpartition("/")[0] == schema.rpartition("/")[0]:
+        raise DataError(
+            f"is of version {found}, and this grsap reads {schema}", "Use the grsap that wrote it", path=path
+        )
+
+
+def _read_json(path: Path) -> Json:
+    """The object in a file; empty if there is no such file.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot be read: {error}", "Make it again, or leave the folder out", path=path) from error
+    if not isinstance(value, dict):
+        raise DataError("holds no JSON object", "Make it again, or leave the folder out", path=path)
+    return value
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The last part of each path; of equal ones as much more as tells them apart."""
+    parts = {path: path.resolve().parts for path in paths}
+
+    def shown(length: Callable[[Path], int]) -> dict[Path, str]:
+        return {path: "/".join(parts[path][-length(path) :]) for path in paths}
+
+    lengths = dict.fromkeys(paths, 1)
+    for _ in range(max((len(each) for each in parts.values()), default=0)):
+        names = shown(lengths.__getitem__)
+        same = [path for path in paths if list(names.values()).count(names[path]) > 1]
+        if not same:
+            break
+        lengths |= {path: lengths[path] + 1 for path in same}
+    return shown(lengths.__getitem__)
+
+
+def _remedy(path: Path) -> str:
+    try:
+        inside = [child for child in sorted(path.iterdir()) if child.is_dir()][:200]
+        found = [child.name for child in inside if _kind_of(child, _read_json(child / "manifest.json"))]
+    except (OSError, DataError):
+        found = []
+    if found:
+        return f"Give the folders in it: {', '.join(str(path / name) for name in found[:4])}"
+    return f"Give a folder that {MADE_BY} wrote"
+
+
+def _verb(kind: str) -> str:
+    return {"evaluation": "evaluate", "run": "fit", "curation": "curate", "synthesis": "synthesize"}.get(kind, kind)
+
+
+def _again(kind: str) -> str:
+    return f"Make it again with grsap {_verb(kind)}, or leave the folder out"

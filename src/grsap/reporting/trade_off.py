@@ -1,0 +1,54 @@
+"""The Pareto picture: what a run gained on its task, and what that cost in safety."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grsap.pages import Element, Estimate, Section, Trade, figure, run_legend, trade_chart
+from grsap.reporting.before_after import run_words
+from grsap.reporting.run import Run
+
+PICTURES = (
+    ("task_score", "harmfulness_rate"),
+    ("over_refusal_rate", "harmfulness_rate"),
+)
+WORDS = {
+    "task_score": ("task score", "higher"),
+    "harmfulness_rate": ("harmfulness", "lower"),
+    "over_refusal_rate": ("over-refusal", "lower"),
+}
+
+
+def trade_off(runs: Sequence[Run]) -> Section | None:
+    """Harm against task, and harm against over-refusal; None if no run has both."""
+    panels: list[tuple[str, Element]] = []
+    for x, y in PICTURES:
+        trades = [
+            Trade(run.name, run.style, _both(run, "before", x, y), after)
+            for run in runs
+            if (after := _both(run, "after", x, y)) is not None
+        ]
+        if trades:
+            labels = [_label(runs, name) for name in (x, y)]
+            title = f"{labels[1]} against {labels[0]}"
+            name = f"trade-{x}-{y}".replace("_", "-")
+            panels.append(("", trade_chart(name, title, trades, x_label=labels[0], y_label=labels[1])))
+    if not panels:
+        return None
+    caption = (
+        "Where each run began (hollow) and ended (filled); crosses are 95 % intervals. Good is the lower right of the "
+        "first picture and the lower left of the second. A run is better than another only where it is so on both "
+        "axes, outside the intervals."
+    )
+    legend = run_legend([run.name for run in runs], hollow="before", filled="after")
+    return Section("trade-off", "Task against safety", [figure(panels, caption, legend)])
+
+
+def _both(run: Run, moment: str, x: str, y: str) -> tuple[Estimate, Estimate] | None:
+    first, second = run.estimate(moment, x), run.estimate(moment, y)
+    return None if first is None or second is None else (first, second)
+
+
+def _label(runs: Sequence[Run], name: str) -> str:
+    words, better = WORDS[name]
+    return f"{run_words(runs, name, words)}, % ({better} is better)"
