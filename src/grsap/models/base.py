@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -102,8 +103,13 @@ class BaseModel:
 
     @property
     def supports_packing(self) -> bool:
-        """Whether rows that lie in one sequence can be kept apart by their positions."""
-        return True
+        """Whether rows that lie in one sequence can be kept apart by their positions; loads no weights.
+
+        Models that carry a state from token to token (Mamba, and mixtures of it with attention) cannot. What a class
+        does not tell, `Forward.keeps_rows_apart` finds out before the first step.
+        """
+        model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
+        return not getattr(model_class, "_is_stateful", False)
 
     def load_template(self) -> ChatTemplate:
         """The tokenizer and chat template; loads no weights.

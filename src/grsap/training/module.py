@@ -159,6 +159,19 @@ class SafetyFineTuning(LightningModule):
         steps = int(self.trainer.datamodule.steps_per_epoch) * (self.trainer.max_epochs or 1)  # type: ignore[attr-defined]
         return min(steps, self.trainer.max_steps) if self.trainer.max_steps > 0 else steps
 
+    def on_fit_start(self) -> None:
+        """Try packing out.
+
+        Raises:
+            ConfigError: packed rows would see each other in this model.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data.packs_rows and not self._forward.keeps_rows_apart():
+            raise ConfigError(
+                f"rows that are packed into one sequence see each other in {self.base.path}",
+                "Set data.batching.packing to off",
+            )
+
     def on_train_start(self) -> None:
         """Start the clock."""
         self._clock = time.perf_counter()
