@@ -11,7 +11,7 @@ from tests.commands.conftest import NUM_REPLAY, NUM_TASK, Run
 from tests.commands.test_masked_text import ROWS
 from tests.conftest import build_tiny_tokenizer
 
-from grsap.commands.dry_run import measure_packing, planned_steps
+from grsap.commands.dry_run import measure_packing
 from grsap.data import StepBatch
 from grsap.text.collation import MicroBatch
 
@@ -102,15 +102,3 @@ def test_packing_is_measured(packed: bool, positions: int) -> None:
     assert (packing.num_positions, packing.max_positions, packing.max_targets) == (2 * positions, positions, 3)
     assert packing.efficiency == 7 / positions
     assert packing.fill == 0.7
-
-
-@pytest.mark.parametrize(
-    ("max_epochs", "max_steps", "expected"), [(2, -1, 14), (None, 5, 5), (2, 5, 5), (1, 9, 7), (-1, -1, None)]
-)
-def test_planned_steps(max_epochs: int | None, max_steps: int, expected: int | None) -> None:
-    class Bounds:
-        pass
-
-    bounds = Bounds()
-    bounds.max_epochs, bounds.max_steps = max_epochs, max_steps
-    assert planned_steps(bounds, 7) == expected

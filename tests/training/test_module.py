@@ -68,6 +68,7 @@ def train(
     packing: str = "on",
     batch_size: int = 8,
     max_steps: int = 1,
+    max_epochs: int | None = None,
     lora: LoraConfig | None = None,
     **module_settings: object,
 ) -> SafetyFineTuning:
@@ -89,6 +90,7 @@ def train(
     )
     trainer = Trainer(
         max_steps=max_steps,
+        max_epochs=max_epochs,
         accelerator="cpu",
         devices=1,
         logger=False,
@@ -179,6 +181,20 @@ def test_the_gradient_norm_is_limited(base: BaseModel, replay_path: str) -> None
     start = weights(train(base, replay_path, optimizer=partial(torch.optim.SGD, lr=0.0)))
     moved = weights(train(base, replay_path, step=StepSettings(max_grad_norm=0.01)))
     assert float((moved - start).norm()) == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+def test_the_learning_rate_follows_the_bound_by_steps_where_epochs_have_none(base: BaseModel, replay_path: str) -> None:
+    """-1 is Lightning's "no bound". Twelve steps of four rows are four epochs."""
+    bounds = [
+        {"max_epochs": -1, "max_steps": 12},
+        {"max_epochs": 4, "max_steps": -1},
+        {"max_epochs": 9, "max_steps": 12},
+    ]
+    for bound in bounds:
+        module = train(base, replay_path, batch_size=4, **bound)
+        assert (module.trainer.global_step, module.num_training_steps()) == (12, 12)
+    with pytest.raises(ConfigError, match=r"neither trainer\.max_epochs nor trainer\.max_steps ends the run"):
+        train(base, replay_path, max_epochs=-1, max_steps=-1)
 
 
 class Broken(Objective):

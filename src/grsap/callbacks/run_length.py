@@ -1,19 +1,16 @@
-"""How long a run is. Lightning's own estimate drops the loader's state on resume, so it is never asked."""
+"""Where a run stands in its length."""
 
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
 
+from grsap.training.run_length import planned_steps
+
 
 def total_steps(trainer: Trainer) -> int | None:
     """Optimizer steps of the whole run; one item of the training loader is one step. None where nothing bounds it."""
-    bounds = []
-    if trainer.max_steps >= 0:
-        bounds.append(trainer.max_steps)
     batches = trainer.num_training_batches
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0 and isinstance(batches, int):
-        bounds.append(trainer.max_epochs * batches)
-    return min(bounds, default=None)
+    return planned_steps(trainer, batches if isinstance(batches, int) else None)
 
 
 def is_last_step(trainer: Trainer) -> bool:

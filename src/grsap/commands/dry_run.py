@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from grsap.data import MixtureDataModule, StepBatch
 from grsap.models.compute import resolve_dtype
 from grsap.models.shape import empty_model
 from grsap.text.collation import SOURCES
+from grsap.training.run_length import planned_steps
 
 MAX_STEPS_MEASURED = 200
 """Steps whose micro-batches are formed to measure the packing; the others are like them."""
@@ -70,16 +70,6 @@ def measure_packing(batches: Sequence[StepBatch], capacity: int) -> Packing:
         max_positions=max(each.input_ids.numel() for each in micro_batches),
         max_targets=max(each.target_ids.numel() for each in micro_batches),
     )
-
-
-def planned_steps(trainer: Trainer, steps_per_epoch: int) -> int | None:
-    """Optimizer steps of the whole run; None if neither `max_epochs` nor `max_steps` bounds it."""
-    bounds = []
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        bounds.append(trainer.max_epochs * steps_per_epoch)
-    if trainer.max_steps >= 0:
-        bounds.append(trainer.max_steps)
-    return min(bounds, default=None)
 
 
 def dry_run(settings: RunSettings) -> int:

@@ -27,6 +27,7 @@ from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
+from grsap.training.run_length import planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule
 
 
@@ -151,13 +152,28 @@ class SafetyFineTuning(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def num_training_steps(self) -> int:
-        """Optimizer steps of the whole run.
+    def setup(self, stage: str) -> None:
+        """See that the run has an end, before weights are loaded; the data is set up by now.
 
-        Lightning's own estimate is not asked: it would drop the loader's place on resume.
+        Raises:
+            ConfigError: it has none.
         """
-        steps = int(self.trainer.datamodule.steps_per_epoch) * (self.trainer.max_epochs or 1)  # type: ignore[attr-defined]
-        return min(steps, self.trainer.max_steps) if self.trainer.max_steps > 0 else steps
+        if stage == "fit":
+            self.num_training_steps()
+
+    def num_training_steps(self) -> int:
+        """Optimizer steps of the whole run, at least 1.
+
+        Raises:
+            ConfigError: nothing bounds it.
+        """
+        steps = planned_steps(self.trainer, self.trainer.datamodule.steps_per_epoch)  # type: ignore[attr-defined]
+        if steps is None:
+            raise ConfigError(
+                "neither trainer.max_epochs nor trainer.max_steps ends the run, and the learning rate needs its length",
+                "Set one of them",
+            )
+        return max(1, steps)
 
     def on_fit_start(self) -> None:
         """Try packing out.

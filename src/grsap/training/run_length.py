@@ -1,0 +1,20 @@
+"""How long a run is. Lightning's own estimate drops the loader's state on resume, so it is never asked."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Trainer
+
+
+def planned_steps(trainer: Trainer, steps_per_epoch: int | None) -> int | None:
+    """Optimizer steps of the whole run; None if neither `max_epochs` nor `max_steps` bounds it.
+
+    Args:
+        trainer: of the run; -1 is no bound.
+        steps_per_epoch: None if an epoch has no end.
+    """
+    bounds = []
+    if steps_per_epoch is not None and trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        bounds.append(trainer.max_epochs * steps_per_epoch)
+    if trainer.max_steps >= 0:
+        bounds.append(trainer.max_steps)
+    return min(bounds, default=None)
