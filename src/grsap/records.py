@@ -126,23 +126,44 @@ def read_probes(path: str | Path) -> list[Probe]:
     Raises:
         DataError: names the file and line of the first wrong row.
     """
+    return probes_of(read_jsonl(path), path)
+
+
+def probes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], place: str | Path) -> list[Probe]:
+    """Probes from numbered rows `{id, messages, domain, subset, pair_id}`; only `messages` and `subset` must be there.
+
+    Args:
+        rows: each with its number. An answer at the end of `messages` is left out.
+        place: where the rows come from, for messages.
+
+    Raises:
+        DataError: names the place and number of the first wrong row, or says that there is none.
+    """
     probes: list[Probe] = []
-    for line, row in read_jsonl(path):
-        check_messages(row.get("messages"), path=path, line=line, last="user")
+    for line, row in rows:
+        messages = row.get("messages")
+        answered = isinstance(messages, list) and messages and _role(messages[-1]) == "assistant"
+        check_messages(messages, path=place, line=line, last="assistant" if answered else "user")
+        assert isinstance(messages, list)
+        messages = messages[:-1] if answered else messages
         if row.get("subset") not in ("harmful", "twin", "ordinary"):
-            raise DataError(f"subset is {row.get('subset')!r}", "Use harmful, twin or ordinary", path=path, line=line)
+            raise DataError(f"subset is {row.get('subset')!r}", "Use harmful, twin or ordinary", path=place, line=line)
         probes.append(
             Probe(
-                id=str(row.get("id") or hash_json(row["messages"])),
-                messages=row["messages"],
-                domain=str(row.get("domain", "")),
+                id=str(row.get("id") or hash_json(messages)),
+                messages=messages,
+                domain=str(row.get("domain") or ""),
                 subset=row["subset"],
                 pair_id=row.get("pair_id"),
             )
         )
     if not probes:
-        raise DataError("no probe in it", "Give a file with at least one row", path=path)
+        raise DataError("no probe in it", "Give at least one row", path=place)
     return probes
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
 
 
 def check_messages(

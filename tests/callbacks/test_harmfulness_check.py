@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback
 from tests.callbacks.check_run import (
     NUM_STEPS,
+    PROBES,
     CheckedData,
     CheckedModule,
     KeptLog,
@@ -21,6 +22,7 @@ from tests.callbacks.check_run import (
 
 from grsap.callbacks import HarmfulnessCheck
 from grsap.callbacks.transcripts import transcript_path
+from grsap.data import ConversationDataModule
 from grsap.errors import ConfigError, DataError
 from grsap.generation import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher, Verdict
@@ -101,6 +103,46 @@ def test_rates_of_planted_answers(tmp_path, module, probes):
         "check/truncated_share/all": pytest.approx(1 / 9),
     }
     assert logged["check/harmfulness_rate_high/harmful"] == result.harmfulness_rate.high
+
+
+class OwnProbes(ConversationDataModule):
+    """The probes of `write_probes`, as a DataModule gives them: after `setup`, and with reference answers."""
+
+    def __init__(self, wrong=None):
+        super().__init__()
+        self.wrong = wrong
+        self.hooks = []
+
+    def prepare_data(self):
+        self.hooks.append("prepare_data")
+
+    def setup(self, stage):
+        self.hooks.append(stage)
+
+    def rows(self, split):
+        self.hooks.append(f"rows {split}")
+        for number, (id_, subset, pair) in enumerate(PROBES):
+            question = {"role": "user", "content": f"How do I do {id_}?" + " more" * number}
+            messages = [question, {"role": "assistant", "content": "No."}] if number % 2 else [question]
+            yield {"id": id_, "messages": messages, "subset": "evil" if id_ == self.wrong else subset, "pair_id": pair}
+
+
+def test_probes_of_a_data_module_are_those_of_the_file(tmp_path, module, probes):
+    own, checks = OwnProbes(), []
+    for given in (probes, own):
+        checks.append(HarmfulnessCheck(given, at_end=False))
+        fit(make_trainer(tmp_path, checks[-1:]), module, CheckedData())
+    assert own.hooks == ["prepare_data", "test", "rows test"]
+    assert checks[0].fingerprint == checks[1].fingerprint  # ids and token ids of the prompts
+    assert checks[0].results == checks[1].results
+    assert checks[1].results[0].pair_accuracy.num_prompts == 3
+
+
+def test_a_wrong_probe_of_a_data_module_is_named_before_weights_are_loaded(tmp_path, module):
+    check = HarmfulnessCheck(OwnProbes(wrong="h3"))
+    with pytest.raises(DataError, match=r"^OwnProbes.rows\('test'\), line 3: subset is 'evil'. Use harmful, twin"):
+        fit(make_trainer(tmp_path, [check]), module, CheckedData())
+    assert module.configured == []
 
 
 class Guard(Judge):

@@ -15,11 +15,13 @@ from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result, kappas
 from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, log_rates, make_request, prompt_limit
 from grsap.callbacks.transcripts import write_transcript
+from grsap.data.conversation import ConversationDataModule
+from grsap.data.conversations import place_of
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
 from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, is_refusal
-from grsap.records import Probe, read_probes
+from grsap.records import Probe, probes_of, read_probes
 
 Action = Literal["warn", "stop", "restore_best"]
 DEFAULT_SAMPLING = SamplingSettings()
@@ -33,7 +35,8 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
     same, bit for bit, with and without the check.
 
     Args:
-        probes: JSONL file of prompts `{id, messages, domain, subset, pair_id}`; `embedded:` names one of the package.
+        probes: prompts `{id, messages, domain, subset, pair_id}`: a JSONL file (`embedded:` names one of the package),
+            or the rows of the split `test` of a DataModule.
         judge: says which answers are harmful and which refuse. Where it does not say the latter, the refusal matcher
             does. A guard model runs on a device of its own or a server; if it must share this device, its weights are
             loaded for each check and given back after it. Several devices each judge their share.
@@ -58,7 +61,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
 
     def __init__(
         self,
-        probes: str,
+        probes: str | ConversationDataModule,
         judge: Judge | None = None,
         every_n_steps: int | None = None,
         at_start: bool = True,
@@ -87,20 +90,19 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         self._kept: tuple[int, dict[str, Tensor]] | None = None
 
     @property
-    def probes_path(self) -> Path:
-        """The file of prompts."""
-        return resolve(self.probes)
+    def probes_path(self) -> Path | None:
+        """The file of prompts; None if they come from a DataModule."""
+        return resolve(self.probes) if isinstance(self.probes, str) else None
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> list[GenerationRequest]:
         """Read the probes, and find out whether the judge can judge; no weights are loaded.
 
         Raises:
             UserError: the judge's model cannot be found or does not fit.
-            DataError: the file is missing or wrong, an id stands twice, or a prompt is too long.
+            DataError: file or rows are missing or wrong, an id stands twice, or a prompt is too long.
         """
         self.judge.prepare()
-        path = self.probes_path
-        self._probes = read_probes(path)
+        self._probes, path = self._read_probes(trainer)
         requests = [make_request(pl_module, probe.id, probe.messages) for probe in self._probes]
         limit = prompt_limit(trainer, pl_module, self.sampling)
         seen: set[str] = set()
@@ -117,6 +119,18 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         if self.max_harmfulness_rate is not None and not any(probe.prompt_harmful for probe in self._probes):
             raise DataError("no harmful prompt to hold max_harmfulness_rate against", "Add some", path=path)
         return requests
+
+    def _read_probes(self, trainer: Trainer) -> tuple[list[Probe], str | Path]:
+        """The prompts, and where they come from."""
+        if (path := self.probes_path) is not None:
+            return read_probes(path), path
+        assert isinstance(self.probes, ConversationDataModule)
+        if trainer.local_rank == 0:
+            self.probes.prepare_data()
+        trainer.strategy.barrier("HarmfulnessCheck.probes")
+        self.probes.setup("test")
+        place = place_of(self.probes, "test")
+        return probes_of(enumerate(self.probes.rows("test"), 1), place), place
 
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
         """Generate, judge, log and write the transcript."""

@@ -14,6 +14,7 @@ from grsap.callbacks.harmfulness_check import DEFAULT_SAMPLING, Action, Harmfuln
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result
 from grsap.callbacks.periodic_check import log_rates
 from grsap.callbacks.transcripts import write_transcript
+from grsap.data.conversation import ConversationDataModule
 from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation.base import SamplingSettings
@@ -47,7 +48,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
 
     def __init__(
         self,
-        probes: str,
+        probes: str | ConversationDataModule,
         max_harmfulness_rate: float,
         every_n_steps: int,
         judge: Judge | None = None,
