@@ -39,7 +39,7 @@ MAY_IMPORT = {
 }
 
 # Packages whose abstract classes a config may fill in.
-PLUGGABLE = ("objectives", "judging", "generation", "synthesis", "evaluation", "embedding")
+PLUGGABLE = ("objectives", "judging", "generation", "synthesis", "evaluation", "embedding", "curation")
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80

@@ -34,6 +34,9 @@ VERBS: dict[str, Verb] = {
         "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
     ),
     "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
+    "curate": Verb(
+        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.curate"
+    ),
     "doctor": Verb(
         "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"
     ),

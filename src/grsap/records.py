@@ -53,7 +53,8 @@ class Origin:
 class SafetyRecord:
     """One safety conversation, from synthesis to replay. `messages` is the only place of text.
 
-    Labels are True, False or None, which means unknown or unparsed.
+    Labels are True, False or None, which means unknown or unparsed. `history` says what was done to the row since it
+    was written, without any text.
     """
 
     id: str
@@ -69,10 +70,14 @@ class SafetyRecord:
     origin: Origin | None = None
     parent_id: str | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as it stands in the file."""
-        return {"schema": SAFETY_SCHEMA, **asdict(self)}
+        """The row as it stands in the file; `history` only where there is one."""
+        values = asdict(self)
+        if not self.history:
+            del values["history"]
+        return {"schema": SAFETY_SCHEMA, **values}
 
     @classmethod
     def from_dict(
@@ -233,3 +238,13 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]], *, mode: int = 0o644) -> None:
     """Write rows as JSONL, atomically."""
     write_atomic(path, "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows), mode=mode)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """A line of JSONL. NaN and infinity are refused: they are not JSON."""
+    # A lone surrogate, which a tokenizer's bytes can make, is no UTF-8: it is written as JSON's escape.
+    text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(dict(value), allow_nan=False).encode() + b"\n"

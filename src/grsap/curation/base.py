@@ -1,0 +1,141 @@
+"""What a filter is, and what it says of a row."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from grsap.records import JudgeInfo, SafetyRecord
+
+if TYPE_CHECKING:
+    from grsap.curation.ledger import Rows
+    from grsap.curation.work import Work
+    from grsap.judging.base import Judge
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A filter's answer on one row.
+
+    Attributes:
+        keep: whether the row stays.
+        reason: why not, in snake_case; None if it stays.
+        scores: finite numbers by name; they go into the row's `scores`.
+        labels: keys of the row that the filter sets: `prompt_harmful`, `response_harmful`, `response_refusal`,
+            `behaviour`, `difficulty`.
+        related_id: of the row because of which this one is rejected, such as the one that it repeats.
+        revision: a response that takes the place of the row's own.
+        judge: who gave the labels, if it was one.
+    """
+
+    keep: bool = True
+    reason: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    related_id: str | None = None
+    revision: RevisedResponse | None = None
+    judge: JudgeInfo | None = None
+
+
+@dataclass(frozen=True)
+class RevisedResponse:
+    """A response that takes another's place, and what stands of that in the row's `history`."""
+
+    response: str
+    history: Mapping[str, Any]
+
+
+def keep(**scores: float) -> Decision:
+    """The row stays."""
+    return Decision(scores=scores)
+
+
+def reject(reason: str, **scores: float) -> Decision:
+    """The row goes, because of `reason`."""
+    return Decision(False, reason, scores)
+
+
+class Filter(ABC):
+    """One step of a curation. Write `decide`, or derive from `RowFilter` where a row can be judged by itself.
+
+    Attributes:
+        takes_rejected: reasons of earlier filters whose rows this one is given instead of those that stay; it may bring
+            them back.
+    """
+
+    takes_rejected: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Settings of the curation that it cannot do without: `embedder`, `judge`."""
+        return frozenset()
+
+    @abstractmethod
+    def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """One decision a row, in order.
+
+        Rows come in the order of their ids, not of the file, so that no decision depends on the file's order. They are
+        read from disk when they are looked at.
+
+        Args:
+            rows: those that stand so far.
+            work: embeddings, verdicts and results that are kept on disk; notes for the manifest.
+        """
+
+    def check(self, where: str) -> None:  # noqa: B027 (many need nothing)
+        """Find what is wrong with settings and files; loads no weights.
+
+        Args:
+            where: the setting's name, for messages.
+
+        Raises:
+            UserError: names the setting.
+        """
+
+    def check_judge(self, judge: Judge, where: str) -> None:  # noqa: B027 (most take any)
+        """Raise ConfigError if the judge does not say what the filter needs."""
+
+    def settings(self) -> dict[str, Any]:
+        """For the manifest: the constructor's arguments, as JSON values."""
+        return {name: _as_json(value) for name, value in sorted(vars(self).items()) if not name.startswith("_")}
+
+
+class RowFilter(Filter):
+    """A filter that judges each row by itself. Write `decide_row`."""
+
+    def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """One decision a row, in order."""
+        return (self.decide_row(row) for row in rows)
+
+    @abstractmethod
+    def decide_row(self, row: SafetyRecord) -> Decision:
+        """`keep()` or `reject(reason)`, with scores by name."""
+
+
+def query_of(row: SafetyRecord) -> str:
+    """The last user turn; empty if it is null."""
+    return row.messages[-2]["content"] or ""
+
+
+def response_of(row: SafetyRecord) -> str:
+    """The last turn; empty if it is null."""
+    return row.messages[-1]["content"] or ""
+
+
+def is_meant_harmless(row: SafetyRecord) -> bool:
+    """Whether the row was asked for as a harmless counterpart, or labelled as one where it comes from."""
+    return row.behaviour == "benign_answer" or row.prompt_harmful is False
+
+
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "identity"):
+        return value.identity()
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_as_json(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,51 @@
+"""Labels rows by what the response does, and by how hard it was to get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grsap.curation.base import Decision, Filter, is_meant_harmless, response_of
+from grsap.curation.ledger import Rows
+from grsap.curation.work import Work
+from grsap.judging.refusal_matcher import is_refusal
+from grsap.records import Behaviour as Label
+from grsap.records import SafetyRecord
+
+
+class Behaviour(Filter):
+    """Sets `behaviour` (`refusal`, `safe_explanation` or `benign_answer`) and `difficulty` (`easy`, or `hard` for a
+    revised response). It stands behind the filters that judge and revise.
+
+    A refusal is what the judge calls one, or, where it says nothing, what the refusal matcher does. Anything else is a
+    `benign_answer` where the request is harmless, by the judge's label or by what was asked for, and a
+    `safe_explanation` where it is not. Reason, on demand: `over_refusal`.
+
+    Args:
+        reject_over_refusals: drop refusals of harmless requests, which would teach more of them; the paper keeps them.
+    """
+
+    def __init__(self, reject_over_refusals: bool = False) -> None:
+        self.reject_over_refusals = reject_over_refusals
+
+    def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """One decision a row."""
+        for row in rows:
+            refuses = row.response_refusal
+            if refuses is None:
+                refuses = bool(is_refusal(response_of(row)))
+            is_harmless = is_harmless_request(row)
+            label: Label = "refusal" if refuses else "benign_answer" if is_harmless else "safe_explanation"
+            labels = {
+                "behaviour": label,
+                "difficulty": "hard" if row.history else "easy",
+                "response_refusal": refuses,
+            }
+            if refuses and is_harmless and self.reject_over_refusals:
+                yield Decision(False, "over_refusal", labels=labels)
+            else:
+                yield Decision(labels=labels)
+
+
+def is_harmless_request(row: SafetyRecord) -> bool:
+    """By the label of the request, or where it has none by what was asked for."""
+    return is_meant_harmless(row) if row.prompt_harmful is None else not row.prompt_harmful

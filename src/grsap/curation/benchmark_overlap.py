@@ -1,0 +1,155 @@
+"""Drops rows that an evaluation would find again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grsap.curation.base import Decision, Filter, keep, query_of
+from grsap.curation.ledger import Rows
+from grsap.curation.work import Work
+from grsap.data.tables import read_table
+from grsap.embedded import resolve
+from grsap.embedding.base import Embeddings
+from grsap.errors import ConfigError, DataError
+from grsap.files import hash_file
+
+COLUMNS = ("prompt", "query", "question", "instruction", "goal", "text")
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of an evaluation, and where it stands, such as `probes.jsonl:12`."""
+
+    text: str
+    place: str
+
+
+class BenchmarkOverlap(Filter):
+    """Keeps rows whose query does not stand in an evaluation, in the same words or in others.
+
+    Reasons: `benchmark_words` (it shares runs of words with a prompt, or is one), `benchmark_meaning` (it is too like
+    one by cosine), each with the prompt's place.
+
+    Args:
+        files: of evaluations: `.jsonl`, `.csv` or `.parquet` with `messages`, whose last user turn counts, or one of
+            the columns prompt, query, question, instruction, goal, text.
+        column: another one.
+        num_words: length of a run. A query or prompt with fewer words counts as a whole.
+        max_share: share of a query's runs, in [0, 1], that may stand in the evaluations.
+        max_cosine: of a query with any prompt; null to compare words alone.
+    """
+
+    def __init__(
+        self,
+        files: list[str],
+        column: str | None = None,
+        num_words: int = 8,
+        max_share: float = 0.0,
+        max_cosine: float | None = 0.9,
+    ) -> None:
+        self.files = files
+        self.column = column
+        self.num_words = num_words
+        self.max_share = max_share
+        self.max_cosine = max_cosine
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The embedder, unless words alone are compared."""
+        return frozenset() if self.max_cosine is None else frozenset({"embedder"})
+
+    def check(self, where: str) -> None:
+        """Raise ConfigError for a number out of range, DataError for a file that cannot be read."""
+        if self.num_words < 1 or not 0 <= self.max_share <= 1 or not 0 < (self.max_cosine or 1) <= 1:
+            raise ConfigError(
+                f"{where}: num_words, max_share or max_cosine is out of range",
+                "Give at least 1 word, a share in [0, 1], and a cosine in (0, 1] or null",
+            )
+        if not self.files:
+            raise ConfigError(f"{where}: files is empty", "Give evaluation files, or leave the filter out")
+        self._prompts()
+
+    def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """One decision a row."""
+        prompts = self._prompts()
+        work.audit |= {
+            "num_prompts": len(prompts),
+            "files": {Path(file).name: hash_file(resolve(file)) for file in self.files},
+        }
+        runs: dict[int, int] = {}
+        for number, prompt in enumerate(prompts):
+            for run in self._runs(prompt.text):
+                runs.setdefault(run, number)
+        found = [self._shared(query_of(row), runs) for row in rows]
+        work.add_histogram("benchmark_share", [share for share, _ in found], above=self.max_share)
+        cosines, nearest = self._cosines(rows, prompts, work)
+        for (share, place), cosine, near in zip(found, cosines, nearest, strict=True):
+            scores = {"benchmark_share": round(share, 4)}
+            if self.max_cosine is not None:
+                scores["benchmark_cosine"] = round(cosine, 4)
+            if share > self.max_share:
+                yield Decision(False, "benchmark_words", scores, related_id=prompts[place].place)
+            elif self.max_cosine is not None and cosine > self.max_cosine:
+                yield Decision(False, "benchmark_meaning", scores, related_id=prompts[near].place)
+            else:
+                yield keep(**scores)
+
+    def _runs(self, text: str) -> list[int]:
+        """Hashes of all runs of words."""
+        words = re.findall(r"\w+", text.lower())
+        size = min(self.num_words, len(words))
+        return [hash(tuple(words[start : start + size])) for start in range(len(words) - size + 1)] if words else []
+
+    def _shared(self, query: str, runs: Mapping[int, int]) -> tuple[float, int]:
+        """Share of a query's runs that prompts have, and the number of the first such prompt; 0 without one."""
+        mine = self._runs(query)
+        hits = [runs[run] for run in mine if run in runs]
+        return (len(hits) / len(mine), min(hits)) if hits else (0.0, 0)
+
+    def _cosines(self, rows: Rows, prompts: Sequence[Prompt], work: Work) -> tuple[list[float], list[int]]:
+        """Each row's greatest cosine with a prompt, and the prompt's number."""
+        if self.max_cosine is None:
+            return [0.0] * len(rows), [0] * len(rows)
+        theirs = work.embedder.embed([prompt.text for prompt in prompts])
+        greatest, nearest = greatest_cosines(work.embeddings(rows), theirs)
+        work.add_histogram("benchmark_cosine", greatest.tolist(), above=self.max_cosine)
+        return greatest.tolist(), nearest.tolist()
+
+    def _prompts(self) -> list[Prompt]:
+        prompts = []
+        for file in self.files:
+            path = resolve(file)
+            for line, row in read_table(path):
+                text = self._text(row)
+                if text is None:
+                    raise DataError(
+                        f"columns {', '.join(map(str, row))} hold no prompt", "Name its column", path=path, line=line
+                    )
+                prompts.append(Prompt(text, f"{path.name}:{line}"))
+        return prompts
+
+    def _text(self, row: Mapping[str, Any]) -> str | None:
+        if self.column is None and isinstance(row.get("messages"), list):
+            turns = [turn.get("content") for turn in row["messages"] if turn.get("role") == "user"]
+            return str(turns[-1]) if turns else None
+        names = COLUMNS if self.column is None else (self.column,)
+        return next((str(row[name]) for name in names if row.get(name)), None)
+
+
+def greatest_cosines(vectors: Embeddings, others: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """(M,) greatest cosine of each row with the others (K, D), and (M,) the place of that one; -1 and 0 without any."""
+    greatest = np.full(len(vectors), -1.0)
+    nearest = np.zeros(len(vectors), np.intp)
+    for start in range(0, len(vectors) if len(others) else 0, BLOCK):
+        products = vectors[start : start + BLOCK] @ others.T
+        nearest[start : start + BLOCK] = products.argmax(axis=1)
+        greatest[start : start + BLOCK] = products.max(axis=1)
+    return np.clip(greatest, -1, 1), nearest

@@ -1,0 +1,46 @@
+"""How scores are spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+NUM_BINS = 40
+
+
+def histogram(name: str, values: Sequence[float], *, log: bool = False, **cuts: float) -> dict[str, Any]:
+    """Counts in bins of equal width, as JSON values.
+
+    Args:
+        name: of the score.
+        values: finite; with `log` positive.
+        log: equal width in the logarithm.
+        cuts: by name, such as `below` and `above`.
+
+    Returns:
+        `{score, log, edges, counts, cuts}`, with one edge more than counts; both are empty without a value.
+    """
+    numbers = np.asarray(values, np.float64)
+    edges: list[float] = []
+    counts: list[int] = []
+    if len(numbers):
+        scaled = np.log(numbers) if log else numbers
+        low, high = float(scaled.min()), float(scaled.max())
+        found, bounds = np.histogram(scaled, NUM_BINS, (low, high if high > low else low + 1e-6))
+        counts = [int(count) for count in found]
+        edges = [significant(math.exp(bound) if log else float(bound)) for bound in bounds]
+    return {
+        "score": name,
+        "log": log,
+        "edges": edges,
+        "counts": counts,
+        "cuts": {key: significant(value) for key, value in cuts.items()},
+    }
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """A number to so many significant digits, so that rounding in sums does not show."""
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,177 @@
+"""What was decided on each row so far: arrays over all rows, and the rows as they stand after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grsap.curation.base import Decision, RevisedResponse
+from grsap.curation.raw_rows import RawRows
+from grsap.records import JudgeInfo, Message, SafetyRecord
+
+LABELS: dict[str, tuple[Any, ...]] = {
+    "prompt_harmful": (None, False, True),
+    "response_harmful": (None, False, True),
+    "response_refusal": (None, False, True),
+    "behaviour": (None, "refusal", "safe_explanation", "benign_answer"),
+    "difficulty": (None, "easy", "hard"),
+}
+"""The labels that a filter may set, with their values."""
+
+KEPT = -1
+_UNSET = -1
+
+
+class Ledger:
+    """State of N rows.
+
+    Args:
+        raw: the rows.
+
+    Attributes:
+        rejected_by: (N,) number of the step that rejected a row, or `KEPT`.
+        revised: revised responses by row number.
+    """
+
+    def __init__(self, raw: RawRows) -> None:
+        self.raw = raw
+        self.rejected_by = np.full(len(raw), KEPT, np.int16)
+        self.revised: dict[int, RevisedResponse] = {}
+        self.judge: JudgeInfo | None = None
+        self._reason = np.full(len(raw), _UNSET, np.int16)
+        self._reasons: list[str] = []
+        self._scores: dict[str, NDArray[np.float64]] = {}
+        self._labels = {name: np.full(len(raw), _UNSET, np.int8) for name in LABELS}
+        self._judged = np.zeros(len(raw), bool)
+        self._related: dict[int, str] = {}
+
+    def rows(self, taken: frozenset[str] = frozenset()) -> Rows:
+        """The rows that stay so far, or those rejected for one of the reasons `taken`."""
+        if taken:
+            codes = [code for code, reason in enumerate(self._reasons) if reason in taken]
+            chosen = np.isin(self._reason, codes) & (self.rejected_by != KEPT)
+        else:
+            chosen = self.rejected_by == KEPT
+        return Rows(self, np.flatnonzero(chosen))
+
+    def apply(self, number: int, decision: Decision, step: int) -> None:
+        """Take note of a step's decision on a row.
+
+        Raises:
+            ValueError: the decision is not one: a label or score that does not exist, or a rejection without a reason.
+        """
+        if decision.keep == bool(decision.reason):
+            raise ValueError("a row that stays has no reason, and one that goes has one")
+        self.rejected_by[number] = KEPT if decision.keep else step
+        self._reason[number] = _UNSET if decision.reason is None else self._code(decision.reason)
+        for name, value in decision.scores.items():
+            if not np.isfinite(value):
+                raise ValueError(f"score {name} is {value}")
+            column = self._scores.setdefault(name, np.full(len(self.raw), np.nan))
+            column[number] = value
+        for name, value in decision.labels.items():
+            self._labels[name][number] = LABELS[name].index(value)
+        if decision.judge is not None:
+            self.judge, self._judged[number] = decision.judge, True
+        self._related.pop(number, None)
+        if decision.related_id is not None:
+            self._related[number] = decision.related_id
+        if decision.revision is not None:
+            self.revised[number] = decision.revision
+
+    def reason(self, number: int) -> str | None:
+        """Why the row was rejected; None if it stays."""
+        code = self._reason[number]
+        return None if code == _UNSET else self._reasons[code]
+
+    def related_id(self, number: int) -> str | None:
+        """The id that the rejection names."""
+        return self._related.get(number)
+
+    def label(self, number: int, name: str, record: SafetyRecord) -> Any:
+        """A label as it stands: set by a filter, or as the row brought it."""
+        code = self._labels[name][number]
+        return getattr(record, name) if code == _UNSET else LABELS[name][code]
+
+    def labels(self, number: int, record: SafetyRecord) -> dict[str, Any]:
+        """All labels as they stand."""
+        return {name: self.label(number, name, record) for name in LABELS}
+
+    def scores(self, number: int) -> dict[str, float]:
+        """Scores that filters gave, by name."""
+        return {name: float(column[number]) for name, column in self._scores.items() if not np.isnan(column[number])}
+
+    def record(self, number: int) -> SafetyRecord:
+        """The row as it stands: with labels, scores and the revised response."""
+        record = self.raw.record(number)
+        changes: dict[str, Any] = self.labels(number, record)
+        changes["scores"] = {**record.scores, **self.scores(number)}
+        if self._judged[number]:
+            changes["judge"] = self.judge
+        revision = self.revised.get(number)
+        if revision is not None:
+            turn: Message = {"role": "assistant", "content": revision.response}
+            changes["messages"] = [*record.messages[:-1], turn]
+            changes["history"] = [*record.history, dict(revision.history)]
+            changes["finish_reason"] = "stop"
+        return replace(record, **changes)
+
+    def _code(self, reason: str) -> int:
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return self._reasons.index(reason)
+
+
+class Rows(Sequence[SafetyRecord]):
+    """Rows of a ledger in the order of their ids, read from disk when they are looked at.
+
+    Attributes:
+        numbers: (M,) of the rows.
+    """
+
+    def __init__(self, ledger: Ledger, numbers: NDArray[np.intp]) -> None:
+        self.numbers = numbers
+        self._ledger = ledger
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> SafetyRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+    def __getitem__(self, index: int | slice) -> SafetyRecord | Rows:
+        if isinstance(index, slice):
+            return Rows(self._ledger, self.numbers[index])
+        return self._ledger.record(int(self.numbers[index]))
+
+    def __iter__(self) -> Iterator[SafetyRecord]:
+        return (self._ledger.record(int(number)) for number in self.numbers)
+
+    def where(self, mask: NDArray[np.bool_]) -> Rows:
+        """The rows where the mask (M,) is true."""
+        return Rows(self._ledger, self.numbers[mask])
+
+    def only(self, numbers: Iterable[int]) -> Rows:
+        """The rows of these numbers."""
+        return self.where(np.isin(self.numbers, list(numbers)))
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids, in order."""
+        return [self._ledger.raw.ids[number] for number in self.numbers]
+
+    @property
+    def domains(self) -> list[str]:
+        """Domain of each row."""
+        raw = self._ledger.raw
+        return [raw.domains[place] for place in raw.domain_of[self.numbers]]
+
+    def num_by_domain(self) -> Counter[str]:
+        """Rows of each domain."""
+        return Counter(self.domains)

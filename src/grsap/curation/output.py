@@ -1,0 +1,69 @@
+"""The files of a curation: each raw row in exactly one of the two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from grsap.curation.ledger import KEPT, Ledger
+from grsap.curation.steps import UNLABELLED
+from grsap.errors import RunFolderError
+from grsap.files import atomic_writer, hash_file
+from grsap.records import json_line
+
+REPLAY = "replay.jsonl"
+REJECTED = "rejected.jsonl"
+TEXT_MODE = 0o600
+"""Files with text are readable by their owner only."""
+
+
+def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str, dict[str, Any]]:
+    """Write `replay.jsonl` and `rejected.jsonl`, rows in the order of the input.
+
+    A rejected row is as it came, with the labels that it got and `rejection`: filter, reason, scores, and the id of the
+    row because of which it went.
+
+    Returns:
+        `{num_rows, hash}` by file name.
+
+    Raises:
+        RunFolderError: the folder cannot be written; what stood there stands.
+    """
+    counts: Counter[str] = Counter()
+    try:
+        with (
+            atomic_writer(folder / REPLAY, mode=TEXT_MODE) as replay,
+            atomic_writer(folder / REJECTED, mode=TEXT_MODE) as rejected,
+        ):
+            for number in ledger.raw.file_order.tolist():
+                if ledger.rejected_by[number] == KEPT:
+                    replay.write(json_line(ledger.record(number).to_dict()))
+                    counts[REPLAY] += 1
+                else:
+                    rejected.write(json_line(_rejected(ledger, number, step_names)))
+                    counts[REJECTED] += 1
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be written: {error.strerror}",
+            "Free space or mend the folder, then give the same command again: what is done is kept",
+        ) from error
+    return {name: {"num_rows": counts[name], "hash": hash_file(folder / name)} for name in (REPLAY, REJECTED)}
+
+
+def behaviours_of(ledger: Ledger) -> list[str]:
+    """Each row's behaviour as it stands in the end."""
+    return [
+        ledger.label(number, "behaviour", ledger.raw.record(number)) or UNLABELLED for number in range(len(ledger.raw))
+    ]
+
+
+def _rejected(ledger: Ledger, number: int, step_names: list[str]) -> dict[str, Any]:
+    raw = ledger.raw.raw(number)
+    rejection = {
+        "filter": step_names[ledger.rejected_by[number]],
+        "reason": ledger.reason(number),
+        "scores": ledger.scores(number),
+        "related_id": ledger.related_id(number),
+    }
+    return {**raw, **ledger.labels(number, ledger.raw.record(number)), "rejection": rejection}

@@ -1,0 +1,182 @@
+"""The rows of a curation's input: checked once, then read from disk one by one when they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from grsap.errors import DataError
+from grsap.files import hash_json
+from grsap.records import Behaviour, Difficulty, Message, SafetyRecord
+
+_STAND_IN = "(no text)"
+
+
+class RawRows:
+    """Safety records of a folder's `.jsonl` files, by name, or of one file. A text may be null here.
+
+    Rows are numbered in the order of their ids. Of each, only its id, domain and place are in memory.
+
+    Args:
+        path: the folder or file.
+
+    Attributes:
+        path: the same.
+        ids: by number.
+        domains: names, each once.
+        domain_of: (N,) places in `domains`.
+        file_order: (N,) numbers in the order of the files.
+        files: `{num_rows, hash}` by file name.
+        hash: of all files.
+
+    Raises:
+        DataError: no such path, no row, a line that is no row, or an id that stands twice; names file and line.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.files: dict[str, dict[str, Any]] = {}
+        self._paths = _files(self.path)
+        ids: list[str] = []
+        domains: dict[str, int] = {}
+        domain_of: list[int] = []
+        places: list[tuple[int, int, int]] = []
+        for number, file in enumerate(self._paths):
+            for offset, length, record in self._scan(file):
+                ids.append(record.id)
+                domain_of.append(domains.setdefault(record.domain, len(domains)))
+                places.append((number, offset, length))
+        if not ids:
+            raise DataError("no row in it", "Give the --output_dir of grsap synthesize, or a .jsonl file", path=path)
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        self.ids = [ids[index] for index in order]
+        self.domains = list(domains)
+        self.domain_of = np.array(domain_of, np.int32)[order]
+        self._places = np.array(places, np.int64)[order]
+        self.file_order = np.argsort(np.array(order))
+        self.hash = hash_json(self.files)
+        self._check_unique()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def raw(self, number: int) -> dict[str, Any]:
+        """The row as it stands in its file."""
+        file, offset, length = self._places[number]
+        with self._paths[file].open("rb") as handle:
+            handle.seek(offset)
+            row: dict[str, Any] = json.loads(handle.read(length))
+        return row
+
+    def record(self, number: int) -> SafetyRecord:
+        """The row; a null text is empty."""
+        return read_raw(self.raw(number))
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file is not what it was when it was scanned."""
+        for path in self._paths:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            if digest.hexdigest()[:16] != self.files[path.name]["hash"]:
+                raise DataError("was changed while it was read", "Start again when nothing writes to it", path=path)
+
+    def _scan(self, path: Path) -> Iterator[tuple[int, int, SafetyRecord]]:
+        """(offset, length, row) of each line."""
+        digest = hashlib.sha256()
+        offset = num_rows = 0
+        try:
+            with path.open("rb") as file:
+                for line, raw in enumerate(file, 1):
+                    digest.update(raw)
+                    if raw.strip():
+                        yield offset, len(raw), _parse(raw, path, line)
+                        num_rows += 1
+                    offset += len(raw)
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror}", "Restore the file", path=path) from error
+        self.files[path.name] = {"num_rows": num_rows, "hash": digest.hexdigest()[:16]}
+
+    def _check_unique(self) -> None:
+        for before, after in zip(self.ids, self.ids[1:], strict=False):
+            if before == after:
+                raise DataError(f"the id {after!r} stands twice", "Give each row an id of its own", path=self.path)
+
+
+def read_raw(row: Mapping[str, Any], *, path: Path | None = None, line: int | None = None) -> SafetyRecord:
+    """A record whose texts may be null or blank: they are empty then.
+
+    Raises:
+        DataError: anything else is wrong.
+    """
+    messages = row.get("messages")
+    whole = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    blank = [index for index, message in enumerate(whole) if _is_blank(message)]
+    values = dict(row)
+    if blank and isinstance(messages, list) and len(whole) == len(messages):
+        values["messages"] = [
+            {**message, "content": _STAND_IN} if index in blank else message for index, message in enumerate(whole)
+        ]
+    record = SafetyRecord.from_dict(values, path=path, line=line)
+    if not blank:
+        return record
+    empty: list[Message] = [
+        {**message, "content": ""} if index in blank else message for index, message in enumerate(record.messages)
+    ]
+    return replace(record, messages=empty)
+
+
+def _is_blank(message: Mapping[str, Any]) -> bool:
+    content = message.get("content", "")
+    return "content" in message and (content is None or (isinstance(content, str) and not content.strip()))
+
+
+def _parse(raw: bytes, path: Path, line: int) -> SafetyRecord:
+    try:
+        row = json.loads(raw)
+    except ValueError as error:
+        if not raw.endswith(b"\n"):
+            problem, remedy = "a half-written line", "Let grsap synthesize finish it, or remove the line"
+        else:
+            problem, remedy = f"not JSON ({error})", "Write one JSON object a line"
+        raise DataError(problem, remedy, path=path, line=line) from error
+    if not isinstance(row, dict):
+        raise DataError(f"a {type(row).__name__}, not an object", "Write one JSON object a line", path=path, line=line)
+    record = read_raw(row, path=path, line=line)
+    wrong = next((name for name, is_right in _checks(record) if not is_right), None)
+    if wrong is not None:
+        raise DataError(f"{wrong} has a wrong value", "See docs/formats.md for a safety row", path=path, line=line)
+    return record
+
+
+def _checks(record: SafetyRecord) -> Iterator[tuple[str, bool]]:
+    for name in ("id", "domain"):
+        value = getattr(record, name)
+        yield name, isinstance(value, str) and (name != "id" or bool(value))
+    for name in ("prompt_harmful", "response_harmful", "response_refusal"):
+        yield name, getattr(record, name) in (True, False, None)
+    yield "behaviour", record.behaviour in (None, *get_args(Behaviour))
+    yield "difficulty", record.difficulty in (None, *get_args(Difficulty))
+    yield "finish_reason", record.finish_reason in (None, "stop", "length")
+    numbers = record.scores.values() if isinstance(record.scores, dict) else ("",)
+    yield "scores", all(isinstance(value, int | float) and math.isfinite(value) for value in numbers)
+    yield "history", isinstance(record.history, list)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError("no such file or folder", "Give the --output_dir of grsap synthesize as --input", path=path)
+    files = sorted(path.glob("*.jsonl"))
+    if not files:
+        raise DataError("no .jsonl file in it", "Give the --output_dir of grsap synthesize as --input", path=path)
+    return files

@@ -1,0 +1,159 @@
+"""Has harmful responses to harmful requests written anew, as refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from grsap.curation.base import Decision, Filter, RevisedResponse, is_meant_harmless, query_of, response_of
+from grsap.curation.completeness import Completeness
+from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, info_of, labels_of, reason_against
+from grsap.curation.ledger import Rows
+from grsap.curation.work import Work, judge_identity, slim_verdict
+from grsap.errors import ConfigError
+from grsap.generation import GenerationRequest, Generator, SamplingSettings
+from grsap.judging.base import Exchange, Judge, Verdict
+from grsap.judging.refusal_matcher import is_refusal
+from grsap.records import Message, SafetyRecord
+from grsap.response_logprobs import response_hash
+
+INSTRUCTION = (
+    "This request could lead to harm. Do not fulfil any part of it. Say clearly that you will not help with it, give "
+    "the reason in a sentence, and offer safe help if there is any."
+)
+SAMPLING = SamplingSettings(max_new_tokens=512, temperature=0.7)
+"""The paper's."""
+
+
+class Revision(Filter):
+    """Takes the rows that `Harmlessness` rejected, and brings back those that get a new response which refuses.
+
+    The paper's "revise and include"; leave the filter out to exclude them. The model is asked again with an instruction
+    to refuse, up to `max_attempts` times, and a response is taken if it is whole, the judge calls it harmless, and it
+    is a refusal by the judge or, where that says nothing, by the refusal matcher. Only harmful requests are revised: a
+    harmless one is not to be refused. Reasons: `not_revised` (no attempt was taken), `harmless_request`,
+    `request_unparsed`.
+
+    Args:
+        generator: the model that is asked; the one that wrote the rows.
+        max_attempts: for each row.
+        instruction: stands below the request when it is asked again; it is not in the row.
+        sampling: how it answers; the paper has 512 tokens at temperature 0.7.
+    """
+
+    takes_rejected = frozenset({HARMFUL, NOT_REFUSED})
+
+    def __init__(
+        self,
+        generator: Generator,
+        max_attempts: int = 3,
+        instruction: str = INSTRUCTION,
+        sampling: SamplingSettings = SAMPLING,
+    ) -> None:
+        self.generator = generator
+        self.max_attempts = max_attempts
+        self.instruction = instruction
+        self.sampling = sampling
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The judge."""
+        return frozenset({"judge"})
+
+    def check(self, where: str) -> None:
+        """Raise ConfigError for attempts or sampling out of range."""
+        self.sampling.check(f"{where}.sampling")
+        if self.max_attempts < 1:
+            raise ConfigError(f"{where}: max_attempts is {self.max_attempts}", "Give at least 1, or leave Revision out")
+        if self.max_attempts > 1 and self.sampling.temperature == 0:
+            raise ConfigError(f"{where}: several attempts at temperature 0 are all the same", "Give more than 0")
+
+    def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """One decision a row, after all attempts."""
+        judge = work.judge
+        refused_for = [_reason_not_to_revise(row, judge) for row in rows]
+        taken: dict[int, Decision] = {}
+        asked = [number for number, reason in zip(rows.numbers.tolist(), refused_for, strict=True) if reason is None]
+        num_asked = []
+        for attempt in range(self.max_attempts):
+            left = rows.only(number for number in asked if number not in taken)
+            if not len(left):
+                break
+            num_asked.append(len(left))
+            taken |= self._attempt(left, attempt, work)
+        work.audit |= {"num_asked_by_attempt": num_asked, "num_taken": len(taken)}
+        self.generator.close()
+        for number, reason in zip(rows.numbers.tolist(), refused_for, strict=True):
+            yield taken.get(number) or Decision(False, reason or "not_revised")
+
+    def _attempt(self, rows: Rows, attempt: int, work: Work) -> dict[int, Decision]:
+        """Decisions on the rows whose new response is taken, by number."""
+        judge = work.judge
+        identity = {
+            **judge_identity(judge),
+            "generator": self.generator.identity(),
+            "settings": [self.instruction, self.sampling.__dict__, work.seed],
+        }
+
+        def compute(piece: Sequence[SafetyRecord]) -> list[dict[str, Any]]:
+            return self._ask(piece, attempt, work)
+
+        taken = {}
+        for numbers, values in work.kept(f"revision_{attempt + 1}", identity, rows, compute, work.judge_batch_size):
+            for number, value in zip(numbers, values, strict=True):
+                verdict = slim_verdict(value["verdict"])
+                row = work.raw.record(number)
+                if self._is_taken(row, value, verdict, judge):
+                    history = self._history(row, attempt)
+                    revised = RevisedResponse(value["response"], history)
+                    labels = labels_of(verdict, judge)
+                    taken[number] = Decision(labels=labels, revision=revised, judge=info_of(judge))
+        return taken
+
+    def _ask(self, rows: Sequence[SafetyRecord], attempt: int, work: Work) -> list[dict[str, Any]]:
+        requests = [
+            GenerationRequest(row.id, self._prompt_ids(row), attempt_seed(work.seed, row.id, attempt)) for row in rows
+        ]
+        answers = self.generator.generate(requests, self.sampling)
+        verdicts = work.judge.judge(
+            [Exchange(query_of(row), answer.text) for row, answer in zip(rows, answers, strict=True)]
+        )
+        return [
+            {"response": answer.text, "finish_reason": answer.finish_reason, "verdict": verdict.to_dict()}
+            for answer, verdict in zip(answers, verdicts, strict=True)
+        ]
+
+    def _prompt_ids(self, row: SafetyRecord) -> tuple[int, ...]:
+        turn: Message = {"role": "user", "content": f"{query_of(row)}\n\n{self.instruction}"}
+        return tuple(self.generator.template.prompt_ids([*row.messages[:-2], turn]))
+
+    def _is_taken(self, row: SafetyRecord, value: dict[str, Any], verdict: Verdict, judge: Judge) -> bool:
+        turn: Message = {"role": "assistant", "content": value["response"]}
+        fresh = SafetyRecord(row.id, [*row.messages[:-1], turn], row.domain, finish_reason=value["finish_reason"])
+        refuses = verdict.response_refusal
+        if refuses is None:
+            refuses = is_refusal(value["response"])
+        is_whole = Completeness(min_query_words=0).decide_row(fresh).keep
+        return is_whole and bool(refuses) and reason_against(verdict, fresh, judge) is None
+
+    def _history(self, row: SafetyRecord, attempt: int) -> dict[str, Any]:
+        return {
+            "step": "revision",
+            "attempt": attempt + 1,
+            "model": self.generator.model_name,
+            "replaced_response_hash": response_hash(response_of(row)),
+            "replaced_finish_reason": row.finish_reason,
+        }
+
+
+def attempt_seed(seed: int, row_id: str, attempt: int) -> int:
+    """The random seed of an attempt, in [0, 2^48)."""
+    return int.from_bytes(hashlib.sha256(json.dumps([seed, row_id, attempt, "revision"]).encode()).digest()[:6])
+
+
+def _reason_not_to_revise(row: SafetyRecord, judge: Judge) -> str | None:
+    if "prompt_harmful" in judge.labels:
+        return {True: None, False: "harmless_request", None: "request_unparsed"}[row.prompt_harmful]
+    return "harmless_request" if is_meant_harmless(row) else None

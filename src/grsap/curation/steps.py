@@ -1,0 +1,108 @@
+"""Filters, one after the other: counted, timed, and each row's decision taken note of."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grsap.curation.base import Filter
+from grsap.curation.ledger import Ledger
+from grsap.curation.work import Work
+
+UNLABELLED = "unlabelled"
+
+
+@dataclass
+class StepResult:
+    """What a filter did.
+
+    Attributes:
+        name: its class's, with a number where the class stands more than once.
+        filter: itself.
+        num_in: rows that it was given.
+        num_kept: of these, rows that stay; for a filter that is given rejected rows, those that it brought back.
+        reasons: rows rejected, by reason.
+        audit, histograms: what it noted.
+        seconds: that it took in this call.
+        rows: (num_in,) numbers of the rows that it was given.
+        outcomes: whether each was kept: 1 or 0.
+    """
+
+    name: str
+    filter: Filter
+    num_in: int
+    num_kept: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    audit: dict[str, Any] = field(default_factory=dict)
+    histograms: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    rows: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    outcomes: bytearray = field(default_factory=bytearray)
+
+
+def names_of(filters: Sequence[Filter]) -> list[str]:
+    """`Perplexity`, and `Perplexity-2` for a second one."""
+    seen: Counter[str] = Counter()
+    names = []
+    for each in filters:
+        name = type(each).__name__
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
+
+
+def run_steps(filters: Sequence[Filter], ledger: Ledger, work: Work) -> list[StepResult]:
+    """Apply filters in order.
+
+    Raises:
+        ValueError: a filter does not give one decision a row.
+    """
+    return [
+        _run(each, name, number, ledger, work)
+        for number, (each, name) in enumerate(zip(filters, names_of(filters), strict=True))
+    ]
+
+
+def _run(each: Filter, name: str, number: int, ledger: Ledger, work: Work) -> StepResult:
+    started = time.monotonic()
+    work.audit, work.histograms = {}, []
+    rows = ledger.rows(each.takes_rejected)
+    result = StepResult(name, each, len(rows))
+    outcomes = bytearray(len(rows))
+    for place, (row, decision) in enumerate(zip(rows.numbers.tolist(), each.decide(rows, work), strict=True)):
+        ledger.apply(row, decision, number)
+        outcomes[place] = decision.keep
+        if decision.reason is not None:
+            result.reasons[decision.reason] += 1
+    result.num_kept = sum(outcomes)
+    result.rows, result.outcomes = rows.numbers, outcomes
+    result.audit, result.histograms = work.audit, work.histograms
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def counts_by_label(result: StepResult, ledger: Ledger, behaviours: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows in and out of a step by domain and behaviour, as JSON rows `{domain, behaviour, num_in, num_kept}`.
+
+    Args:
+        result: of the step.
+        ledger: knows the domains.
+        behaviours: of each row in the end, by row number; `UNLABELLED` where there is none.
+    """
+    num_in: Counter[tuple[str, str]] = Counter()
+    num_kept: Counter[tuple[str, str]] = Counter()
+    raw = ledger.raw
+    for number, kept in zip(result.rows.tolist(), result.outcomes, strict=True):
+        key = raw.domains[raw.domain_of[number]], behaviours[number]
+        num_in[key] += 1
+        num_kept[key] += kept
+    return [
+        {"domain": domain, "behaviour": behaviour, "num_in": num, "num_kept": num_kept[domain, behaviour]}
+        for (domain, behaviour), num in sorted(num_in.items())
+    ]
