@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from grsap.appending import AppendFile
+from grsap.appending import AppendFile, json_line
 from grsap.differences import setting_differences
 from grsap.errors import DataError, RunFolderError
-from grsap.records import json_line, read_jsonl
+from grsap.records import read_jsonl
 
 SCHEMA = "grsap.curation_results/1"
 

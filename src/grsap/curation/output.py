@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from grsap.appending import json_line
 from grsap.curation.ledger import KEPT, Ledger
 from grsap.curation.steps import UNLABELLED
 from grsap.errors import RunFolderError
 from grsap.files import atomic_writer, hash_file
-from grsap.records import json_line
 
 REPLAY = "replay.jsonl"
 REJECTED = "rejected.jsonl"

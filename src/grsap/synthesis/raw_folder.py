@@ -12,7 +12,7 @@ from grsap.appending import AppendFile, json_line
 from grsap.errors import DataError
 from grsap.files import hash_file
 from grsap.generation.base import FinishReason
-from grsap.records import SafetyRecord, json_line, read_jsonl
+from grsap.records import SafetyRecord, read_jsonl
 from grsap.response_logprobs import ResponseLogprobs, append_logprobs, whole_blocks_length
 from grsap.synthesis.elicitation import Kind
 from grsap.synthesis.query_parsing import Reason
