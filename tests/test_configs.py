@@ -45,12 +45,19 @@ subjects: [{class_path: RunSubjects, init_args: {run_dir: runs/any}}]
 benchmarks: [quickstart_probes]
 """
 
-BASES = {"fit": BASE, "synthesize": SYNTHESIS_BASE, "evaluate": EVALUATION_BASE}
+IMPORT_BASE = """
+output_dir: runs/any
+source: {path: any.jsonl}
+"""
+
+BASES = {"import": IMPORT_BASE, "fit": BASE, "synthesize": SYNTHESIS_BASE, "evaluate": EVALUATION_BASE}
 
 
 def verb_of(path: Path) -> str:
     """The verb that a file is for, told by its keys."""
     keys = set(yaml.safe_load(path.read_text()))
+    if keys & {"columns", "source"}:
+        return "import"
     if keys & {"subjects", "judges", "num_samples"}:
         return "evaluate"
     return "synthesize" if keys & {"elicitation", "quota", "response_sampling"} else "fit"
@@ -88,7 +95,17 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_there_are_configs() -> None:
     kinds = {path.parent.name for path in FRAGMENTS}
-    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges", "synthesis", "evaluation"}
+    assert kinds == {
+        "model",
+        "data",
+        "objectives",
+        "trainer",
+        "callbacks",
+        "judges",
+        "synthesis",
+        "evaluation",
+        "import",
+    }
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
     assert {"quickstart_synthesize", "quickstart_evaluate"} <= names

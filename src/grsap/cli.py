@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
     "test": Verb("the same on the test rows", "grsap.commands.fit"),
     "predict": Verb("answers of a model or of a finished run to the test rows", "grsap.commands.fit"),
     "synthesize": Verb("have an aligned model write safety queries and answer them", "grsap.commands.synthesize"),
+    "import": Verb("make a replay set of safety data that others published", "grsap.commands.import_rows"),
     "evaluate": Verb(
         "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
     ),

@@ -166,7 +166,6 @@ def test_the_quickstart_s_probes() -> None:
         ({"prompt_harmful": {"column": "kind", "harmful": ["bad"]}}, "the key prompt_harmful.harmless is missing"),
         ({"where": {"keep": True}}, "where is {'keep': True}. Give a mapping"),
         ({"source": {"path": "a/b"}}, "source.splits of a/b is missing"),
-        ({"source": {"path": "a.jsonl", "splits": ["test"]}}, "source.splits is set, but a.jsonl is a file"),
         ({"source": {"path": "a.jsonl"}}, "a.jsonl: no such file"),
         ({"source": None}, "source is None. Give a mapping"),
     ],

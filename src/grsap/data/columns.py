@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class ColumnMap:
         Raises:
             DataError: a column is missing or holds no text, or the turns are wrong.
         """
-        messages = self._messages(row, place)
+        messages = self.messages(row, place)
         check_messages(messages, path=place.path, line=place.line)
         found = {**row, "messages": messages}
         row_id = row.get(self.columns.get("id", "id"))
@@ -62,7 +62,8 @@ class ColumnMap:
             found["id"] = str(row_id)
         return found
 
-    def _messages(self, row: Mapping[str, Any], place: Place) -> Any:
+    def messages(self, row: Mapping[str, Any], place: Place) -> Any:
+        """The turns, not yet checked; raises DataError if a column is missing or holds no text."""
         name = self.columns.get("messages", "messages")
         if name in row and not any(self.templates.values()):
             return row[name]
@@ -98,6 +99,15 @@ def cell(row: Mapping[str, Any], name: str, place: Place, key: str) -> Any:
     if name not in row:
         raise place.error(f"no column {name!r}", f"Its columns are {', '.join(map(str, row))}: correct {key}")
     return row[name]
+
+
+def is_unicode(messages: Sequence[Message]) -> bool:
+    """Whether all texts can be written as UTF-8; half of a surrogate pair, which JSON can spell, cannot."""
+    try:
+        "".join(message["content"] for message in messages).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str:

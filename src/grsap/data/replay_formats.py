@@ -54,7 +54,7 @@ def _safety_record(row: Row, place: Place) -> SafetyRecord:
 def _messages(row: Row, place: Place) -> SafetyRecord:
     """Hugging Face's form: column `messages`; `id`, `domain`, `behaviour` and `difficulty` if they are there."""
     check_messages(row["messages"], path=place.path, line=place.line)
-    return _record(row["messages"], row, place)
+    return make_record(row["messages"], row, place)
 
 
 def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
@@ -63,9 +63,9 @@ def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
         missing = [name for name in ("response", "is_safe") if name not in row]
         raise place.error(f"no column {' and no column '.join(missing)}", "It stands beside `query`: add it")
     texts = [row["query"], row["response"]]
-    if any(_is_null(text) for text in texts):
+    if any(is_null(text) for text in texts):
         return "empty_text"
-    if _is_null(row["is_safe"]):
+    if is_null(row["is_safe"]):
         return "unlabelled"
     is_safe = TRUTH_VALUES.get(str(row["is_safe"]).strip().lower())
     if is_safe is None:
@@ -75,7 +75,7 @@ def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
     if not all(isinstance(text, str) for text in texts):
         raise place.error("query or response is not text", "Write them as strings")
     messages: list[Message] = [{"role": "user", "content": texts[0]}, {"role": "assistant", "content": texts[1]}]
-    return _record(messages, row, place, response_harmful=False)
+    return make_record(messages, row, place, response_harmful=False)
 
 
 FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
@@ -86,16 +86,21 @@ FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
 """The column that tells a form, first match wins."""
 
 
-def _record(messages: list[Message], row: Row, place: Place, response_harmful: bool | None = None) -> SafetyRecord:
-    labels = {name: None if _is_null(row.get(name)) else str(row[name]) for name in ("behaviour", "difficulty")}
+def make_record(messages: list[Message], row: Row, place: Place, response_harmful: bool | None = None) -> SafetyRecord:
+    """A record of turns that were checked, with the row's `id`, `domain`, `behaviour` and `difficulty`, if it has them.
+
+    Raises:
+        DataError: a behaviour or difficulty that there is not.
+    """
+    labels = {name: None if is_null(row.get(name)) else str(row[name]) for name in ("behaviour", "difficulty")}
     difficulty = labels["difficulty"].lower() if labels["difficulty"] else None
     _check_label("behaviour", labels["behaviour"], get_args(Behaviour), place)
     _check_label("difficulty", difficulty, get_args(Difficulty), place)
     row_id = row.get("id")
     return SafetyRecord(
-        id=f"{Path(place.path).stem}-{place.line}-{hash_json(messages)[:8]}" if _is_null(row_id) else str(row_id),
+        id=f"{Path(place.path).stem}-{place.line}-{hash_json(messages)[:8]}" if is_null(row_id) else str(row_id),
         messages=messages,
-        domain="" if _is_null(row.get("domain")) else str(row["domain"]),
+        domain="" if is_null(row.get("domain")) else str(row["domain"]),
         behaviour=labels["behaviour"],  # type: ignore[arg-type]  # checked above
         difficulty=difficulty,  # type: ignore[arg-type]  # checked above
         response_harmful=response_harmful,
@@ -107,6 +112,6 @@ def _check_label(name: str, value: str | None, allowed: tuple[str, ...], place: 
         raise place.error(f"{name} is {value!r}", f"Use {', '.join(allowed)}, or leave it out")
 
 
-def _is_null(value: object) -> bool:
+def is_null(value: object) -> bool:
     """Whether a cell says nothing: empty, or the word that other programs write for it."""
     return value is None or str(value).strip().lower() in NULL_TEXTS

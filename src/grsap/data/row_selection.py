@@ -44,6 +44,11 @@ def is_selected(row: Mapping[str, Any], where: Where, place: Place) -> bool:
     )
 
 
+def is_left_out(row: Mapping[str, Any], without: Where, place: Place) -> bool:
+    """Whether any of the columns holds one of its values; raises DataError if a column is missing."""
+    return any(is_selected(row, {column: values}, place) for column, values in without.items())
+
+
 def value_key(value: object) -> str:
     """A cell's value for comparing: text without case and outer white space."""
     return "" if value is None else str(value).strip().lower()

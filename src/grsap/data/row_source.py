@@ -29,7 +29,8 @@ class RowSource:
         revision: branch, tag or commit of the data set; give a commit to get the same rows for ever.
         options: how the data set's files are read, such as `{sep: "\\t"}`.
 
-    Rows of a data set have the columns `config` and `split` besides their own, which say where they stood.
+    For a file only `path` counts. Rows of a data set have the columns `config` and `split` besides their own, which say
+    where they stood.
     """
 
     path: str
@@ -53,16 +54,11 @@ class RowSource:
         """Find what is wrong before any row is read: a missing file or package, a licence that was not accepted.
 
         Raises:
-            ConfigError: settings of data sets with a file, or no split.
+            ConfigError: a data set without a split.
             DataError: no such file or data set, or no access to it; names the page where a licence is accepted.
             MissingPackageError: `datasets` is not installed.
         """
         if self.is_file:
-            given = [key for key in ("names", "splits", "revision", "options") if getattr(self, key)]
-            if given:
-                raise ConfigError(
-                    f"source.{given[0]} is set, but {self.path} is a file", "Leave it out, or give a data set's id"
-                )
             file = resolve(self.path)
             if not file.is_file():
                 raise DataError("no such file", "Check source.path; it is taken from the working directory", path=file)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from grsap.data.columns import Place, cell, fill_template
+from grsap.data.columns import Place, cell, fill_template, is_unicode
 from grsap.data.row_selection import HarmLabel, Value, is_selected
 from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError
@@ -164,6 +164,8 @@ class BenchmarkSpec(Benchmark):
         messages = self._messages(row, place, labels, choices)
         if messages is None:
             return "empty_text"
+        if not is_unicode(messages):
+            return "not_unicode"
         reference = self._reference(row, place, labels)
         content = [messages, choices, reference]
         pair_id = self._text(row, "pair_id", place)

@@ -1,0 +1,207 @@
+"""`grsap import`: rows of a file or a Hub set into a replay set with its manifest."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grsap import __version__
+from grsap.data.row_selection import HarmLabel, Value
+from grsap.data.row_source import RowSource
+from grsap.errors import ConfigError, DataError, RunFolderError
+from grsap.files import atomic_writer, hash_file, hash_json, write_json
+from grsap.importing.row_reader import ChosenColumns, RowReader
+from grsap.progress import printable, progress_line
+from grsap.records import SafetyRecord, json_line
+
+SCHEMA = "grsap.import/1"
+MANIFEST = "manifest.json"
+REPLAY = "replay.jsonl"
+
+
+@dataclass
+class _Counts:
+    """What became of the rows."""
+
+    num_read: int = 0
+    num_excluded: Counter[str] = field(default_factory=Counter)
+    domains: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Import:
+    """Makes a replay set of any CSV, JSONL or Parquet file, or of a data set on the Hub.
+
+    Args:
+        source: where the rows are.
+        name: begins the rows' ids; by default the last part of the source's path.
+        columns: our name to the source's: `messages`, or `prompt` and `response` (with `system`); and `id`, `domain`,
+            `behaviour`, `difficulty` where they are wanted.
+        prompt_template: the user's turn with columns in braces, instead of a column.
+        response_template: the assistant's turn likewise.
+        choose: columns that a row's value chooses, such as the safer one of two responses.
+        where: column to values; rows with other values are left out.
+        without: column to values; rows with one of these are left out.
+        prompt_harmful: true or false for all rows, or a column and its values; unknown by default.
+        response_harmful: a column and its values: rows that it calls harmful are left out, and so are unlabelled ones.
+        limit: how many rows to take, drawn by `seed` and the rows' ids; by default all.
+        seed: of the draw.
+    """
+
+    source: RowSource
+    name: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    prompt_template: str | None = None
+    response_template: str | None = None
+    choose: ChosenColumns | None = None
+    where: dict[str, list[Value]] = field(default_factory=dict)
+    without: dict[str, list[Value]] = field(default_factory=dict)
+    prompt_harmful: bool | HarmLabel | None = None
+    response_harmful: HarmLabel | None = None
+    limit: int | None = None
+    seed: int = 0
+
+    def reader(self) -> RowReader:
+        """What reads the rows; raises ConfigError for column names that are not ours."""
+        stem = Path(self.source.path.rpartition(":")[2]).stem
+        return RowReader(self, self.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "row")
+
+    def check(self) -> None:
+        """Find what is wrong with the settings, the file, or the access to the data set.
+
+        Raises:
+            UserError: names the setting, the file, or the page where a licence is accepted.
+        """
+        self.reader()
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit is {self.limit}", "Give at least 1, or leave it out")
+        self.source.check()
+
+    def run(self, output_dir: Path) -> None:
+        """Write the replay set, whole or not at all, and then its manifest; print what became of the rows.
+
+        Raises:
+            DataError: the source cannot be read, a row is wrong, or no row is left.
+            RunFolderError: the folder cannot be written.
+        """
+        manifest = _finished(output_dir)
+        if manifest is None:
+            manifest = self._import(output_dir)
+        _print_counts(manifest, output_dir)
+
+    def _import(self, output_dir: Path) -> dict[str, Any]:
+        counts, reader = _Counts(), self.reader()
+        num_rows = 0
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+            for leftover in output_dir.glob(f".{REPLAY}.*.tmp"):  # of a call that was killed
+                leftover.unlink()
+            with atomic_writer(output_dir / REPLAY, mode=0o600) as file:
+                for record in self._drawn(reader, counts):
+                    file.write(json_line(record.to_dict()))
+                    counts.domains[record.domain] += 1
+                    num_rows += 1
+                if not num_rows:
+                    raise self._no_row(reader, counts)
+            manifest = {
+                "schema": SCHEMA,
+                "grsap": __version__,
+                "source": self.source.describe(),
+                "limit": self.limit,
+                "seed": self.seed,
+                "num_read": counts.num_read,
+                "num_excluded": dict(sorted(counts.num_excluded.items())),
+                "domains": dict(sorted(counts.domains.items())),
+                "files": {REPLAY: {"num_rows": num_rows, "hash": hash_file(output_dir / REPLAY)}},
+            }
+            write_json(output_dir / MANIFEST, manifest)
+        except OSError as error:
+            raise RunFolderError(
+                f"{output_dir} cannot be written: {error.strerror}", "Free space or choose another --output_dir"
+            ) from error
+        return manifest
+
+    def _records(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
+        """The rows that are taken, in the order of the source; of equal conversations the first."""
+        conversations: set[int] = set()
+        ids: set[int] = set()
+        with progress_line("Rows") as advance:
+            for place, row in self.source.rows():
+                counts.num_read += 1
+                advance()
+                found = reader.read(row, place)
+                if isinstance(found, str):
+                    counts.num_excluded[found] += 1
+                    continue
+                conversation, row_id = int(hash_json(found.messages), 16), int(hash_json(found.id), 16)
+                if conversation in conversations:
+                    counts.num_excluded["repeated"] += 1
+                    continue
+                if row_id in ids:
+                    raise place.error(f"the id {found.id!r} stands twice", "Leave out columns.id")
+                conversations.add(conversation)
+                ids.add(row_id)
+                yield found
+
+    def _drawn(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
+        """All rows, or `limit` of them in their order; which ones, does not depend on that order."""
+        if self.limit is None:
+            yield from self._records(reader, counts)
+            return
+        heap: list[tuple[int, int, SafetyRecord]] = []
+        for number, record in enumerate(self._records(reader, counts)):
+            rank = -int(hash_json([self.seed, record.id]), 16)  # the heap's first is the one to go
+            if len(heap) < self.limit:
+                heapq.heappush(heap, (rank, number, record))
+            else:
+                heapq.heappushpop(heap, (rank, number, record))
+                counts.num_excluded["not_drawn"] += 1
+        yield from (record for _, _, record in sorted(heap, key=lambda entry: entry[1]))
+
+    def _no_row(self, reader: RowReader, counts: _Counts) -> DataError:
+        if reader.first_wrong is not None:
+            return reader.first_wrong
+        reasons = ", ".join(f"{num} {reason}" for reason, num in counts.num_excluded.items()) or "it has no rows"
+        return DataError(f"{self.source.path}: no row is left ({reasons})", "Check where, without and the labels")
+
+
+def _finished(output_dir: Path) -> dict[str, Any] | None:
+    """The manifest of an import that is done; None if it is still to do."""
+    try:
+        manifest: dict[str, Any] = json.loads((output_dir / MANIFEST).read_text(encoding="utf-8"))
+        is_whole = manifest["files"][REPLAY]["hash"] == hash_file(output_dir / REPLAY)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{output_dir / MANIFEST} is no manifest of an import", "Choose another folder with --output_dir"
+        ) from error
+    if not is_whole:
+        raise RunFolderError(
+            f"{output_dir / REPLAY} was changed after it was imported",
+            "Keep it under another name, or choose another folder with --output_dir",
+        )
+    return manifest
+
+
+def _print_counts(manifest: dict[str, Any], output_dir: Path) -> None:
+    """What became of the rows."""
+    table = Table(title=f"Import of {printable(manifest['source']['path'])}", title_justify="left")
+    table.add_column("rows")
+    table.add_column("number", justify="right")
+    taken = manifest["files"][REPLAY]["num_rows"]
+    for name, number in [("read", manifest["num_read"]), *manifest["num_excluded"].items(), ("taken", taken)]:
+        table.add_row(Text(name), f"{number:,}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"Replay set: {output_dir / REPLAY}", markup=False, soft_wrap=True)
