@@ -238,13 +238,3 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]], *, mode: int = 0o644) -> None:
     """Write rows as JSONL, atomically."""
     write_atomic(path, "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows), mode=mode)
-
-
-def json_line(value: Mapping[str, Any]) -> bytes:
-    """A line of JSONL. NaN and infinity are refused: they are not JSON."""
-    # A lone surrogate, which a tokenizer's bytes can make, is no UTF-8: it is written as JSON's escape.
-    text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(dict(value), allow_nan=False).encode() + b"\n"

@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.appending import json_line
 from grsap.data.row_selection import HarmLabel, Value
 from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import atomic_writer, hash_file, hash_json, write_json
 from grsap.importing.row_reader import ChosenColumns, RowReader
 from grsap.progress import printable, progress_line
-from grsap.records import SafetyRecord, json_line
+from grsap.records import SafetyRecord
 
 SCHEMA = "grsap.import/1"
 MANIFEST = "manifest.json"
