@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grsap.errors import MissingPackageError
 from grsap.evaluation.answers import ANSWER_FORMS, equal_numbers, read_choice, read_math, read_number
@@ -70,6 +72,12 @@ NUMBERS = [
     ("", None),
     ("CO2 is 7", "7"),
     ("<|im_end|>", None),
+    ("The answer is minus 5", "-5"),
+    ("negative 5", "-5"),
+    ("Answer: 7²", None),
+    ("Answer: 10 + 5 = 15", "15"),
+    ("9" * 5000, None),
+    ("The answer is 1e999999999", None),
 ]
 
 FOUR = ("A", "B", "C", "D")
@@ -121,6 +129,15 @@ LETTERS = [
     ("the red one", "A"),  # a choice's text word by word
     ("The Red One.", "A"),
     ("the red one, perhaps", None),
+    ("C is correct.", "C"),
+    ("I believe D is the best.", "D"),
+    ("C is not correct.", None),
+    ("'A'", "A"),
+    ("B - It rains.", "B"),
+    ("Answer: D-dimer", None),
+    ("Q: Which?\nA: Paris", None),
+    ("A:", "A"),
+    ("B: It rains.", "B"),
 ]
 TEXTS = ("the red one", "the blue one", "the green one", "the grey one")
 
@@ -141,6 +158,8 @@ WORDS = [
     ("positively", None),
     ("neutral", None),
     ("negative positive", None),
+    ("non-positive", None),
+    ("Negative, not positive", "negative"),
 ]
 
 
@@ -197,6 +216,15 @@ def test_what_is_read_of_mathematics(response: str, reading: str | None) -> None
 )
 def test_mathematical_equality(found: str, reference: str, is_equal: bool) -> None:
     assert ANSWER_FORMS["math"].equal(found, reference) is is_equal
+
+
+@given(st.text(alphabet=st.sampled_from("ABCD ab().:-=#1234,/^e\\{}boxed answer is not positive\n")))
+def test_any_text_is_read_or_not(text: str) -> None:
+    assert read_choice(text, FOUR, TEXTS) in (*FOUR, None)
+    assert read_choice(text, MOODS, MOODS) in (*MOODS, None)
+    number = read_number(text)
+    assert number is None or equal_numbers(number, number)
+    assert read_math(text) != ""
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from grsap.evaluation.statements import last_boxed, last_statement
 
-_ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–-]|\(|(?:because|since|as|which|due)\b))"
+_ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–]|\s-\s|-(?:\s|$)|\(|(?:because|since|as|which|due)\b))"
 """What may stand behind a label, so that the article of "A sensible plan" is none."""
 _REJECTED_AFTER = re.compile(r"[)\]\s]*(?:(?:is|are|was|would be)(?:\s+not\b|n't\b|\s+(?:wrong|incorrect|false)\b))")
-_NEGATION = re.compile(r"\b(?:not|never|neither|nor|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|neither|nor|non|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[,.;:!?\n]|\bbut\b", re.IGNORECASE)
 
 
@@ -19,8 +19,9 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
 
     Letters (`A`, `B`): the first of these that names one decides, and names several if it is ambiguous. The last
     `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
-    "option B", "pick B"; labels in brackets. A small letter counts only where it can be no word. A label that is
-    called wrong, or stands behind "not", is not named. A response that is a choice's text word by word names its label.
+    "option B", "pick B", "B is correct"; labels in brackets. A small letter counts only where it can be no word. A label
+    that is called wrong, or stands behind "not", is not named. A response that is a choice's text word by word names
+    its label.
 
     Words (`positive`): the one label that the last statement, or else the response, names and does not negate. A
     negation reaches to the end of its clause: "not positive, negative" is negative, "not negative" names none.
@@ -53,20 +54,22 @@ def _letters(text: str, labels: str) -> Iterator[set[str]]:
     stated = last_statement(text)
     if stated is not None:
         yield _in_statement(stated, labels)
-    lines = rf"^[\s>#-]*[(\[]?({letter})[)\]]?(?:[.:](?=\s|$)|(?<=[)\]])|\s*$)"
+    # "A: Paris" may stand for "Answer: Paris".
+    begins = r"(?:[.:](?=\s|$)|(?<=[)\]])|\s[–-]\s|[\"'`!]*\s*$)(?<!A:(?=[^\n]*\w))"
+    lines = rf"^[\s>#-]*[(\[\"'`]?({letter})[)\]]?{begins}"
     yield _not_rejected(re.finditer(lines, text, re.MULTILINE), text)
     picks = r"\b(?:option|choice|choose|pick|select|go with)\b(?: is| option| choice)?[:\s]+[(\[]?"
-    yield _not_rejected(re.finditer(rf"(?i:{picks})([{labels}])\b{_ENDS}", text), text)
+    right = r"\b[)\]]? (?:is|would be|must be|seems)(?: the)? (?:most )?(?:correct|right|best|likely)\b"
+    mentions = rf"(?:(?i:{picks})([{labels}])\b{_ENDS}|\b([{labels}]){right})"
+    yield _not_rejected(re.finditer(mentions, text), text)
     yield _not_rejected(re.finditer(rf"[(\[]([{labels}])[)\]]", text), text)
 
 
 def _in_statement(stated: str, labels: str) -> set[str]:
     """The labels that a statement begins with ("B", "(b)", "option B or C"), or that it names in brackets."""
     sure = "".join(label for label in labels if label not in "AI")
-    begins = (
-        rf"(?:(?i:option|choice|letter)\s+)?[(\[\"'`]?(?:([{labels}{labels.lower()}])\b{_ENDS}|([{sure or '#'}])\b)"
-    )
-    head = re.match(begins, stated)
+    label = rf"(?:([{labels}{labels.lower()}])\b{_ENDS}|([{sure or '#'}])\b(?![-'’]\w))"
+    head = re.match(rf"(?:(?i:option|choice|letter)\s+)?[(\[\"'`]?{label}", stated)
     if head is None:
         return _not_rejected(re.finditer(rf"[(\[]([{labels}])[)\]]", stated), stated)
     others = re.findall(rf"(?:\bor|\band|[/,&])\s*(?:option\s+)?[(\[]?([{labels}])\b{_ENDS}", stated[head.end() :])
@@ -80,7 +83,7 @@ def _upper(letters: Iterable[str]) -> set[str]:
 def _not_rejected(mentions: Iterable[re.Match[str]], text: str) -> set[str]:
     """The labels of mentions that the text does not call wrong."""
     return {
-        mention[1].upper()
+        (mention[1] or mention[mention.lastindex or 1]).upper()
         for mention in mentions
         if not _REJECTED_AFTER.match(text, mention.end()) and not _is_negated(text, mention.start())
     }

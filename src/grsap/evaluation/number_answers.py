@@ -15,9 +15,11 @@ _NUMBER = re.compile(
     rf"(?:\\[dt]?frac\{{(?P<top>\d+)\}}\{{(?P<bottom>\d+)\}}"
     rf"|(?:(?P<whole>\d+)\s+)?(?P<upper>\d+)\s?/\s?(?P<lower>\d+)(?![\d/])"
     rf"|(?P<plain>{_DIGITS})(?P<power>[eE][-+]?\d+)?)"
-    r"(?P<bad>\s?\^|\s?:\s?\d|/\d|(?:st|nd|rd|th)\b|,\d)?"
+    r"(?P<bad>\s?[\^²³⁰-⁹]|\s?:\s?\d|/\d|(?:st|nd|rd|th)\b|,\d)?"
     r"(?:\s(?P<scale>thousand|million|billion)\b)?",
 )
+MAX_DIGITS = 100
+"""A number of more digits, or with an exponent of more than three, is not read: no answer has it."""
 _SCALES = {None: 1, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _NOT_STATED = re.compile(r"\b(?:not|never|cannot|neither|nor)\b|n't\b", re.IGNORECASE)
 
@@ -32,6 +34,7 @@ def read_number(text: str) -> str | None:
     times, powers, ordinals, ranges and lists state nothing.
     """
     text = text.replace("**", " ").replace("\\!", "").replace("\\$", "$")
+    text = re.sub(r"\b(?:minus|negative)\s+(?=[\d$.])", "-", text, flags=re.IGNORECASE)
     marked = re.findall(r"####[ \t]*\n?([^\n]*)", text)
     if marked:
         return _only_number(marked[-1])
@@ -58,6 +61,8 @@ def _only_number(text: str) -> str | None:
         found = list(_NUMBER.finditer(outside))
         text = outside
     if len(found) != 1 or found[0]["bad"] or len(re.findall(r"\d", text)) != len(re.findall(r"\d", found[0][0])):
+        return None
+    if len(found[0][0]) > MAX_DIGITS or len(found[0]["power"] or "") > len("e-999"):
         return None
     value = _value(found[0])
     return None if value is None else str(value)
