@@ -19,9 +19,9 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
 
     Letters (`A`, `B`): the first of these that names one decides, and names several if it is ambiguous. The last
     `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
-    "option B", "pick B", "B is correct"; labels in brackets. A small letter counts only where it can be no word. A label
-    that is called wrong, or stands behind "not", is not named. A response that is a choice's text word by word names
-    its label.
+    "option B", "pick B", "B is correct"; labels in brackets. A small letter counts only where it can be no word. A
+    label that is called wrong, or stands behind "not", is not named. A response that is a choice's text word by word
+    names its label.
 
     Words (`positive`): the one label that the last statement, or else the response, names and does not negate. A
     negation reaches to the end of its clause: "not positive, negative" is negative, "not negative" names none.
