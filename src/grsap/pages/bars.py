@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def histogram_chart(
     min_kept: float | None = None,
     max_kept: float | None = None,
     x_label: str = "score",
+    log: bool = False,
 ) -> Element:
     """Bars of counts with the cut as a dashed line; bars beyond the cut have another colour.
 
@@ -76,12 +78,13 @@ def histogram_chart(
         min_kept: scores below it were taken out.
         max_kept: scores above it were taken out.
         x_label: what was scored.
+        log: whether the axis of scores is logarithmic.
     """
 
     def paint(axes: Axes) -> None:
         margins(axes, PANEL, left=46, right=14, top=22, bottom=44)
         for left, right, height in zip(edges, edges[1:], counts, strict=False):
-            middle = (left + right) / 2
+            middle = math.sqrt(left * right) if log else (left + right) / 2
             is_out = (min_kept is not None and middle < min_kept) or (max_kept is not None and middle > max_kept)
             axes.bar(
                 left, height, right - left, align="edge", color=BAD if is_out else color_of(0), alpha=0.85, linewidth=0
@@ -89,13 +92,17 @@ def histogram_chart(
         for cut in (min_kept, max_kept):
             if cut is not None and edges[0] <= cut <= edges[-1]:
                 axes.axvline(cut, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-                place = (cut - edges[0]) / ((edges[-1] - edges[0]) or 1)
+                scale = math.log if log else float
+                place = (scale(cut) - scale(edges[0])) / ((scale(edges[-1]) - scale(edges[0])) or 1)
                 side = "left" if place < 0.15 else "right" if place > 0.85 else "center"
                 where = (cut, 1.03)
                 axes.text(*where, number(cut, 3), transform=axes.get_xaxis_transform(), ha=side, color=INK)
         axes.set_xlabel(x_label)
         axes.set_xlim(edges[0], edges[-1])
-        axes.locator_params(axis="x", nbins=5)
+        if log:
+            _log_axis(axes)
+        else:
+            axes.locator_params(axis="x", nbins=5)
         axes.locator_params(axis="y", integer=True, nbins=5)
         axes.grid(axis="y")
         axes.tick_params(length=0, pad=6, colors=MUTED)
@@ -103,6 +110,15 @@ def histogram_chart(
     cuts = ", ".join(number(cut, 4) for cut in (min_kept, max_kept) if cut is not None) or "none"
     spoken = f"{sum(counts)} scores from {number(edges[0])} to {number(edges[-1])}; cut: {cuts}"
     return drawing(name, title, spoken, PANEL, paint)
+
+
+def _log_axis(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
 
 
 def share_chart(

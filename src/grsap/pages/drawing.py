@@ -101,6 +101,7 @@ def _svg(size: tuple[int, int], paint: Callable[[Axes], None]) -> bytes:
         "axes.edgecolor": MUTED,
         "axes.labelcolor": INK,
         "axes.unicode_minus": True,
+        "axes.formatter.useoffset": False,
         "text.color": INK,
         "xtick.color": MUTED,
         "ytick.color": MUTED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from grsap.pages import Content, Section, table, without_repeats
 from grsap.pages.numbers import MISSING, count, gibibytes, percent
@@ -78,6 +78,14 @@ def _similarity_rows(source: Source) -> Iterator[Row]:
     yield [source.name, "similarity", "", duration(source.result["seconds"]), "", "", ""]
 
 
+def _evaluation_rows(source: Source) -> Iterator[Row]:
+    for stage, by_name in (source.manifest.get("cost") or {}).items():
+        for name, each in by_name.items():
+            seconds, num_tokens = float(each["seconds"]), each.get("num_tokens")
+            speed = num_tokens / seconds if num_tokens and seconds else None
+            yield [source.name, f"{stage}: {name}", count(num_tokens), duration(seconds), _speed(speed), "", ""]
+
+
 def _no_rows(source: Source) -> Iterator[Row]:
     return iter(())
 
@@ -90,4 +98,9 @@ def _speed(tokens_per_second: float | None) -> str:
     return MISSING if tokens_per_second is None else count(tokens_per_second)
 
 
-COSTS = {"synthesis": _synthesis_rows, "curation": _curation_rows, "similarity": _similarity_rows}
+COSTS: dict[str, Callable[[Source], Iterator[Row]]] = {
+    "synthesis": _synthesis_rows,
+    "curation": _curation_rows,
+    "evaluation": _evaluation_rows,
+    "similarity": _similarity_rows,
+}

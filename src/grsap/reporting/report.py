@@ -11,9 +11,12 @@ from grsap.reporting.answers import answers
 from grsap.reporting.before_after import before_after, overview
 from grsap.reporting.configuration import configuration
 from grsap.reporting.cost import cost
+from grsap.reporting.evaluation import evaluation
+from grsap.reporting.making import curation, synthesis
 from grsap.reporting.mixture import mixture
 from grsap.reporting.provenance import provenance
 from grsap.reporting.run import Run
+from grsap.reporting.similarity import similarity
 from grsap.reporting.sources import Source, read_sources
 from grsap.reporting.trade_off import trade_off
 from grsap.reporting.transcripts import transcripts
@@ -26,6 +29,12 @@ OF_RUNS: tuple[Callable[[Sequence[Run]], Section | None], ...] = (
     mixture,
     answers,
 )
+OF_OTHERS: dict[str, Callable[[Source, int], list[Section]]] = {
+    "evaluation": evaluation,
+    "similarity": similarity,
+    "synthesis": synthesis,
+    "curation": curation,
+}
 
 
 class Report:
@@ -84,6 +93,9 @@ class Report:
         if self.runs:
             yield from self._of_runs()
         others = [source for source in self.sources if source.kind != "run"]
+        for kind, make in OF_OTHERS.items():
+            for place, source in enumerate(self._of_kind(kind), 1):
+                yield from make(source, place)
         found = cost(self.runs, others)
         if found is not None:
             yield found

@@ -1,0 +1,278 @@
+"""What `grsap evaluate` found: conclusions, rates a benchmark, changes against the start, the training dynamic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from grsap.pages import (
+    Content,
+    Element,
+    Estimate,
+    Section,
+    Series,
+    Trade,
+    element,
+    figure,
+    line_chart,
+    run_legend,
+    table,
+    trade_chart,
+    with_interval,
+    without_repeats,
+)
+from grsap.pages.numbers import MISSING, count, number, percent, percent_interval, points, points_interval
+from grsap.reporting.before_after import verdict_cell
+from grsap.reporting.run import PROXY_NAME
+from grsap.reporting.sources import Source, reading
+
+Row = Mapping[str, Any]
+
+METRICS: dict[str, str] = {
+    "harmful_or_incoherent_rate": "harmful or incoherent",
+    "harmfulness_rate": "harmful",
+    "any_harmful_rate": "any of several harmful",
+    "refusal_rate": "refuses harmful prompts",
+    "over_refusal_rate": "over-refusal",
+    "pair_accuracy": "pair accuracy",
+    "task_score": "task score",
+    "same_answer_share": "gives the same answer",
+    "incoherent_share": "incoherent",
+    "truncated_share": "cut",
+}
+SUBSETS = ("harmful", "benign", "pairs", "all")
+COURSES = ("harmful_or_incoherent_rate", "over_refusal_rate", "task_score")
+PROXY_WORDS = {
+    "harmfulness_rate": PROXY_NAME,
+    "harmful_or_incoherent_rate": "non-refusal or incoherent (proxy)",
+    "any_harmful_rate": "any of several not refused (proxy)",
+}
+
+
+def evaluation(source: Source, place: int) -> list[Section]:
+    """The section of an evaluation.
+
+    Args:
+        source: its folder.
+        place: its number on the page, for ids.
+    """
+    with reading(source):
+        found = _Found(source)
+        prefix = f"evaluation-{place}"
+        content: list[Content] = [_conclusions(found), *_benchmarks(found)]
+        content += [*_course(found, prefix), *_trade(found, prefix), *_changes(found), *_agreement(found)]
+        return [Section(prefix, f"Evaluation: {source.name}", content)]
+
+
+class _Found:
+    """An `evaluation.json`, and the styles of the runs and models in it."""
+
+    def __init__(self, source: Source) -> None:
+        self.result = source.result
+        self.subjects: dict[str, Row] = {subject["name"]: subject for subject in self.result["subjects"]}
+        self.proxies = {judge["name"] for judge in self.result["judges"] if judge["is_proxy"]}
+        self.ends = [name for name, subject in self.subjects.items() if subject["role"] in ("final", "model")]
+        self.rates: list[Row] = [row for row in self.result["rates"] if row["subset"] in SUBSETS]
+
+    def words(self, row: Row) -> str:
+        """What to call a metric, whose judge may be a proxy."""
+        metric = str(row["metric"])
+        if row["judge"] in self.proxies and metric in PROXY_WORDS:
+            return PROXY_WORDS[metric]
+        return METRICS.get(metric, metric.replace("_", " "))
+
+    def measures(self, benchmark: str) -> list[tuple[str, str, str]]:
+        """(judge, metric, subset) of a benchmark, in the order of METRICS; of a proxy harm is 1 - refusal: left out."""
+        mine = [row for row in self.rates if row["benchmark"] == benchmark]
+        found = dict.fromkeys((row["judge"], row["metric"], row["subset"]) for row in mine)
+        kept = [each for each in found if not (each[0] in self.proxies and each[1] == "refusal_rate")]
+        order = list(METRICS)
+        return sorted(kept, key=lambda each: order.index(each[1]) if each[1] in METRICS else len(order))
+
+    def rate(self, subject: str, benchmark: str, measure: tuple[str, str, str]) -> Row | None:
+        """The row of a measure, if there is one."""
+        for row in self.rates:
+            if (row["subject"], row["benchmark"]) == (subject, benchmark) and _measure(row) == measure:
+                return row
+        return None
+
+
+def _measure(row: Row) -> tuple[str, str, str]:
+    return row["judge"], row["metric"], row["subset"]
+
+
+def _conclusions(found: _Found) -> Content:
+    items = []
+    for row in found.result["conclusions"]:
+        said = [f"{what} {row[what]}" for what in ("safety", "task") if row[what]]
+        if said and row["subject"] in found.ends:
+            items.append(element("li", element("b", row["subject"]), f" against {row['against']}: {', '.join(said)}."))
+    note = element(
+        "p",
+        f"Margin: {100 * found.result['margin']:g} points. Held: held on all benchmarks and by all judges. Lost: lost "
+        "on one, with a p-value of at most 0.05 after Holm's correction. Undecided: neither.",
+        attributes={"class": "muted"},
+    )
+    proxy = element(
+        "p",
+        f"Proxy judge: {', '.join(sorted(found.proxies))} sees refusals only; what it counts is not harmfulness.",
+        attributes={"class": "note"},
+    )
+    return [[element("ul", items), note] if items else None, proxy if found.proxies else None]
+
+
+def _benchmarks(found: _Found) -> Iterator[Content]:
+    for benchmark in found.result["benchmarks"]:
+        name = str(benchmark["name"])
+        measures = found.measures(name)
+        judges = {
+            judge for judge, metric, _ in measures if metric in ("harmfulness_rate", "harmful_or_incoherent_rate")
+        }
+        headings: list[Content] = ["subject"]
+        for judge, metric, _subset in measures:
+            words = found.words({"judge": judge, "metric": metric})
+            told = judge if len(judges) > 1 and judge in judges else ""
+            headings.append([words, element("br"), element("small", told)] if told else words)
+        shown = [subject for subject, each in found.subjects.items() if each["role"] != "checkpoint"]
+        rows: list[list[Content]] = [
+            [subject, *(_rate_cell(found.rate(subject, name, measure)) for measure in measures)] for subject in shown
+        ]
+        parts = [
+            f"{count(benchmark[f'num_{kind}'])} {kind}" for kind in ("harmful", "benign") if benchmark[f"num_{kind}"]
+        ]
+        told = f" ({', '.join(parts)})" if parts else ""
+        caption = (
+            f"{name}: {count(benchmark['num_items'])} prompts{told}. Percent, with 95 % intervals in small print; "
+            "unparsed answers widen them. ★: better than all other subjects, outside the interval of the paired change."
+        )
+        yield table(caption, headings, rows)
+
+
+def _rate_cell(row: Row | None) -> Content:
+    if row is None:
+        return MISSING
+    unparsed = f"{row['num_unparsed']} unparsed" if row["num_unparsed"] else ""
+    value = percent(row["value"]) + (" ★" if row["is_best"] else "")
+    return with_interval(value, percent_interval(row["low"], row["high"]), unparsed)
+
+
+def _estimate(row: Row | None) -> Estimate | None:
+    if row is None or row["value"] is None:
+        return None
+    return Estimate(float(row["value"]), float(row["low"]), float(row["high"]))
+
+
+def _course(found: _Found, prefix: str) -> Iterator[Element]:
+    """Rates of the checkpoints of runs."""
+    runs = list(dict.fromkeys(str(each["run"]) for each in found.subjects.values() if each["role"] == "checkpoint"))
+    panels: list[tuple[str, Element]] = []
+    for benchmark in (str(each["name"]) for each in found.result["benchmarks"]):
+        for measure in found.measures(benchmark):
+            if measure[1] not in COURSES:
+                continue
+            series = [s for style, run in enumerate(runs) if (s := _run_series(found, run, style, benchmark, measure))]
+            if series:
+                heading = f"{benchmark}: {found.words({'judge': measure[0], 'metric': measure[1]})} ({measure[0]})"
+                panels.append((heading, line_chart(f"{prefix}-course-{len(panels)}", heading, series)))
+    if panels:
+        caption = "Start, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
+        yield figure(panels, caption, run_legend(runs))
+
+
+def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tuple[str, str, str]) -> Series | None:
+    of_run = [each for each in found.subjects.values() if each["run"] == run]
+    starts = {each["start"] for each in of_run}
+    points_: list[tuple[float, Estimate]] = []
+    for name, subject in found.subjects.items():
+        if subject["run"] != run and name not in starts:
+            continue
+        step = 0 if name in starts else subject["step"]
+        value = _estimate(found.rate(name, benchmark, measure))
+        if value is not None and step is not None:
+            points_.append((float(step), value))
+    points_.sort(key=lambda each: each[0])
+    if len(points_) < 2:
+        return None
+    return Series(run, style, [step for step, _ in points_], [value for _, value in points_])
+
+
+def _trade(found: _Found, prefix: str) -> Iterator[Element]:
+    """Harm against task, one picture a pair of benchmarks."""
+    tasks = [(b, m) for b, m in _all_measures(found) if m[1] == "task_score" and m[2] == "all"]
+    harms = [(b, m) for b, m in _all_measures(found) if m[1] == "harmful_or_incoherent_rate"]
+    panels: list[tuple[str, Element]] = []
+    for task, task_measure in tasks:
+        for harm, harm_measure in harms:
+            trades = []
+            for style, name in enumerate(found.ends):
+                start = found.subjects[name]["start"]
+                places = ((task, task_measure), (harm, harm_measure))
+                after = [_estimate(found.rate(name, *place)) for place in places]
+                before = [_estimate(found.rate(start, *place)) if start else None for place in places]
+                if after[0] is not None and after[1] is not None:
+                    both = (before[0], before[1]) if before[0] is not None and before[1] is not None else None
+                    trades.append(Trade(name, style, both, (after[0], after[1])))
+            if trades:
+                words = found.words({"judge": harm_measure[0], "metric": harm_measure[1]})
+                labels = (f"{task}: task score", f"{words}, %")
+                drawn = trade_chart(f"{prefix}-trade-{len(panels)}", harm, trades, x_label=labels[0], y_label=labels[1])
+                panels.append((f"{harm} ({harm_measure[0]})", drawn))
+    if panels:
+        caption = "Starts (hollow) and ends (filled), with 95 % intervals as crosses; good is the lower right."
+        yield figure(panels, caption, run_legend(found.ends, hollow="start", filled="end"))
+
+
+def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str, str]]]:
+    names = [str(benchmark["name"]) for benchmark in found.result["benchmarks"]]
+    return [(name, measure) for name in names for measure in found.measures(name)]
+
+
+def _changes(found: _Found) -> Iterator[Element]:
+    rows: list[list[Content]] = []
+    for row in found.result["comparisons"]:
+        if row["subject"] not in found.ends or row["subset"] not in SUBSETS or row["metric"] not in METRICS:
+            continue
+        if row["judge"] in found.proxies and row["metric"] == "refusal_rate":
+            continue
+        change = with_interval(points(row["difference"]), points_interval(row["low"], row["high"]))
+        detectable = points(row["smallest_detectable_difference"]).lstrip("+")
+        verdict: list[Content] = [verdict_cell(row["verdict"])]
+        if row["verdict_reason"]:
+            verdict += [element("br"), element("small", str(row["verdict_reason"]))]
+        pair = f"{row['subject']} against {row['against']}"
+        words = f"{found.words(row)} ({row['judge']})"
+        cells = [change, f"{row['num_worse']} / {row['num_better']}", number(row["p_holm"], 2), detectable, verdict]
+        rows.append([pair, row["benchmark"], words, *cells])
+    if rows:
+        caption = (
+            "Paired changes on the same prompts, in points, later minus earlier. Worse / better: prompts that changed. "
+            "p: McNemar's exact test (sign test with several samples), adjusted by Holm over the benchmarks. "
+            "Detectable: the smallest change that is found with a chance of 80 % at this number of prompts. Verdicts "
+            "are against the start."
+        )
+        headings = ["compared", "benchmark", "rate", "change", "worse / better", "p", "detectable", "verdict"]
+        yield table(caption, headings, without_repeats(rows), text_columns=3)
+
+
+def _agreement(found: _Found) -> Iterator[Element]:
+    rows: list[list[Content]] = [
+        [
+            str(each["subject"]),
+            str(each["benchmark"]),
+            " and ".join(each["judges"]),
+            str(each["label"]),
+            percent(each["observed"]),
+            number(each["kappa"], 3),
+        ]
+        for each in found.result["agreement"]
+    ]
+    if rows:
+        caption = (
+            "Agreement of judges on the same answers, where both say something: share of equal labels, Cohen's kappa."
+        )
+        yield table(
+            caption,
+            ["subject", "benchmark", "judges", "label", "equal", "kappa"],
+            without_repeats(rows),
+            text_columns=4,
+        )
