@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests.pages.html_check import Outline
 from tests.reporting.folders import curation_folder, curation_manifest
 from tests.reporting.test_report import sections_of, table_rows
 
+from grsap.curation import Completeness, Curation
 from grsap.curation.page import write_curation_page
 from grsap.errors import ConfigError
+from grsap.records import write_jsonl
 
 
 @pytest.fixture
@@ -36,8 +39,8 @@ def test_the_funnel_counts_rows_that_come_back(written: Path) -> None:
     described = Outline(text.partition('id="funnel-chart-desc"')[2].partition("</desc>")[0]).text
     assert described.lstrip(">") == (
         "raw rows: 10 left, 0 taken out; Completeness: 8 left, 2 taken out; "
-        "SemanticDeduplication: 5 left, 3 taken out; BenchmarkOverlap: 5 left, 0 taken out; Harmlessness: 3 left, 2 taken out; Revision: brings back 1: 4 left, 0 "
-        "taken out"
+        "SemanticDeduplication: 5 left, 3 taken out; BenchmarkOverlap: 5 left, 0 taken out; "
+        "Harmlessness: 3 left, 2 taken out; Revision: brings back 1: 4 left, 0 taken out"
     )
     rows = table_rows(text, "funnel")
     assert rows[1] == ["SemanticDeduplicationmax_cosine 0.9", "near_duplicate 3", "8", "5", "62.5 %"]
@@ -79,6 +82,27 @@ def test_a_page_of_the_users_own_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a page of grsap"):
         write_curation_page(folder, curation_manifest())
     assert (folder / "curation.html").read_text() == "mine"
+
+
+def test_a_curation_leaves_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    raw = tmp_path / "raw.jsonl"
+    messages = [
+        {"role": "user", "content": "How do I rob a bank now?"},
+        {"role": "assistant", "content": "I cannot help."},
+    ]
+    rows = [
+        {"schema": "grsap.safety/1", "id": f"r{n}", "messages": messages, "domain": "theft", "finish_reason": reason}
+        for n, reason in enumerate(["stop", "length", "stop"])
+    ]
+    write_jsonl(raw, rows)
+    Curation(str(raw), [Completeness()]).run(tmp_path / "curated")
+    page = tmp_path / "curated" / "curation.html"
+    assert f"to look at: {page}" in " ".join(capsys.readouterr().out.split())
+    assert table_rows(page.read_text(), "domains") == [["theft", "2", "2"], ["all", "2", "2"]]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    Curation(str(raw), [Completeness()]).run(tmp_path / "without")
+    assert "no curation.html: matplotlib is not installed." in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "without" / "replay.jsonl").is_file()
 
 
 @pytest.mark.skipif(not is_installed(), reason=MISSING)

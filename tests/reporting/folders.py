@@ -11,14 +11,8 @@ from grsap.records import write_jsonl
 
 def step(name: str, num_in: int, num_kept: int, **more: Any) -> dict[str, Any]:
     empty = {"settings": {}, "takes_rejected": [], "reasons": {}, "histograms": [], "audit": {}, "counts": []}
-    return {
-        "name": name,
-        "class_path": f"grsap.curation.{name}",
-        "num_in": num_in,
-        "num_kept": num_kept,
-        **empty,
-        **more,
-    }
+    named = {"name": name, "class_path": f"grsap.curation.{name}"}
+    return {**named, "num_in": num_in, "num_kept": num_kept, **empty, **more}
 
 
 def histogram(score: str, counts: list[int], edges: list[float], log: bool = False, **cuts: float) -> dict[str, Any]:
@@ -56,7 +50,7 @@ def curation_manifest() -> dict[str, Any]:
                 "BenchmarkOverlap",
                 5,
                 5,
-                histograms=[histogram("benchmark_share", [0, 5], [0.0, 5e-7, 1e-6], above=0.0)],
+                histograms=[histogram("benchmark_share", [5, 0], [0.0, 5e-7, 1e-6], above=0)],
             ),
             step("Harmlessness", 5, 3, reasons={"harmful_response": 2}),
             step("Revision", 2, 1, takes_rejected=["harmful_response"], reasons={"not_revised": 1}),
@@ -118,12 +112,8 @@ def synthesis_folder(folder: Path) -> Path:
 
 
 def similarity_folder(folder: Path) -> Path:
-    population = {
-        "num_rows": 40,
-        "num_distinct_queries": 39,
-        "num_distinct_responses": 38,
-        "effective_num_domains": 6.25,
-    }
+    distinct = {"num_distinct_queries": 39, "num_distinct_responses": 38}
+    population = {"num_rows": 40, **distinct, "effective_num_domains": 6.25}
     measure = {"measure": "mauve_c5", "view": "query", "expected_if_same": None, "details": {}}
     result = {
         "schema": "grsap.similarity/1",

@@ -10,11 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from grsap.curation.base import Filter
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, Harmlessness
 from grsap.curation.ledger import Ledger
 from grsap.curation.manifest import MANIFEST, TIMINGS, manifest_of, print_funnel
 from grsap.curation.output import REJECTED, REPLAY, write_rows
+from grsap.curation.page import page_line
 from grsap.curation.raw_rows import RawRows
 from grsap.curation.steps import names_of, run_steps
 from grsap.curation.work import Work
@@ -22,6 +25,7 @@ from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import hash_file, write_json
 from grsap.judging.base import Judge
+from grsap.progress import printable
 
 INPUT = "input.json"
 RESULTS = "results"
@@ -83,6 +87,7 @@ class Curation:
         if manifest is None:
             manifest = self._curate(output_dir)
         print_funnel(manifest, output_dir, time.monotonic() - started)
+        _say(page_line(output_dir, manifest))
         if not manifest["counts"]["num_replay"]:
             reasons = sorted(manifest["counts"]["rejected_by_reason"], key=lambda entry: -entry["num"])
             told = ", ".join(f"{entry['reason']} {entry['num']}" for entry in reasons[:3])
@@ -153,3 +158,7 @@ class Curation:
                     "Restore it, or remove the manifest if you changed the rows",
                     path=self.raw.path / name,
                 )
+
+
+def _say(line: str) -> None:
+    Console(highlight=False).print(printable(line), markup=False, soft_wrap=True)

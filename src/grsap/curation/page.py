@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grsap.errors import MissingPackageError
 from grsap.pages import (
     Content,
     Element,
@@ -60,6 +61,14 @@ def write_curation_page(folder: Path, manifest: Json) -> Path:
     path = folder / PAGE
     write_page(path, page("Curation", told, sections), holds_texts=True)
     return path
+
+
+def page_line(folder: Path, manifest: Json) -> str:
+    """Write the page, and give what to print of it; where matplotlib is missing, that says so."""
+    try:
+        return f"to look at: {write_curation_page(folder, manifest)}"
+    except MissingPackageError as error:
+        return f"no {PAGE}: {error}"
 
 
 def curation_sections(manifest: Json, prefix: str = "") -> list[Section]:
