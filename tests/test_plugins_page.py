@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 
 from grsap.commands.trust import restrict_imports
 from grsap.errors import DataError
+from grsap.evaluation import Benchmark, load_benchmark
 from grsap.generation import (
     GenerationRequest,
     Generator,
@@ -48,7 +49,7 @@ def from_config(config: dict[str, Any]) -> Generator:
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("my_backend",):
+    for name in ("my_backend", "my_benchmark"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
@@ -97,3 +98,22 @@ def test_the_backends_that_come_with_grsap_by_their_short_names(tiny_base_path: 
         assert type(made) is cls
     assert isinstance(made, OpenAIGenerator)
     assert (made.server.concurrency, made.server.timeout_s, made.prompt_format) == (8, 600.0, "ids")
+
+
+def test_a_benchmark_of_ones_own(working_directory: Path) -> None:
+    blocks = section("A benchmark")
+    assert len([line for line in blocks["my_benchmark.py"].splitlines() if line.strip()]) < MAX_LINES
+    (working_directory / "my_benchmark.py").write_text(blocks["my_benchmark.py"])
+    (working_directory / "my_rows.jsonl").write_text('{"prompt": "2+2?", "response": "4"}\n')
+    restrict_imports()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--benchmarks", type=list[str | Benchmark])
+    carried, mine, task, palindromes = parser.instantiate_classes(
+        parser.parse_object(yaml.safe_load(blocks["yaml"]))
+    ).benchmarks
+    assert (load_benchmark(carried).name, mine) == ("gsm8k", "my_requests.yaml")
+    assert [task.mark(item, "4") for item in task.load().items] == [1.0]
+    palindromes.check()
+    first, *_ = palindromes.load().items
+    assert palindromes.load().describe()["num_items"] == 3
+    assert [palindromes.mark(first, text) for text in ("Anna.", "Otto", "abc", "I know none.")] == [1.0, 0.0, 0.0, None]
