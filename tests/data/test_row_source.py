@@ -44,6 +44,17 @@ def test_a_file_with_places_and_hash(tmp_path: Path) -> None:
     assert source.describe() == {"path": "a.jsonl", "hash": hash_file(path)}
 
 
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n")
+    monkeypatch.setattr("grsap.data.row_source.read_table", fail)  # root may read anything
+    with pytest.raises(DataError, match=r"a.jsonl: cannot be read: Permission denied"):
+        list(RowSource(str(path)).rows())
+
+
 def test_configurations_and_splits_follow_each_other(tmp_path: Path) -> None:
     path = data_set(
         tmp_path / "set",

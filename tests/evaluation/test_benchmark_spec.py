@@ -214,6 +214,27 @@ def test_what_is_wrong_with_a_row(tmp_path: Path, spec: dict[str, Any], row: dic
     assert message in str(raised.value)
 
 
+def test_a_spec_that_extends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text(
+        "".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in range(9))
+    )
+    Path("mine.yaml").write_text("extends: gsm8k\nsource: {path: rows.jsonl}\nlimit: 4\n")
+    spec = load_benchmark("mine.yaml")
+    assert spec == replace(load_benchmark("gsm8k"), source=RowSource("rows.jsonl"), limit=4)
+    assert len(spec.load().items) == 4
+    Path("fewer.yaml").write_text("extends: mine.yaml\nname: fewer\nlimit: 2\n")
+    assert (load_benchmark("fewer.yaml").name, len(load_benchmark("fewer.yaml").load().items)) == ("fewer", 2)
+
+
+@pytest.mark.parametrize("text", ["extends: a.yaml", "extends: 5", "extends: nothing"])
+def test_a_spec_that_extends_nothing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"extends is|there is no benchmark 'nothing'"):
+        load_benchmark("a.yaml")
+
+
 def test_an_unknown_name_tells_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"there is no benchmark 'gsm8'\. Did you mean gsm8k"):
         load_benchmark("gsm8")

@@ -76,7 +76,10 @@ class RowSource:
         """
         if self.is_file:
             file = resolve(self.path)
-            yield from ((Place(file, line), row) for line, row in read_table(file))
+            try:
+                yield from ((Place(file, line), row) for line, row in read_table(file))
+            except OSError as error:
+                raise DataError(f"cannot be read: {error.strerror}", "Check that you may read it", path=file) from error
             return
         names: list[str | None] = [*self.names] if self.names else [None]
         for name in names:

@@ -16,6 +16,8 @@ from grsap.errors import ConfigError, DataError
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
 
 CARRIED = "embedded:configs/benchmarks"
+EXTENDS = "extends"
+"""The key of a spec that changes another one; it is taken from the working directory, as all files are."""
 
 
 def carried_benchmarks() -> list[str]:
@@ -33,6 +35,13 @@ def load_benchmark(name: str) -> BenchmarkSpec:
         ConfigError: there is no such name, or a key or value is wrong.
         DataError: the file cannot be read.
     """
+    values, path = _values(name)
+    spec: BenchmarkSpec = _build(BenchmarkSpec, values, "", path)
+    return spec
+
+
+def _values(name: str, extended: tuple[str, ...] = ()) -> tuple[Any, Path]:
+    """The keys of a spec, over those of the spec that it extends, and its file."""
     if Path(name).suffix in (".yaml", ".yml"):
         path = resolve(name)
     elif name in carried_benchmarks():
@@ -47,8 +56,12 @@ def load_benchmark(name: str) -> BenchmarkSpec:
         raise DataError("no such file", "Check the name of the benchmark spec", path=path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot be read: {' '.join(str(error).split())}", "Mend the YAML", path=path) from error
-    spec: BenchmarkSpec = _build(BenchmarkSpec, values, "", path)
-    return spec
+    if not isinstance(values, dict) or EXTENDS not in values:
+        return values, path
+    parent = values.pop(EXTENDS)
+    if not isinstance(parent, str) or parent in (*extended, name):
+        raise ConfigError(f"{path}: {EXTENDS} is {parent!r}", "Give the name of a carried benchmark, or another file")
+    return {**_values(parent, (*extended, name))[0], **values}, path
 
 
 def _build(cls: type, values: Any, where: str, path: Path) -> Any:
