@@ -50,7 +50,19 @@ output_dir: runs/any
 source: {path: any.jsonl}
 """
 
-BASES = {"import": IMPORT_BASE, "fit": BASE, "synthesize": SYNTHESIS_BASE, "evaluate": EVALUATION_BASE}
+CURATION_BASE = """
+output_dir: runs/any
+input: runs/raw
+filters: [{class_path: Completeness}]
+"""
+
+BASES = {
+    "import": IMPORT_BASE,
+    "fit": BASE,
+    "synthesize": SYNTHESIS_BASE,
+    "curate": CURATION_BASE,
+    "evaluate": EVALUATION_BASE,
+}
 
 
 def verb_of(path: Path) -> str:
@@ -60,11 +72,14 @@ def verb_of(path: Path) -> str:
         return "import"
     if keys & {"subjects", "judges", "num_samples"}:
         return "evaluate"
+    if "filters" in keys:
+        return "curate"
     return "synthesize" if keys & {"elicitation", "quota", "response_sampling"} else "fit"
 
 
 FIT_RECIPES = [path for path in RECIPES if verb_of(path) == "fit"]
 EVALUATION_RECIPES = [path for path in RECIPES if verb_of(path) == "evaluate"]
+CURATION_RECIPES = [path for path in RECIPES if verb_of(path) == "curate"]
 SYNTHESIS_RECIPES = [path for path in RECIPES if verb_of(path) == "synthesize"]
 
 
@@ -95,20 +110,11 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_there_are_configs() -> None:
     kinds = {path.parent.name for path in FRAGMENTS}
-    assert kinds == {
-        "model",
-        "data",
-        "objectives",
-        "trainer",
-        "callbacks",
-        "judges",
-        "synthesis",
-        "evaluation",
-        "import",
-    }
+    stages = {"import", "synthesis", "curation", "evaluation"}
+    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges"} | stages
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
-    assert {"quickstart_synthesize", "quickstart_evaluate"} <= names
+    assert {"quickstart_synthesize", "quickstart_curate", "quickstart_own_replay", "quickstart_evaluate"} <= names
 
 
 @parametrize(RECIPES)
@@ -172,6 +178,8 @@ def tiny(config: dict[str, Any], base: Path, task_file: Path, run_dir: Path) -> 
     config["data"]["batching"] = {"global_batch_size": 8, "max_tokens_per_micro_batch": 1024}
     config["data"]["encoding"] = {"max_length": 1024}
     config["data"]["num_workers"] = 0
+    if not config["data"]["replay"]["path"].startswith(PREFIX):  # made by another recipe
+        config["data"]["replay"] = {"path": "embedded:quickstart/replay.jsonl"}
     if config["data"]["task"]["class_path"] == "JSONLTask":
         config["data"]["task"]["init_args"]["train_path"] = str(task_file)
     config["trainer"] |= {"accelerator": "cpu", "devices": 1, "strategy": "auto", "max_steps": 2, "max_epochs": 1}
@@ -220,6 +228,29 @@ def test_a_synthesis_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> N
     assert total["num_usable"] + unusable == num_slots
     # What a random model writes is a query now and then; without any row the command says so.
     assert code == (0 if total["num_rows"] else 2)
+
+
+@parametrize(CURATION_RECIPES)
+def test_a_curation_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    for each in config["filters"]:
+        for model in ("model", "generator"):
+            if model in each.get("init_args", {}):
+                base = {"path": str(tiny_base_path), "merge_adapter": None}
+                each["init_args"][model]["init_args"]["base"] |= base
+        if "sampling" in each.get("init_args", {}):
+            each["init_args"]["sampling"]["max_new_tokens"] = 4
+    file = tmp_path / path.name
+    file.write_text(yaml.safe_dump(config))
+    rows = resolve("embedded:quickstart/replay.jsonl").read_text().splitlines()[:40]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "shard-00000.jsonl").write_text("".join(f"{line}\n" for line in rows))
+    words = ["--input", str(tmp_path / "raw"), "--output_dir", str(tmp_path / "curated")]
+    assert main(["curate", "--config", str(file), *words]) == 0
+    manifest = json.loads((tmp_path / "curated" / "manifest.json").read_text())
+    assert [step["name"] for step in manifest["steps"]] == [each["class_path"] for each in config["filters"]]
+    assert manifest["counts"]["num_replay"] + manifest["counts"]["num_rejected"] == 40
+    assert {row["behaviour"] for row in manifest["counts"]["replay"]} >= {"refusal", "benign_answer"}
 
 
 @parametrize(EVALUATION_RECIPES)

@@ -17,6 +17,9 @@ from grsap.errors import ConfigError
 from grsap.generation import Generator, ScoringRequest
 from grsap.records import SafetyRecord
 
+ROWS_A_PIECE = 64
+"""Rows that are scored together. It is no setting: the last digits of scores may depend on it."""
+
 MAX_TOKENS = 1024
 """Of a text; what stands behind is not looked at."""
 
@@ -64,18 +67,19 @@ class Perplexity(Filter):
         """One decision a row, after all rows are scored."""
         scores = self._scores(rows, work)
         known = ~np.isnan(scores)
-        domains = np.array(rows.domains if self.per == "domain" else [""] * len(rows), object)
+        domains = np.array(rows.domains, object)
         overall = self._bounds(scores[known])
         bounds: dict[str, tuple[float, float]] = {}
-        for domain in sorted(set(domains)):
+        for domain in sorted(set(domains)) if self.per == "domain" else []:
             mine = scores[known & (domains == domain)]
-            bounds[domain] = self._bounds(mine) if len(mine) >= self.min_rows else overall
-        work.audit["bounds"] = {"all": overall, **({} if self.per == "global" else bounds)}
+            if len(mine) >= self.min_rows:
+                bounds[domain] = self._bounds(mine)
+        work.audit["bounds"] = {"all": overall, **bounds}
         cuts = {"below": overall[0], "above": overall[1]} if known.any() else {}
         work.add_histogram("perplexity", scores[known].tolist(), log=True, **cuts)
         self.model.close()
         for score, domain in zip(scores.tolist(), domains, strict=True):
-            below, above = bounds[domain]
+            below, above = bounds.get(domain, overall)
             if math.isnan(score):
                 yield reject("no_perplexity")
             elif score < below or score > above:
@@ -97,7 +101,7 @@ class Perplexity(Filter):
         def compute(piece: Sequence[SafetyRecord]) -> list[float | None]:
             return perplexities([text_of(row, self.of) for row in piece], self.model)
 
-        for numbers, values in work.kept(f"perplexity_of_{self.of}", identity, rows, compute):
+        for numbers, values in work.kept(f"perplexity_of_{self.of}", identity, rows, compute, ROWS_A_PIECE):
             column[numbers] = [math.nan if value is None else value for value in values]
         return column[rows.numbers]
 

@@ -72,7 +72,10 @@ class RawRows:
         file, offset, length = self._places[number]
         with self._paths[file].open("rb") as handle:
             handle.seek(offset)
-            row: dict[str, Any] = json.loads(handle.read(length))
+            try:
+                row: dict[str, Any] = json.loads(handle.read(length))
+            except ValueError as error:
+                raise _changed(self._paths[file]) from error
         return row
 
     def record(self, number: int) -> SafetyRecord:
@@ -87,7 +90,7 @@ class RawRows:
                 while block := file.read(1 << 20):
                     digest.update(block)
             if digest.hexdigest()[:16] != self.files[path.name]["hash"]:
-                raise DataError("was changed while it was read", "Start again when nothing writes to it", path=path)
+                raise _changed(path)
 
     def _scan(self, path: Path) -> Iterator[tuple[int, int, SafetyRecord]]:
         """(offset, length, row) of each line."""
@@ -169,6 +172,10 @@ def _checks(record: SafetyRecord) -> Iterator[tuple[str, bool]]:
     numbers = record.scores.values() if isinstance(record.scores, dict) else ("",)
     yield "scores", all(isinstance(value, int | float) and math.isfinite(value) for value in numbers)
     yield "history", isinstance(record.history, list)
+
+
+def _changed(path: Path) -> DataError:
+    return DataError("was changed while it was read", "Start again when nothing writes to it", path=path)
 
 
 def _files(path: Path) -> list[Path]:
