@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from grsap.callbacks.check_results import best_step, checked_steps
+from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.run_length import is_last_step
 from grsap.errors import ConfigError, RunFolderError
@@ -31,7 +32,8 @@ class AdapterCheckpoint(Checkpoint):
     check has just run, when a signal asks for it, and at the end. The last step of a run is written only after the
     final checks: a run killed in them goes back to the checkpoint before and repeats them.
 
-    At the end of fit the model goes to `adapter/`: the adapter, or the whole model after full fine-tuning.
+    At the end of fit the model goes to `adapter/`: the adapter, or the whole model after full fine-tuning; with a model
+    card (`README.md`) of what was trained and measured. A card that was edited is never overwritten.
 
     Args:
         every_n_steps: optimizer steps between checkpoints; None: at each check and at the end of each epoch.
@@ -110,6 +112,12 @@ class AdapterCheckpoint(Checkpoint):
                 export_model(pl_module, RunFolder(trainer.default_root_dir).adapter)
         trainer.strategy.barrier("AdapterCheckpoint.export")
         self.save(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the model card. Lightning calls checkpoint callbacks last: summary and manifest are whole by now."""
+        if trainer.is_global_zero:
+            with _disk_errors("model card"):
+                write_model_card(RunFolder(trainer.default_root_dir))
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> Path:
         """Write the checkpoint of the present step and delete those that are no longer wanted. All ranks must enter.

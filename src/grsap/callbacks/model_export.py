@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
+from grsap.callbacks.model_card import CARD, is_edited
 from grsap.files import write_dir_atomic
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
@@ -22,26 +23,23 @@ def write_adapter(pl_module: LightningModule, folder: Path) -> None:
     """Write the adapter's weights and config into `folder`; after full fine-tuning nothing, as there is none."""
     if is_adapter(pl_module.model):
         _save_peft(pl_module, folder)
-        for extra in folder.glob("README.md"):
-            extra.unlink()
 
 
 def export_model(pl_module: LightningModule, folder: Path) -> None:
     """Write what fit leaves behind, whole or not at all: the adapter, or model and tokenizer after full fine-tuning.
 
-    The adapter's config names the base model by the path or hub id of the settings.
+    The adapter's config names the base model by the path or hub id of the settings. A model card that was edited stays.
     """
+    card = folder / CARD
+    kept = card.read_bytes() if is_edited(card) else None
 
     def fill(temporary: Path) -> None:
         if is_adapter(pl_module.model):
             _save_peft(pl_module, temporary)
-            return
-        model: Any = pl_module.model
-        model.save_pretrained(str(temporary))
-        template: Any = getattr(pl_module, "template", None)
-        tokenizer = getattr(template, "tokenizer", None)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(str(temporary))
+        else:
+            _save_whole(pl_module, temporary)
+        if kept is not None:
+            (temporary / CARD).write_bytes(kept)
 
     write_dir_atomic(folder, fill)
 
@@ -56,6 +54,16 @@ def _save_peft(pl_module: LightningModule, folder: Path) -> None:
     # Left to itself PEFT asks the hub, at each save, whether the base's vocabulary has its old size.
     targeted = any(_targets_embeddings(config.target_modules) for config in model.peft_config.values())
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers="auto" if targeted else False)
+    (folder / CARD).unlink(missing_ok=True)  # PEFT's own is a form of blanks that names the machine's folders
+
+
+def _save_whole(pl_module: LightningModule, folder: Path) -> None:
+    model: Any = pl_module.model
+    model.save_pretrained(str(folder))
+    template: Any = getattr(pl_module, "template", None)
+    tokenizer = getattr(template, "tokenizer", None)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(str(folder))
 
 
 def _targets_embeddings(target_modules: str | Iterable[str] | None) -> bool:

@@ -1,0 +1,256 @@
+"""The card beside the adapter: what was trained on what, and what was measured. It claims nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grsap import __version__
+from grsap.callbacks.summary_table import PROXY_LABEL, ROWS
+from grsap.embedded import PREFIX
+from grsap.files import hash_bytes, write_atomic
+from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
+from grsap.progress import duration
+from grsap.training.run_folder import RunFolder
+
+CARD = "README.md"
+_MARK = re.compile(r"\n<!-- written by grsap: ([0-9a-f]{16}) -->\n\Z")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
+Json = Mapping[str, Any]
+
+
+def write_model_card(folder: RunFolder) -> bool:
+    """Write `adapter/README.md` from the run's files; a card that its reader has changed stays as it is.
+
+    Returns:
+        Whether a card was written.
+    """
+    path = folder.adapter / CARD
+    if not folder.adapter.is_dir() or is_edited(path):
+        return False
+    summary, manifest = folder.read_summary(), _read(folder.manifest)
+    if summary is None or not manifest:
+        return False
+    text = model_card(folder.path.resolve().name, summary, manifest, _read(folder.adapter / "adapter_config.json"))
+    write_atomic(path, f"{text}\n<!-- written by grsap: {hash_bytes(text.encode())} -->\n")
+    return True
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a card is there and is not just what grsap wrote: its last line has the hash of the rest."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    mark = _MARK.search(text)
+    return mark is None or hash_bytes(text[: mark.start()].encode()) != mark[1]
+
+
+def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
+    """The card's text.
+
+    Args:
+        name: of the run.
+        summary: content of `summary.json`.
+        manifest: content of `manifest.json`.
+        adapter: content of `adapter_config.json`; empty after full fine-tuning.
+    """
+    base = manifest.get("base") or {}
+    kind = "LoRA adapter" if adapter else "Fully fine-tuned model"
+    how = "on a task"
+    if (manifest.get("data") or {}).get("replay_rows_per_epoch"):
+        how += ", with safety rows mixed in ([generative replay](https://arxiv.org/abs/2603.10243))"
+    parts = [
+        _front_matter(base, adapter),
+        f"# {_plain(name)}\n\n{kind}, trained with grsap {__version__} {how}.",
+        _section("What was measured", _measured(summary)),
+        _section("What it was trained on", _data(manifest, summary)),
+        _section("How it was trained", _training(manifest, summary, adapter)),
+        _section("How to load it", _loading(base, adapter)),
+        _section("Limits", _limits(summary, manifest)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _front_matter(base: Json, adapter: Json) -> str:
+    path = str(base.get("path") or "")
+    values: dict[str, Any] = {}
+    if _HUB_ID.fullmatch(path) and not Path(path).exists():
+        values["base_model"] = path
+    values |= {
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": [*(["lora"] if adapter else []), "grsap", "safety", "generative-replay"],
+    }
+    return f"---\n{yaml.safe_dump(values, sort_keys=False)}# license: yours to choose; mind that of the base model\n---"
+
+
+def _measured(summary: Json) -> Iterator[str]:
+    before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
+    rows = []
+    for key, label in ROWS:
+        if not before.get(key) and not after.get(key):
+            continue
+        words = PROXY_LABEL if key == "harmfulness_rate" and summary.get("harmfulness_is_proxy") else label.strip()
+        change = changes.get(key) or {}
+        cells = [_rate(before.get(key)), _rate(after.get(key)), _change(change), change.get("verdict") or ""]
+        rows.append(f"| {words} | {' | '.join(cells)} |")
+    if not rows:
+        yield "Nothing: the run had no checks."
+        return
+    yield "\n".join(["| rate | before | after | paired change, points | verdict |", "|---|---|---|---|---|", *rows])
+    margin = next((change["margin"] for change in changes.values() if change.get("margin") is not None), None)
+    told = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence.'
+    yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{told}"
+    judge = next((rate["judge"] for rate in (after.get("refusal_rate"), after.get("harmfulness_rate")) if rate), None)
+    if judge:
+        proxy = (
+            " It is a proxy that sees refusals only: an answer that does not refuse is counted, harmful or not."
+            if summary.get("harmfulness_is_proxy")
+            else ""
+        )
+        yield f"Judge of the safety prompts: `{judge}`.{proxy}"
+
+
+def _data(manifest: Json, summary: Json) -> Iterator[str]:
+    data = manifest.get("data") or {}
+    sources = data.get("sources") or {}
+    lines = [
+        f"- {source}: {count(each['num_kept'])} rows at hand, {count(each['num_targets'])} supervised tokens"
+        for source, each in sources.items()
+    ]
+    seen = summary.get("replay_ratio_seen")
+    if seen is not None:
+        lines.append(f"- share of replay among the rows seen: {percent(seen)}")
+    task = ((manifest.get("config") or {}).get("data") or {}).get("task") or {}
+    if isinstance(task, dict) and task.get("class_path"):
+        lines.append(f"- task: `{task['class_path']}`")
+    if data.get("fingerprint"):
+        lines.append(f"- fingerprint of all rows: `{data['fingerprint']}`")
+    yield "\n".join(lines) or "The run does not say."
+    files = [f"- `{_file_name(name)}`: `{digest}`" for name, digest in (manifest.get("files") or {}).items()]
+    if files:
+        yield "Files that the settings name, with the first 16 digits of their SHA-256:"
+        yield "\n".join(files)
+
+
+def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
+    base = manifest.get("base") or {}
+    lines = [f"- base: `{_file_name(base['path'])}`, {base.get('quantization', 'none')} quantization"] if base else []
+    if base.get("revision"):
+        lines.append(f"- revision of the base: `{base['revision']}`")
+    if base.get("merge_adapter"):
+        digest = base.get("merge_adapter_hash")
+        lines.append(f"- merged into the base before: `{_file_name(base['merge_adapter'])}` (`{digest}`)")
+    if adapter:
+        targets = adapter.get("target_modules")
+        named = targets if isinstance(targets, str) else ", ".join(sorted(targets or ()))
+        dropout = adapter.get("lora_dropout")
+        lines.append(f"- LoRA: r {adapter.get('r')}, alpha {adapter.get('lora_alpha')}, dropout {dropout}, on {named}")
+    for each in ((manifest.get("config") or {}).get("model") or {}).get("objectives") or []:
+        arguments = {key: value for key, value in (each.get("init_args") or {}).items() if value is not None}
+        told = ", ".join(f"{key} {value}" for key, value in arguments.items())
+        lines.append(
+            f"- objective: `{str(each.get('class_path')).rpartition('.')[2]}`" + (f" ({told})" if told else "")
+        )
+    lines.append(
+        f"- {count(summary['num_steps'])} steps, {count(summary['num_tokens'])} tokens, {duration(summary['seconds'])} "
+        f"with checks, on {manifest.get('world_size', 1)} x {', '.join(map(str, manifest.get('devices') or ['?']))}"
+    )
+    seeds = ", ".join(f"{key} {value}" for key, value in (manifest.get("seeds") or {}).items())
+    lines += [f"- seeds: {seeds}"] if seeds else []
+    lines.append(f"- chat template: `{manifest.get('template_hash')}`")
+    versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items() if version)
+    yield "\n".join([*lines, f"- versions: {versions}"])
+
+
+def _loading(base: Json, adapter: Json) -> Iterator[str]:
+    path = str(base.get("path") or "BASE")
+    name = _file_name(path)
+    if not adapter:
+        code = [
+            "from transformers import AutoModelForCausalLM",
+            "",
+            'model = AutoModelForCausalLM.from_pretrained(".")',
+        ]
+        yield "\n".join(["```python", *code, "```"])
+        return
+    code = [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        "",
+        f'base = AutoModelForCausalLM.from_pretrained("{name}")',
+        'model = PeftModel.from_pretrained(base, ".")',
+    ]
+    yield "\n".join(["```python", *code, "```"])
+    if path.startswith(PREFIX):
+        yield f"`{name}` is a model that grsap reads from a package; give a folder or Hub id of the same weights."
+    if base.get("merge_adapter"):
+        yield "Before that the adapter named above must be merged into the base: this one was trained on top of it."
+    if base.get("quantization") not in (None, "none"):
+        yield (
+            f"It was trained and measured on a base in {base['quantization']}. On a base in full precision it is "
+            "another model, for which nothing was measured."
+        )
+
+
+def _limits(summary: Json, manifest: Json) -> Iterator[str]:
+    lines = [
+        "- The numbers above are of the prompts of this run's checks, cut at the checks' token "
+        "limit. They do not carry over to other prompts, longer answers, other system prompts or attacks.",
+        "- One run, one seed: how much another seed would differ was not measured.",
+    ]
+    if summary.get("harmfulness_is_proxy"):
+        lines.append("- Harmfulness was not measured: the judge sees refusals only.")
+    elif not (summary.get("after") or {}).get("harmfulness_rate"):
+        lines.append("- Harmfulness was not measured.")
+    if not (manifest.get("data") or {}).get("replay_rows_per_epoch"):
+        lines.append("- No safety rows were mixed in.")
+    if summary.get("stop_reason"):
+        lines.append(f"- The run was stopped early: {_plain(str(summary['stop_reason']))}")
+    yield "\n".join(lines)
+
+
+def _rate(rate: Json | None) -> str:
+    if not rate:
+        return ""
+    unparsed = f", {rate['num_unparsed']} unparsed" if rate.get("num_unparsed") else ""
+    interval = percent_interval(rate["low"], rate["high"])
+    return f"{percent(rate['value'])} ({interval}; n={rate['num_prompts']}{unparsed})"
+
+
+def _change(change: Json) -> str:
+    if change.get("difference") is None:
+        return ""
+    return f"{points(change['difference'])} ({points_interval(change['low'], change['high'])})"
+
+
+def _section(title: str, paragraphs: Iterator[str]) -> str:
+    return "\n\n".join([f"## {title}", *paragraphs])
+
+
+def _file_name(name: Any) -> str:
+    """A Hub id or an embedded name as it is; of a path the last part: a card may be published, and paths tell much."""
+    text = str(name).replace("`", "'").replace("\n", " ")
+    is_path = not text.startswith(PREFIX) and (not _HUB_ID.fullmatch(text) or Path(text).exists())
+    return Path(text).name if is_path else text
+
+
+def _plain(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
