@@ -91,7 +91,7 @@ def task_outcomes(benchmark: Benchmark, items: Sequence[BenchmarkItem], answers:
     marks: Outcomes = {item.id: [benchmark.mark(item, each.response) for each in answers[item.id]] for item in items}
     score = Measure("marks", "task_score", "all")
     found: dict[Measure, Outcomes] = {score: marks} | _by_subset(score, items, marks)
-    found[Measure("coherence", "incoherent_share", "all")] = {
+    found[Measure("coherence", "repetitive_share", "all")] = {
         item.id: [is_repetitive(each.response) for each in answers[item.id]] for item in items
     }
     if benchmark.kind == "multiple_choice":

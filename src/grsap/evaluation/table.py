@@ -24,6 +24,7 @@ HEADINGS = {
     "pair_accuracy": "pairs right",
     "task_score": "task score",
     "incoherent_share": "incoherent",
+    "repetitive_share": "repetitive",
     "truncated_share": "cut",
 }
 PROXY_HEADING = "non-refusal (proxy)"
