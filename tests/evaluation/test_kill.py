@@ -154,7 +154,7 @@ def check_killed(folder: Path, moments: list[int], *, fresh: bool) -> None:
         if row["metric"] == "harmfulness_rate"
     ]
     assert (rate["num_prompts"], rate["num_true"], rate["num_unparsed"]) == (NUM, 0, 0)
-    # Only what a kill found in the air may have been done twice: an answer, or a group of verdicts. What was on disk but
+    # Only what a kill found in the air may have been done twice: an answer or a group of verdicts. What was on disk but
     # not yet noted when the kill came is not in the log.
     done = Counter((folder / "done.log").read_text().splitlines())
     assert 2 * NUM - len(moments) <= len(done) <= 2 * NUM
