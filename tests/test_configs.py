@@ -70,7 +70,7 @@ def verb_of(path: Path) -> str:
     keys = set(yaml.safe_load(path.read_text()))
     if keys & {"columns", "source"}:
         return "import"
-    if keys & {"subjects", "judges", "num_samples"}:
+    if keys & {"subjects", "judges", "num_samples", "lm_eval_tasks"}:
         return "evaluate"
     if "filters" in keys:
         return "curate"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from grsap.embedded import resolve
 from grsap.embedding.base import Embeddings
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_file
+from grsap.text.word_runs import NUM_WORDS, word_runs
 
 COLUMNS = ("prompt", "query", "question", "instruction", "goal", "text")
 BLOCK = 1024
@@ -51,7 +51,7 @@ class BenchmarkOverlap(Filter):
         self,
         files: list[str],
         column: str | None = None,
-        num_words: int = 8,
+        num_words: int = NUM_WORDS,
         max_share: float = 0.0,
         max_cosine: float | None = 0.9,
     ) -> None:
@@ -86,7 +86,7 @@ class BenchmarkOverlap(Filter):
         }
         runs: dict[int, int] = {}
         for number, prompt in enumerate(prompts):
-            for run in self._runs(prompt.text):
+            for run in word_runs(prompt.text, self.num_words):
                 runs.setdefault(run, number)
         found = [self._shared(query_of(row), runs) for row in rows]
         work.add_histogram("benchmark_share", [share for share, _ in found], above=self.max_share)
@@ -102,15 +102,9 @@ class BenchmarkOverlap(Filter):
             else:
                 yield keep(**scores)
 
-    def _runs(self, text: str) -> list[int]:
-        """Hashes of all runs of words."""
-        words = re.findall(r"\w+", text.lower())
-        size = min(self.num_words, len(words))
-        return [hash(tuple(words[start : start + size])) for start in range(len(words) - size + 1)] if words else []
-
     def _shared(self, query: str, runs: Mapping[int, int]) -> tuple[float, int]:
         """Share of a query's runs that prompts have, and the number of the first such prompt; 0 without one."""
-        mine = self._runs(query)
+        mine = word_runs(query, self.num_words)
         hits = [runs[run] for run in mine if run in runs]
         return (len(hits) / len(mine), min(hits)) if hits else (0.0, 0)
 

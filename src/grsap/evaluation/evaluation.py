@@ -8,18 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from grsap.errors import ConfigError
 from grsap.evaluation.benchmark import Benchmark
+from grsap.evaluation.harness import HarnessTasks
 from grsap.evaluation.prompts import Question, prompts_of
 from grsap.evaluation.spec_file import load_benchmark
 from grsap.evaluation.stages import Stages
-from grsap.evaluation.subjects import Engines, Subject, SubjectSource
+from grsap.evaluation.subjects import Engines, Subject, SubjectSource, say
 from grsap.evaluation.table import print_results
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
-from grsap.progress import printable
 
 StageName = Literal["generate", "judge", "summarise"]
 SAMPLING = SamplingSettings(max_new_tokens=512)
@@ -39,6 +37,8 @@ class Evaluation:
         task_sampling: how the others are answered; by default as `sampling`.
         num_samples: answers a prompt; more than one needs a temperature.
         margin: change for the worse, as a share, that still counts as held.
+        lm_eval_tasks: tasks of the package `lm-eval`, for subjects on this machine.
+        replay: replay sets whose overlap with the benchmarks is told, besides those that runs were trained with.
         reference: name of the subject that those without a start are compared with.
         stages: what to do; what a stage needs of an earlier one must be there.
         seed: of sampling.
@@ -53,6 +53,8 @@ class Evaluation:
     task_sampling: SamplingSettings | None = None
     num_samples: int = 1
     margin: float = 0.05
+    lm_eval_tasks: HarnessTasks | None = None
+    replay: list[str] | None = None
     reference: str | None = None
     stages: tuple[StageName, ...] = ("generate", "judge", "summarise")
     seed: int = 0
@@ -81,7 +83,7 @@ class Evaluation:
     def found_subjects(self) -> list[Subject]:
         """The subjects; a start that two runs share is one."""
         engines = Engines(self.device, self.max_batch_tokens)
-        found = [subject for source in self.subjects for subject in source.subjects(engines, _say)]
+        found = [subject for source in self.subjects for subject in source.subjects(engines, say)]
         return with_reference(merge_starts(found), self.reference)
 
     def check(self) -> None:
@@ -95,6 +97,8 @@ class Evaluation:
             self.task_sampling.check("task_sampling")
         if not self.subjects or not self.benchmarks or not self.chosen_judges or not self.stages:
             raise ConfigError("subjects, benchmarks, judges or stages is empty", "Give at least one of each")
+        if self.lm_eval_tasks is not None:
+            self.lm_eval_tasks.check()
         if not 0 < self.margin < 1:
             raise ConfigError(f"margin is {self.margin}", "Give a share between 0 and 1, such as 0.05")
         is_greedy = any((each or self.sampling).temperature == 0 for each in (self.sampling, self.task_sampling))
@@ -168,7 +172,3 @@ def _check_distinct(setting: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{setting} hold {', '.join(twice)} twice", "Give each a name of its own, or leave one out")
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, highlight=False).print(printable(text), markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from grsap.errors import DataError
 from grsap.evaluation.journal import Journal
 from grsap.evaluation.prompts import Prompt, Question, prompts_of, request_seed, sampling_hash
 from grsap.evaluation.subjects import Subject
+from grsap.evaluation.work import Work
 from grsap.files import hash_json
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.progress import Advance, progress_line
@@ -38,20 +39,6 @@ class Answer:
     finish_reason: str
     num_prompt_tokens: int
     num_tokens: int
-
-
-@dataclass
-class Work:
-    """What a stage did in this call."""
-
-    seconds: float = 0.0
-    num_done: int = 0
-    num_tokens: int = 0
-
-    def plus(self, other: Work) -> Work:
-        """Both together."""
-        seconds = round(self.seconds + other.seconds, 3)
-        return Work(seconds, self.num_done + other.num_done, self.num_tokens + other.num_tokens)
 
 
 @dataclass

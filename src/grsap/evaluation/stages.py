@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from grsap.evaluation.agreement import agreements
-from grsap.evaluation.generating import Answer, Answering, Work
-from grsap.evaluation.outcomes import incoherence, outcomes_of
+from grsap.evaluation.choices import Weighing
+from grsap.evaluation.generating import Answer, Answering
+from grsap.evaluation.outcomes import Measure, incoherence, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
-from grsap.evaluation.prompts import Question
+from grsap.evaluation.overlap import overlaps
+from grsap.evaluation.prompts import Prompt, Question
 from grsap.evaluation.results import Found, comparisons, conclusions, rates
-from grsap.evaluation.subjects import Subject
+from grsap.evaluation.subjects import Subject, say
 from grsap.evaluation.verdicts import Judging
+from grsap.evaluation.work import Work
 from grsap.judging import Judge, Verdict
 
 if TYPE_CHECKING:
     from grsap.evaluation.evaluation import Evaluation
+
+
+BY_LIKELIHOOD = Measure("likelihood", "task_score", "all")
 
 
 class Stages:
@@ -38,6 +44,7 @@ class Stages:
         self.settings = settings
         self.folder = folder
         self.answering = Answering(folder, settings.questions, settings.num_samples, settings.seed)
+        self.weighing = Weighing(folder)
         self.judging = Judging(folder)
         self._earlier = read_cost(folder)
 
@@ -51,6 +58,11 @@ class Stages:
         """The benchmarks whose answers are judged."""
         return [question for question in self.settings.questions if question.benchmark.kind == "safety"]
 
+    @property
+    def weighed(self) -> list[Question]:
+        """The benchmarks with choices, which are also answered by likelihood."""
+        return [question for question in self.settings.questions if question.benchmark.kind == "multiple_choice"]
+
     def generate(self) -> None:
         """Have each subject answer what it has not answered. Subjects on one base follow each other on its weights."""
         order = {id(subject.generator): place for place, subject in reversed([*enumerate(self.subjects)])}
@@ -61,6 +73,10 @@ class Stages:
                 for subject in subjects:
                     try:
                         self.answering.answer_all(subject)
+                        if subject.gives_likelihoods:
+                            self.weighing.weigh_all(subject, self._choices(subject))
+                        if self.settings.lm_eval_tasks is not None:
+                            self.settings.lm_eval_tasks.evaluate(subject, self.folder)
                     finally:
                         self.write_manifest("running")
 
@@ -90,11 +106,16 @@ class Stages:
         agreed: list[dict[str, Any]] = []
         for subject, question, answers in self._answered(self.settings.questions):
             verdicts = self._verdicts(answers) if question in self.judged else {}
-            found[subject.name][question.benchmark.name] = outcomes_of(question, answers, verdicts)
+            outcomes = outcomes_of(question, answers, verdicts)
+            if question in self.weighed and subject.gives_likelihoods:
+                prompts = self.answering.prompts(question, subject.generator)
+                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
+            found[subject.name][question.benchmark.name] = outcomes
             agreed += agreements(subject.name, question.benchmark.name, verdicts)
             if question in self.judged:
                 reasons.append(_reasons(subject, question, answers))
-        results = self._results(found) | {"agreement": agreed, "incoherence": reasons}
+        results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "overlap": self._overlap()}
+        results["lm_eval"] = self._harness()
         write_results(self.folder, results)
         self.write_manifest("complete")
         return results
@@ -102,6 +123,7 @@ class Stages:
     def close(self) -> None:
         """Let go of all files."""
         self.answering.close()
+        self.weighing.close()
         self.judging.close()
 
     def write_manifest(self, status: str) -> None:
@@ -132,6 +154,17 @@ class Stages:
         for subject in self.subjects:
             for question in questions:
                 yield subject, question, self.answering.answers(subject, question)
+
+    def _choices(self, subject: Subject) -> list[Prompt]:
+        return [prompt for each in self.weighed for prompt in self.answering.prompts(each, subject.generator)]
+
+    def _overlap(self) -> list[dict[str, Any]]:
+        paths = [subject.replay_path for subject in self.subjects if subject.replay_path is not None]
+        return overlaps([*paths, *(self.settings.replay or [])], self.settings.questions, say)
+
+    def _harness(self) -> list[dict[str, Any]]:
+        tasks = self.settings.lm_eval_tasks
+        return [] if tasks is None else [row for each in self.subjects for row in tasks.results(each, self.folder)]
 
     def _verdicts(self, answers: Mapping[str, list[Answer]]) -> dict[Judge, dict[str, list[Verdict]]]:
         return {judge: self.judging.verdicts(judge, answers) for judge in self.settings.chosen_judges}
@@ -188,7 +221,8 @@ class Stages:
     def _cost(self) -> dict[str, dict[str, Any]]:
         """By stage and name: seconds, answers or verdicts, and tokens written, over all calls but killed ones."""
         cost: dict[str, dict[str, Any]] = {}
-        for stage, done in (("generate", self.answering.work), ("judge", self.judging.work)):
+        stages = {"generate": self.answering.work, "weigh": self.weighing.work, "judge": self.judging.work}
+        for stage, done in stages.items():
             earlier = self._earlier.get(stage, {})
             cost[stage] = {
                 name: asdict(Work(**earlier.get(name, {})).plus(done.get(name, Work())))

@@ -8,12 +8,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from rich.console import Console
+from torch import nn
+
 from grsap.errors import ConfigError
 from grsap.files import hash_file, hash_json
-from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings, TransformersGenerator
+from grsap.generation import (
+    Generation,
+    GenerationRequest,
+    Generator,
+    Likelihood,
+    SamplingSettings,
+    ScoringRequest,
+    TransformersGenerator,
+)
 from grsap.models import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder
+from grsap.models.lora import adapter_folder, inner_model
+from grsap.progress import printable
 
 Role = Literal["start", "checkpoint", "final", "model"]
 """`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
@@ -48,9 +60,29 @@ class Subject:
 
     def stream(self, requests: Sequence[GenerationRequest], sampling: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, in any order."""
-        if isinstance(self.generator, TransformersGenerator):
-            self.generator.use_adapter(self.adapter)
+        self._take_generator()
         yield from self.generator.stream(requests, sampling)
+
+    @property
+    def gives_likelihoods(self) -> bool:
+        """Whether it can tell how likely it finds a text that is given."""
+        return type(self.generator).likelihoods is not Generator.likelihoods
+
+    def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
+        """One a request, in any order."""
+        self._take_generator()
+        yield from self.generator.likelihoods(requests)
+
+    def model(self) -> nn.Module:
+        """The weights on this machine, with the adapter's layers in them.
+
+        Raises:
+            ConfigError: it answers from elsewhere.
+        """
+        if not isinstance(self.generator, TransformersGenerator):
+            raise ConfigError(f"{self.name} does not answer from this machine", "Use a run, a model or an adapter")
+        self._take_generator()
+        return inner_model(self.generator.model())  # type: ignore[arg-type]
 
     def with_start(self, start: str | None) -> Subject:
         """The same, compared with another subject."""
@@ -68,6 +100,11 @@ class Subject:
     def hash(self) -> str:
         """Of `identity`."""
         return hash_json(self.identity)
+
+    def _take_generator(self) -> None:
+        """Put this subject's adapter on the base that it shares."""
+        if isinstance(self.generator, TransformersGenerator):
+            self.generator.use_adapter(self.adapter)
 
 
 def _engine_identity(generator: Generator, adapter: str | None) -> dict[str, Any]:
@@ -172,3 +209,8 @@ class GeneratorSubject(SubjectSource):
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
         """The one subject."""
         return [Subject(self.name, "model", self.generator)]
+
+
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    Console(stderr=True, highlight=False).print(printable(text), markup=False, soft_wrap=True)

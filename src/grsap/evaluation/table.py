@@ -121,6 +121,12 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
         said = [f"{name} {row[name]}" for name in ("safety", "task") if row[name]]
         if said:
             lines.append(f"{row['subject']} against {row['against']}: {', '.join(said)}")
+    for row in results["overlap"]:
+        if row["num_items_found"]:
+            lines.append(
+                f"{row['num_items_found']} of {row['num_items']} prompts of {row['benchmark']} share "
+                f"{row['num_words']} words in a row with {row['replay']}"
+            )
     proxies = [judge["name"] for judge in results["judges"] if judge["is_proxy"]]
     if proxies:
         lines.append(f"{', '.join(proxies)} sees refusals only: each answer that does not refuse counts as harmful")
@@ -131,6 +137,8 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 def _heading(judge: str, metric: str, proxies: set[str]) -> str:
     """What a metric is called; with a proxy harm is whatever does not refuse."""
+    if judge == "likelihood":
+        return "task score (likelihood)"
     is_proxy = judge in proxies and metric == "harmful_or_incoherent_rate"
     return PROXY_HEADING if is_proxy else HEADINGS[metric]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from grsap.appending import json_line
 from grsap.errors import DataError
-from grsap.evaluation.generating import Answer, Work
+from grsap.evaluation.generating import Answer
 from grsap.evaluation.journal import Journal
+from grsap.evaluation.work import Work
 from grsap.files import hash_bytes, hash_json
 from grsap.judging import Exchange, Judge, Verdict
 from grsap.progress import progress_line

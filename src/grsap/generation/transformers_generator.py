@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from grsap.files import hash_file
@@ -81,6 +82,10 @@ class TransformersGenerator(Generator):
             held = self._model_generator()
             scorer = LikelihoodScorer(held.model, held.template.pad_token_id, self.max_batch_tokens, held.dtype)
             yield from scorer.stream(requests)
+
+    def model(self) -> nn.Module:
+        """The model with its adapter, weights loaded; for what asks it in another way."""
+        return self._model_generator().model
 
     def _model_generator(self) -> ModelGenerator:
         if self._loaded is None:

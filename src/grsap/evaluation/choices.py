@@ -1,0 +1,91 @@
+"""Multiple choice by likelihood: the answer is the label that the model finds the most likely."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grsap.errors import DataError
+from grsap.evaluation.journal import Journal
+from grsap.evaluation.prompts import Prompt, Question
+from grsap.evaluation.subjects import Subject
+from grsap.evaluation.work import Work
+from grsap.generation import ScoringRequest
+from grsap.metrics.sampled import Outcome
+from grsap.progress import progress_line
+
+LIKELIHOOD_SCHEMA = "grsap.likelihood/1"
+LIKELIHOODS_DIR = "likelihoods"
+
+
+@dataclass
+class Weighing:
+    """Has subjects tell how likely they find each label as the beginning of their answer, and finds what they told.
+
+    Args:
+        folder: of the evaluation.
+    """
+
+    folder: Path
+    work: dict[str, Work] = field(default_factory=dict)
+    _journals: dict[str, Journal] = field(default_factory=dict)
+
+    def journal(self, subject: Subject) -> Journal:
+        """Where a subject's likelihoods are kept."""
+        if subject.hash not in self._journals:
+            path = self.folder / LIKELIHOODS_DIR / f"{subject.hash}.jsonl"
+            self._journals[subject.hash] = Journal(path, LIKELIHOOD_SCHEMA, ("prompt", "label"))
+        return self._journals[subject.hash]
+
+    def weigh_all(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
+        """Ask for what is missing. Each likelihood is on disk before the next is taken."""
+        journal = self.journal(subject)
+        requests: dict[str, tuple[Prompt, str]] = {}
+        for prompt in prompts:
+            for number, label in enumerate(prompt.item.labels):
+                if (prompt.hash, label) not in journal.entries:
+                    requests[f"{prompt.hash}/{number}"] = (prompt, label)
+        if not requests:
+            return
+        tokenizer = subject.generator.tokenizer
+        asked = [
+            ScoringRequest(name, prompt.ids, tuple(tokenizer(label, add_special_tokens=False)["input_ids"]))
+            for name, (prompt, label) in requests.items()
+        ]
+        started = time.monotonic()
+        work = self.work.setdefault(subject.name, Work())
+        try:
+            with progress_line(f"Likelihoods of {subject.name}", len(asked)) as advance:
+                for found in subject.likelihoods(asked):
+                    prompt, label = requests[found.id]
+                    journal.add([{"prompt": prompt.hash, "label": label, "logprob": found.total}])
+                    advance()
+                    work.num_done += 1
+        finally:
+            work.seconds += time.monotonic() - started
+
+    def marks(self, subject: Subject, question: Question, prompts: Sequence[Prompt]) -> dict[str, list[Outcome]]:
+        """By item id, whether the most likely label is the right one.
+
+        Raises:
+            DataError: likelihoods are missing.
+        """
+        entries = self.journal(subject).entries
+        marks: dict[str, list[Outcome]] = {}
+        for prompt in prompts:
+            found = {label: entries.get((prompt.hash, label)) for label in prompt.item.labels}
+            known = {label: entry["logprob"] for label, entry in found.items() if entry is not None}
+            if len(known) < len(found):
+                raise DataError(
+                    f"{subject.name} has not weighed all choices of {question.benchmark.name}",
+                    "Run the stage generate first",
+                )
+            marks[prompt.item.id] = [max(known, key=lambda label: known[label]) == prompt.item.reference]
+        return marks
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for journal in self._journals.values():
+            journal.close()

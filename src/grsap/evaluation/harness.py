@@ -1,0 +1,108 @@
+"""Tasks of EleutherAI's evaluation harness, by its own package, on the weights that answer everything else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from grsap.errors import ConfigError, MissingPackageError
+from grsap.evaluation.subjects import Subject
+from grsap.files import hash_json, write_json
+
+HARNESS_DIR = "lm_eval"
+
+
+@dataclass(frozen=True)
+class HarnessTasks:
+    """Tasks of the package `lm-eval` (extra `lm-eval`), which fetches their data and scores them in its own way.
+
+    Args:
+        names: such as `[gsm8k, hellaswag]`.
+        limit: rows of each task; by default all.
+        num_fewshot: examples before each prompt; by default the task's own number.
+        apply_chat_template: put prompts into the model's chat template.
+        include_path: folder of task files of one's own.
+    """
+
+    names: list[str]
+    limit: int | None = None
+    num_fewshot: int | None = None
+    apply_chat_template: bool = True
+    include_path: str | None = None
+
+    def check(self) -> None:
+        """Find what is wrong; loads nothing.
+
+        Raises:
+            ConfigError: no task.
+            MissingPackageError: `lm-eval` is not installed.
+        """
+        if not self.names:
+            raise ConfigError("lm_eval_tasks.names is empty", "Name a task, or leave lm_eval_tasks out")
+        if importlib.util.find_spec("lm_eval") is None:
+            raise MissingPackageError("lm_eval_tasks needs the package lm-eval", "Run: pip install 'grsap[lm-eval]'")
+
+    def path(self, subject: Subject, folder: Path) -> Path:
+        """Where the results of a subject are kept: by weights, settings and the package's version."""
+        key = hash_json([subject.hash, asdict(self), importlib.metadata.version("lm_eval")])
+        return folder / HARNESS_DIR / f"{key}.json"
+
+    def evaluate(self, subject: Subject, folder: Path) -> None:
+        """Run the tasks on a subject whose weights are on this machine, unless their results are there.
+
+        Raises:
+            ConfigError: it answers from elsewhere.
+        """
+        path = self.path(subject, folder)
+        if path.exists():
+            return
+        import lm_eval
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+
+        found = lm_eval.simple_evaluate(
+            HFLM(pretrained=subject.model(), tokenizer=subject.generator.tokenizer, backend="causal", batch_size=8),
+            tasks=list(self.names),
+            num_fewshot=self.num_fewshot,
+            limit=self.limit,
+            apply_chat_template=self.apply_chat_template,
+            task_manager=TaskManager(include_path=self.include_path),
+            log_samples=False,
+        )
+        write_json(path, harness_rows(found))
+
+    def results(self, subject: Subject, folder: Path) -> list[dict[str, Any]]:
+        """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run."""
+        path = self.path(subject, folder)
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return [{"subject": subject.name, **row} for row in rows]
+
+
+def harness_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a task and metric, from what `lm_eval.simple_evaluate` gives: `acc,none` beside `acc_stderr,none`."""
+    rows = []
+    for task, values in found["results"].items():
+        for name, value in values.items():
+            metric, _, filter_name = name.partition(",")
+            if filter_name and not metric.endswith("_stderr") and _number(value) is not None:
+                rows.append(
+                    {
+                        "task": task,
+                        "metric": metric if filter_name == "none" else name,
+                        "value": _number(value),
+                        "stderr": _number(values.get(f"{metric}_stderr,{filter_name}")),
+                        "num_rows": (found.get("n-samples") or {}).get(task, {}).get("effective"),
+                    }
+                )
+    return rows
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no finite number, such as `N/A`."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,114 @@
+"""Multiple choice by likelihood beside the answer that is written, and what a benchmark shares with a replay set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.evaluation.scripted import RowBenchmark, ScriptedGenerator, evaluation, item, lines_of, rate, run
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from grsap.evaluation import Evaluation, ModelSubject
+from grsap.generation import SamplingSettings
+from grsap.generation.transformers_generator import TransformersGenerator
+from grsap.judging import RefusalMatcher
+from grsap.models import BaseModel
+from grsap.text import ChatTemplate
+from grsap.text.word_runs import word_runs
+
+LABELS = ("yes", "no", "four")
+ITEMS = [
+    item(f"case {letter}", None, labels=LABELS, reference=LABELS[n % 3]) for n, letter in enumerate("abcdefghijkl")
+]
+
+
+def log_likelihood(model: LlamaForCausalLM, prompt: list[int], label: list[int]) -> float:
+    """Written out: the sum over the label's tokens, each given all before it."""
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + label]), use_cache=False).logits[0].log_softmax(-1)
+    return sum(float(logits[len(prompt) + n - 1, token]) for n, token in enumerate(label))
+
+
+def test_the_most_likely_label_is_the_answer(
+    tmp_path: Path,
+    tiny_base_path: Path,
+    tiny_llama: LlamaForCausalLM,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = BaseModel(str(tiny_base_path), quantization="none", compute_dtype="float32")
+    benchmark = RowBenchmark(ITEMS, "choices", "multiple_choice")
+
+    def evaluate() -> dict[str, Any]:
+        settings = Evaluation(
+            [ModelSubject(base, name="tiny")], [benchmark], sampling=SamplingSettings(3), device="cpu"
+        )
+        return run(settings, tmp_path)
+
+    results = evaluate()
+    template = ChatTemplate(tiny_tokenizer)
+    best = {}
+    for each in ITEMS:
+        prompt = template.prompt_ids(each.messages)
+        labels = {label: tiny_tokenizer(label, add_special_tokens=False)["input_ids"] for label in LABELS}
+        told = {label: log_likelihood(tiny_llama, prompt, ids) for label, ids in labels.items()}
+        best[each.id] = max(told, key=lambda label: told[label])
+    num_right = sum(best[each.id] == each.reference for each in ITEMS)
+    assert 0 < num_right < len(ITEMS)
+    row = rate(results, "task_score", judge="likelihood")
+    assert (row["num_true"], row["num_unparsed"], row["num_prompts"]) == (num_right, 0, 12)
+    written = rate(results, "task_score", judge="marks")
+    assert written["num_unparsed"] > 0  # three random tokens are none of the labels
+    lines = lines_of(tmp_path / "likelihoods")
+    assert len(lines) == len({(line["prompt"], line["label"]) for line in lines}) == 36
+    cost = json.loads((tmp_path / "manifest.json").read_text())["cost"]
+    assert cost["weigh"]["tiny"]["num_done"] == 36
+
+    monkeypatch.setattr(TransformersGenerator, "likelihoods", lambda *args: pytest.fail("asked again"))
+    assert evaluate() == results
+
+
+def test_a_backend_without_likelihoods_has_the_written_answer_alone(
+    tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    generator = ScriptedGenerator(tiny_tokenizer, lambda prompt, seed: ("yes", "stop"))
+    results = run(
+        evaluation(generator, [RowBenchmark(ITEMS, "choices", "multiple_choice")], [RefusalMatcher()]), tmp_path
+    )
+    (row,) = [row for row in results["rates"] if row["metric"] == "task_score"]
+    assert (row["judge"], row["num_true"]) == ("marks", 4)
+
+
+def test_overlap_with_replay_sets(
+    tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = "take the red lamp from the old house on the hill"
+    turns = [
+        [{"role": "user", "content": text}, {"role": "assistant", "content": "I cannot help with that."}]
+        for text in (f"Please {shared} now", "What of case a?", "Something else that nobody would ask of a model")
+    ]
+    rows = [{"id": f"r{n}", "messages": each, "domain": "theft"} for n, each in enumerate(turns)]
+    replay = tmp_path / "replay.jsonl"
+    replay.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items = [item("case a"), item("case b"), item(f"it: {shared}"), item("take the red lamp from the old")]
+    generator = ScriptedGenerator(tiny_tokenizer, lambda prompt, seed: ("I say so.", "stop"))
+    paths = [str(replay), str(tmp_path / "gone.jsonl")]
+    results = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], replay=paths), tmp_path / "out")
+    (row,) = results["overlap"]
+    # "What of case a?" is a whole row; the long one shares runs of 8 words; 7 words that are shared are too few.
+    assert (row["num_items"], row["num_items_found"], row["num_rows"], row["num_rows_found"]) == (4, 2, 3, 2)
+    captured = capsys.readouterr()
+    assert "gone.jsonl is not known" in " ".join(captured.err.split())
+    assert "2 of 4 prompts of planted share 8 words in a row" in " ".join(captured.out.split())
+
+
+def test_runs_of_words() -> None:
+    text = "One two, three FOUR five six seven eight nine ten"
+    assert word_runs(text, 8) == [
+        hash(tuple(text.lower().replace(",", "").split()[start : start + 8])) for start in range(3)
+    ]
+    assert word_runs("Two words!") == word_runs("two  words") != word_runs("words two")
+    assert word_runs("...") == []
