@@ -56,12 +56,18 @@ input: runs/raw
 filters: [{class_path: Completeness}]
 """
 
+SIMILARITY_BASE = """
+output_dir: runs/any
+curated: any_replay.jsonl
+"""
+
 BASES = {
     "import": IMPORT_BASE,
     "fit": BASE,
     "synthesize": SYNTHESIS_BASE,
     "curate": CURATION_BASE,
     "evaluate": EVALUATION_BASE,
+    "similarity": SIMILARITY_BASE,
 }
 
 
@@ -74,12 +80,15 @@ def verb_of(path: Path) -> str:
         return "evaluate"
     if "filters" in keys:
         return "curate"
+    if keys & {"reference", "max_rows"}:
+        return "similarity"
     return "synthesize" if keys & {"elicitation", "quota", "response_sampling"} else "fit"
 
 
 FIT_RECIPES = [path for path in RECIPES if verb_of(path) == "fit"]
 EVALUATION_RECIPES = [path for path in RECIPES if verb_of(path) == "evaluate"]
 CURATION_RECIPES = [path for path in RECIPES if verb_of(path) == "curate"]
+SIMILARITY_RECIPES = [path for path in RECIPES if verb_of(path) == "similarity"]
 SYNTHESIS_RECIPES = [path for path in RECIPES if verb_of(path) == "synthesize"]
 
 
@@ -110,7 +119,7 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_there_are_configs() -> None:
     kinds = {path.parent.name for path in FRAGMENTS}
-    stages = {"import", "synthesis", "curation", "evaluation"}
+    stages = {"import", "synthesis", "curation", "evaluation", "similarity"}
     assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges"} | stages
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
@@ -278,3 +287,25 @@ def test_an_evaluation_runs(path: Path, tmp_path: Path, tiny_base_path: Path, ta
     pairs = [row for row in results["rates"] if row["metric"] == "pair_accuracy"]
     assert [row["num_prompts"] for row in pairs] == [114, 114, 114]
     assert {row["margin"] for row in results["comparisons"]} == {0.1, None}
+
+
+@parametrize(SIMILARITY_RECIPES)
+def test_a_similarity_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    assert resolve(config["reference"]).name == "alignment.jsonl"
+    rows = resolve("embedded:quickstart/replay.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "shard-00000.jsonl").write_text("".join(rows[:30]))
+    (tmp_path / "replay.jsonl").write_text("".join(rows[:20]))
+    (tmp_path / "reference.jsonl").write_text("".join(rows[100:140]))
+    config |= {"raw": str(tmp_path / "raw"), "curated": str(tmp_path / "replay.jsonl")}
+    config |= {"reference": str(tmp_path / "reference.jsonl")}
+    config["model"]["init_args"]["base"] |= {"path": str(tiny_base_path), "merge_adapter": None}
+    file = tmp_path / path.name
+    file.write_text(yaml.safe_dump(config))
+    assert main(["similarity", "--config", str(file), "--output_dir", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "similarity.json").read_text())
+    assert result["num_rows_compared"] == 20
+    pairs = {(each["population"], each["against"]) for each in result["measures"]}
+    compared = {("raw", "reference"), ("curated", "reference"), ("reference", "itself"), ("model", "reference")}
+    assert pairs == compared | {("raw", None), ("curated", None)}

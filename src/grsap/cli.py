@@ -34,6 +34,9 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
     ),
+    "similarity": Verb(
+        "how close a replay set comes to the data that a model was aligned on", "grsap.commands.similarity"
+    ),
     "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
     "curate": Verb(
         "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.curate"

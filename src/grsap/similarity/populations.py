@@ -1,0 +1,124 @@
+"""The sets that are compared: read from files, and drawn from."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grsap.data.columns import Place
+from grsap.data.replay_formats import read_row
+from grsap.data.tables import read_table
+from grsap.embedded import resolve
+from grsap.errors import DataError
+from grsap.files import hash_file
+from grsap.records import SafetyRecord
+from grsap.similarity.labels import effective_number
+
+UNLABELLED = ""
+
+
+@dataclass(frozen=True)
+class Population:
+    """A set of safety conversations.
+
+    Attributes:
+        name: `raw`, `curated` or `reference`.
+        records: the rows, in the order of the files.
+        num_excluded: rows left out, by reason.
+        files: hash by file name.
+    """
+
+    name: str
+    records: list[SafetyRecord]
+    num_excluded: Counter[str]
+    files: dict[str, str]
+
+    def draw(self, num: int, seed: int) -> list[SafetyRecord]:
+        """Rows drawn without repeats, as many as there are at most; a smaller draw is the beginning of a larger one."""
+        order = random.Random(f"{seed} {self.name}").sample(range(len(self.records)), len(self.records))
+        return [self.records[place] for place in order[:num]]
+
+    def labels(self, key: str) -> list[str]:
+        """`domain` or `behaviour` of each row; empty where it has none."""
+        return [getattr(record, key) or UNLABELLED for record in self.records]
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, for `similarity.json`; no text."""
+        domains, behaviours = Counter(self.labels("domain")), Counter(self.labels("behaviour"))
+        return {
+            "num_rows": len(self.records),
+            "num_excluded": dict(sorted(self.num_excluded.items())),
+            "num_distinct_queries": len({query_of(record) for record in self.records}),
+            "num_distinct_responses": len({response_of(record) for record in self.records}),
+            "effective_num_domains": round(effective_number(domains), 3),
+            "domains": dict(sorted(domains.items())),
+            "behaviours": dict(sorted(behaviours.items())),
+            "files": self.files,
+        }
+
+
+def read_population(name: str, path: str) -> Population:
+    """Read a file of safety rows, or the shards of a synthesis.
+
+    Safety records are taken whatever their labels say: the set is described as it is. Of other forms those rows are
+    left out that a replay set leaves out.
+
+    Args:
+        name: the setting that names the path.
+        path: `.jsonl`, `.csv` or `.parquet`, `embedded:...`, or a folder with `shard-*.jsonl`.
+
+    Raises:
+        DataError: nothing is there, a row is wrong, or two rows have one id; names file and row.
+    """
+    where = resolve(path).expanduser()
+    files = sorted(where.glob("shard-*.jsonl")) if where.is_dir() else [where]
+    if not files:
+        remedy = "Give a file, or a folder of a synthesis"
+        raise DataError(f"{name} is a folder without shard-*.jsonl", remedy, path=path)
+    if not all(file.is_file() for file in files):
+        raise DataError(f"{name}: no such file", "Check the path; it is taken from the working directory", path=path)
+    records: dict[str, SafetyRecord] = {}
+    excluded: Counter[str] = Counter()
+    for file in files:
+        for line, row in read_table(file):
+            place = Place(file, line)
+            found = _read(row, place)
+            if isinstance(found, str):
+                excluded[found] += 1
+            elif found.id in records:
+                raise place.error(f"the id {found.id!r} stands twice", "Give each row an id of its own")
+            else:
+                records[found.id] = found
+    if not records:
+        raise DataError(f"{name} has no row", "Give another file", path=path)
+    return Population(name, list(records.values()), excluded, {file.name: hash_file(file) for file in files})
+
+
+def _read(row: dict[str, Any], place: Place) -> SafetyRecord | str:
+    if "schema" in row:
+        return SafetyRecord.from_dict(row, path=place.path, line=place.line)
+    return read_row(row, place)
+
+
+def query_of(record: SafetyRecord) -> str:
+    """What was asked: the turns before the last answer, without a system turn."""
+    turns = [message["content"] for message in record.messages[:-1] if message["role"] != "system"]
+    return encodable("\n\n".join(turns))
+
+
+def response_of(record: SafetyRecord) -> str:
+    """The last answer."""
+    return encodable(record.messages[-1]["content"])
+
+
+def encodable(text: str) -> str:
+    """A lone surrogate, which a tokenizer's bytes can make, is no text to an embedder: it becomes a question mark."""
+    return text.encode(errors="replace").decode()
+
+
+def texts_of(records: Sequence[SafetyRecord], view: str) -> list[str]:
+    """The queries or responses of rows."""
+    return [(query_of if view == "query" else response_of)(record) for record in records]

@@ -1,0 +1,180 @@
+"""The result of a comparison: its file, its table, and what it cannot say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grsap import __version__
+from grsap.files import hash_json, write_json
+from grsap.progress import printable
+
+if TYPE_CHECKING:
+    from grsap.similarity.similarity import Similarity
+
+SCHEMA = "grsap.similarity/1"
+RESULT = "similarity.json"
+COLUMNS = (
+    ("raw", "reference"),
+    ("curated", "reference"),
+    ("reference", "itself"),
+    ("raw", "itself"),
+    ("curated", "itself"),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found; the lists are those of `similarity.json`."""
+
+    measures: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    cannot_know: list[str]
+
+
+def inputs_hash(settings: Similarity) -> str:
+    """Hash of all that the numbers depend on."""
+    files = {name: each.files for name, each in settings.populations.items()}
+    sizes = [settings.num_compared, settings.num_seeds, settings.seed]
+    return hash_json([__version__, files, sizes, settings.identities()])
+
+
+def read_result(folder: Path, inputs: str) -> Result | None:
+    """The finished result of these very inputs, if it is there."""
+    try:
+        found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        if found["inputs_hash"] != inputs:
+            return None
+        return Result(found["measures"], found["differences"], found["cannot_know"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_result(settings: Similarity, result: Result, inputs: str, seconds: float, folder: Path) -> None:
+    """Write `similarity.json`."""
+    write_json(
+        folder / RESULT,
+        {
+            "schema": SCHEMA,
+            "grsap_version": __version__,
+            "inputs_hash": inputs,
+            "seed": settings.seed,
+            "seconds": round(seconds, 3),
+            "num_rows_compared": settings.num_compared,
+            **settings.identities(),
+            "populations": {name: each.describe() for name, each in settings.populations.items()},
+            "measures": result.measures,
+            "differences": result.differences,
+            "cannot_know": result.cannot_know,
+        },
+    )
+
+
+def cannot_know(settings: Similarity) -> list[str]:
+    """What the numbers do not say, whatever they are."""
+    lines = [
+        "What the embedder does not see: texts that it takes for alike count as alike, and it may read only the "
+        "beginning of long ones",
+        "How much wider intervals would be if related rows (twins, paraphrases, revisions) were counted as one: rows "
+        "are taken as independent",
+    ]
+    if settings.reference is None:
+        lines.append(
+            "How close the sets are to what the model was aligned on: there is no reference. A set that is like itself "
+            "may be unlike everything else"
+        )
+    else:
+        lines += [
+            "Whether the reference is all that the model was aligned on: it is taken as given",
+            "The query KL itself: what is estimated is that of a few principal components of embeddings, which is at "
+            "most that of the queries, and the estimate leans towards 0",
+        ]
+    if settings.model is None:
+        lines.append("How likely the model finds the responses: there is no model")
+    elif settings.reference is not None:
+        lines += [
+            "How far below its bound the expected response KL is: one answer a query does not tell how varied the "
+            "reference's answers are",
+            "The response KL to what sampling at another temperature or with a nucleus writes, or to a curated set: "
+            "the bound is on the model's own distribution",
+            "The response KL on rows that the model has not seen: if it was trained on the reference's rows, the bound "
+            "is on these rows alone, and higher on others of their kind",
+            "The joint KL of Theorem 1: its first term is underestimated here and its second is a bound, so that their "
+            "sum is neither estimate nor bound",
+        ]
+    return lines
+
+
+def print_result(result: Result, folder: Path, console: Console | None = None) -> None:
+    """Print a row a measure with what each set gives, and what raw and curated differ in."""
+    console = console or Console(highlight=False)
+    scored = [each for each in result.measures if _is_likelihood(each)]
+    for title, view in (("Queries", "query"), ("Responses", "response"), ("Labels", "labels")):
+        measures = [each for each in result.measures if each["view"] == view and not _is_likelihood(each)]
+        if measures:
+            console.print(_table(title, measures))
+    if scored:
+        console.print(_likelihood_table(scored))
+    beyond = [f"{each['view']} {each['measure']}" for each in result.differences if each["is_beyond"]]
+    if result.differences:
+        told = ", ".join(beyond) or "nothing"
+        say(console, f"raw and curated differ beyond the interval in: {told} (of {len(result.differences)} looked at)")
+    say(console, "cannot be known from this:")
+    for line in result.cannot_know:
+        say(console, f"  - {line}")
+    say(console, f"numbers: {folder / RESULT}")
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _table(title: str, measures: list[dict[str, Any]]) -> Table:
+    columns = [pair for pair in COLUMNS if any(_pair(each) == pair for each in measures)]
+    if ("reference", "itself") in columns:
+        columns = columns[: columns.index(("reference", "itself")) + 1]  # the others are in the file
+    is_against = any(against == "reference" for _, against in columns)
+    table = Table(title=f"{title} against the reference" if is_against else title, title_justify="left")
+    table.add_column("measure", no_wrap=True)
+    for population, against in columns:
+        heading = f"{population}\nitself" if against == "itself" else population
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("if the\nsame", justify="right")
+    for name in dict.fromkeys(each["measure"] for each in measures):
+        mine = [each for each in measures if each["measure"] == name]
+        cells = {_pair(each): _cell(each) for each in mine}
+        expected = mine[0]["expected_if_same"]
+        last = "" if expected is None else f"{expected:.3f}"
+        table.add_row(Text(name), *(cells.get(pair, "") for pair in columns), last)
+    return table
+
+
+def _likelihood_table(measures: list[dict[str, Any]]) -> Table:
+    table = Table(title="Responses under the model, in nats", title_justify="left")
+    for heading in ("responses", "minus log-likelihood", "per token", "what it is"):
+        table.add_column(heading, justify="left" if heading in ("responses", "what it is") else "right")
+    for whole, per_token in zip(measures[::2], measures[1::2], strict=True):
+        is_bound = whole["population"] == "model"
+        what = "upper bound of the expected KL" if is_bound else "of the set itself; no divergence"
+        name = "reference" if is_bound else whole["population"]
+        table.add_row(Text(name), _cell(whole), _cell(per_token), what)
+    return table
+
+
+def _is_likelihood(measure: dict[str, Any]) -> bool:
+    return str(measure["measure"]).startswith(("response_kl_bound", "response_nll"))
+
+
+def _pair(measure: dict[str, Any]) -> tuple[str, str]:
+    return measure["population"], measure["against"]
+
+
+def _cell(measure: dict[str, Any]) -> str:
+    return f"{measure['value']:.3f}\n[{measure['low']:.3f}, {measure['high']:.3f}]"

@@ -1,0 +1,130 @@
+"""The second term of Theorem 1: how far the model's answers are from the reference's, bounded by its own likelihoods.
+
+Theorem 1 of GR-SAP (arXiv 2603.10243): KL(joint of the original data | joint of the synthetic data) is the KL of their
+queries plus E_x KL(p(y | x) | p_model(y | x)), x a query and y a response of the original data. That expectation is the
+cross-entropy E[-log p_model(y | x)] less the entropy of p(y | x). Responses are discrete, so the entropy is at least 0
+and the cross-entropy is an upper bound. It is attained where the original data have one answer to each query; nothing
+less can be known from one answer a query.
+
+The likelihood of a response is that of its tokens as the tokenizer writes it; other token sequences that spell the same
+text would add to it, so the bound stays one. It holds for the model's own distribution: sampling with a nucleus gives
+some responses no probability at all, and the KL to that distribution may be infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from grsap.errors import DataError, TemplateError
+from grsap.files import hash_json
+from grsap.generation import Generator, ScoringRequest
+from grsap.metrics import bootstrap_interval
+from grsap.progress import progress_line
+from grsap.records import Message, SafetyRecord
+from grsap.similarity.done import DoneFile
+from grsap.similarity.populations import encodable
+from grsap.text import ChatTemplate
+
+BATCH = 32
+"""Rows that are scored between two writes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseLikelihoods:
+    """Of N responses under a model.
+
+    Attributes:
+        nll: (N,) minus the log-likelihood of each whole response, its end of turn included, in nats.
+        num_tokens: (N,) of each, end of turn included.
+    """
+
+    nll: npt.NDArray[np.float64]
+    num_tokens: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MeanNll:
+    """A mean with its 95 % bootstrap interval over rows, in nats, for a response and for a token."""
+
+    value: float
+    low: float
+    high: float
+    value_per_token: float
+    low_per_token: float
+    high_per_token: float
+
+
+def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNll:
+    """The cross-entropy: an upper bound of the expected KL of responses when they are the reference's.
+
+    The value is an estimate of the bound from a sample of rows; its upper end bounds the KL with 97.5 % confidence, as
+    far as rows are independent. Per token it is the same over the mean number of tokens.
+    """
+    nll, num_tokens = likelihoods.nll, likelihoods.num_tokens.astype(np.float64)
+    low, high = bootstrap_interval(nll.tolist(), seed=seed)
+    ratio = float(nll.sum() / num_tokens.sum())
+    terms = ratio + (nll - ratio * num_tokens) / num_tokens.mean()  # the delta method's, whose mean is the ratio
+    low_per_token, high_per_token = bootstrap_interval(terms.tolist(), seed=seed)
+    return MeanNll(float(nll.mean()), low, high, ratio, low_per_token, high_per_token)
+
+
+def response_likelihoods(
+    records: Sequence[SafetyRecord], model: Generator, done: DoneFile, what: str
+) -> ResponseLikelihoods:
+    """Score the last answer of each row, given the turns before it; those in `done` are not scored again.
+
+    Args:
+        records: at least one row.
+        model: that gives `likelihoods`.
+        done: of rows, by hash of model and messages.
+        what: stands in the progress line.
+
+    Raises:
+        UserError: a row that the template cannot render; names it.
+    """
+    identity = [model.identity(), model.template.hash]
+    messages = [_encodable_messages(record) for record in records]
+    keys = [hash_json([identity, turns]) for turns in messages]
+    missing: dict[str, ScoringRequest] = {}
+    for record, turns, key in zip(records, messages, keys, strict=True):
+        if key not in done.values and key not in missing:
+            missing[key] = scoring_request(key, record.id, turns, model.template)
+    # Longest first, so that batches are of like length and the time that is left is told on the safe side.
+    order = sorted(missing.values(), key=lambda request: (-_length(request), request.id))
+    if order:
+        with progress_line(f"Likelihoods of {what}", len(order)) as advance:
+            for start in range(0, len(order), BATCH):
+                for found in model.likelihoods(order[start : start + BATCH]):
+                    done.add([(found.id, [-found.total, len(found.logprobs)])])
+                    advance(1, len(found.logprobs))
+    values = np.array([done.values[key] for key in keys], np.float64)
+    return ResponseLikelihoods(values[:, 0], values[:, 1].astype(np.int64))
+
+
+def scoring_request(key: str, row_id: str, messages: Sequence[Message], template: ChatTemplate) -> ScoringRequest:
+    """The last answer of a conversation, given the turns before it.
+
+    Raises:
+        TemplateError, DataError: the template cannot render it; names the row.
+    """
+    try:
+        tokens = template.encode(messages, "last_assistant")
+    except TemplateError as error:
+        raise TemplateError(f"row {row_id}: {error.problem}", error.remedy) from error
+    except DataError as error:
+        raise DataError(f"row {row_id}: {error.problem}", error.remedy) from error
+    first = tokens.supervised.index(True)
+    last = len(tokens.supervised) - tokens.supervised[::-1].index(True)
+    return ScoringRequest(key, tuple(tokens.input_ids[:first]), tuple(tokens.input_ids[first:last]))
+
+
+def _encodable_messages(record: SafetyRecord) -> list[Message]:
+    return [{"role": message["role"], "content": encodable(message["content"])} for message in record.messages]
+
+
+def _length(request: ScoringRequest) -> int:
+    return len(request.prompt_ids) + len(request.continuation_ids)
