@@ -146,13 +146,10 @@ def _table(title: str, measures: list[dict[str, Any]]) -> Table:
     for population, against in columns:
         heading = f"{population}\nitself" if against == "itself" else population
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("if the\nsame", justify="right")
     for name in dict.fromkeys(each["measure"] for each in measures):
         mine = [each for each in measures if each["measure"] == name]
         cells = {_pair(each): _cell(each) for each in mine}
-        expected = mine[0]["expected_if_same"]
-        last = "" if expected is None else f"{expected:.3f}"
-        table.add_row(Text(name), *(cells.get(pair, "") for pair in columns), last)
+        table.add_row(Text(name), *(cells.get(pair, "") for pair in columns))
     return table
 
 
