@@ -76,7 +76,7 @@ def verb_of(path: Path) -> str:
     keys = set(yaml.safe_load(path.read_text()))
     if keys & {"columns", "source"}:
         return "import"
-    if keys & {"subjects", "judges", "num_samples", "lm_eval_tasks"}:
+    if keys & {"subjects", "judges", "num_samples", "lm_eval_tasks", "surprise"}:
         return "evaluate"
     if "filters" in keys:
         return "curate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 from tests.evaluation.scripted import RowBenchmark, ScriptedGenerator, evaluation, item, lines_of, rate, run
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from grsap.errors import ConfigError
 from grsap.evaluation import Evaluation, ModelSubject
+from grsap.evaluation.surprise import Surprise
 from grsap.generation import SamplingSettings
 from grsap.generation.transformers_generator import TransformersGenerator
 from grsap.judging import RefusalMatcher
@@ -112,3 +115,37 @@ def test_runs_of_words() -> None:
     ]
     assert word_runs("Two words!") == word_runs("two  words") != word_runs("words two")
     assert word_runs("...") == []
+
+
+def test_answers_that_surprise_a_sound_model(
+    tmp_path: Path, tiny_base_path: Path, tiny_llama: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    items = [item(f"case {letter}") for letter in "abcdefghij"]
+    place = {each.messages[0]["content"]: n for n, each in enumerate(items)}
+    words = ["lamp", "sky", "grass", "house", "key", "order", "sorry", "blue", "green", "name", "city", "three", "Oslo"]
+
+    def rule(prompt: str, seed: int) -> tuple[str, str]:
+        number = place[prompt]
+        return ("I cannot help with that." if number == 0 else f"This is {words[number]} and {words[-number]}."), "stop"
+
+    template = ChatTemplate(tiny_tokenizer)
+    perplexities = {}
+    for each in items:
+        ids = tiny_tokenizer(rule(each.messages[0]["content"], 0)[0], add_special_tokens=False)["input_ids"]
+        total = log_likelihood(tiny_llama, template.prompt_ids(each.messages), ids)
+        perplexities[each.id] = math.exp(-total / len(ids))
+    bound = sorted(perplexities.values())[5] * 1.0001
+    base = BaseModel(str(tiny_base_path), quantization="none", compute_dtype="float32")
+    surprise = Surprise(TransformersGenerator(base, device="cpu"), bound)
+    generator = ScriptedGenerator(tiny_tokenizer, rule)
+    results = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], surprise=surprise), tmp_path)
+    above = {name for name, value in perplexities.items() if value > bound} - {"case a"}  # refusals may surprise
+    assert 3 <= len(above) <= 4
+    assert rate(results, "incoherent_share")["num_true"] == len(above)
+    assert results["incoherence"][0]["num_by_reason"] == {"perplexity": len(above)}
+    kept = lines_of(tmp_path / "perplexities")
+    assert sorted(row["perplexity"] for row in kept) == pytest.approx(sorted(perplexities.values()), rel=1e-3)
+    without = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()]), tmp_path)
+    assert rate(without, "incoherent_share")["num_true"] == 0
+    with pytest.raises(ConfigError, match="which cannot score texts"):
+        Surprise(generator).check()

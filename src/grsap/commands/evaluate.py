@@ -19,6 +19,7 @@ MAY_CHANGE = (
     "num_samples",
     "margin",
     "reference",
+    "surprise",
     "lm_eval_tasks",
     "replay",
     "stages",

@@ -15,6 +15,7 @@ from grsap.evaluation.prompts import Question, prompts_of
 from grsap.evaluation.spec_file import load_benchmark
 from grsap.evaluation.stages import Stages
 from grsap.evaluation.subjects import Engines, Subject, SubjectSource, say
+from grsap.evaluation.surprise import Surprise
 from grsap.evaluation.table import print_results
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
@@ -37,6 +38,7 @@ class Evaluation:
         task_sampling: how the others are answered; by default as `sampling`.
         num_samples: answers a prompt; more than one needs a temperature.
         margin: change for the worse, as a share, that still counts as held.
+        surprise: counts answers to safety prompts as incoherent that a sound model finds too surprising.
         lm_eval_tasks: tasks of the package `lm-eval`, for subjects on this machine.
         replay: replay sets whose overlap with the benchmarks is told, besides those that runs were trained with.
         reference: name of the subject that those without a start are compared with.
@@ -53,6 +55,7 @@ class Evaluation:
     task_sampling: SamplingSettings | None = None
     num_samples: int = 1
     margin: float = 0.05
+    surprise: Surprise | None = None
     lm_eval_tasks: HarnessTasks | None = None
     replay: list[str] | None = None
     reference: str | None = None
@@ -97,6 +100,8 @@ class Evaluation:
             self.task_sampling.check("task_sampling")
         if not self.subjects or not self.benchmarks or not self.chosen_judges or not self.stages:
             raise ConfigError("subjects, benchmarks, judges or stages is empty", "Give at least one of each")
+        if self.surprise is not None:
+            self.surprise.check()
         if self.lm_eval_tasks is not None:
             self.lm_eval_tasks.check()
         if not 0 < self.margin < 1:

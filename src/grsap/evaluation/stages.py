@@ -14,7 +14,7 @@ import torch
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
-from grsap.evaluation.outcomes import Measure, incoherence, outcomes_of
+from grsap.evaluation.outcomes import Measure, Surprising, incoherence, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
@@ -87,6 +87,8 @@ class Stages:
             DataError: answers are missing.
         """
         answers = [answer for _, _, found in self._answered(self.judged) for each in found.values() for answer in each]
+        if self.settings.surprise is not None:
+            self.settings.surprise.measure_all(answers, self.folder)
         for judge in self.settings.chosen_judges if self.judged else ():
             try:
                 self.judging.judge_all(judge, answers)
@@ -106,14 +108,15 @@ class Stages:
         agreed: list[dict[str, Any]] = []
         for subject, question, answers in self._answered(self.settings.questions):
             verdicts = self._verdicts(answers) if question in self.judged else {}
-            outcomes = outcomes_of(question, answers, verdicts)
+            surprising = self._surprising(question, answers)
+            outcomes = outcomes_of(question, answers, verdicts, surprising)
             if question in self.weighed and subject.gives_likelihoods:
                 prompts = self.answering.prompts(question, subject.generator)
                 outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
             found[subject.name][question.benchmark.name] = outcomes
             agreed += agreements(subject.name, question.benchmark.name, verdicts)
             if question in self.judged:
-                reasons.append(_reasons(subject, question, answers))
+                reasons.append(_reasons(subject, question, incoherence(question.items, answers, surprising)))
         results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "overlap": self._overlap()}
         results["lm_eval"] = self._harness()
         write_results(self.folder, results)
@@ -165,6 +168,11 @@ class Stages:
     def _harness(self) -> list[dict[str, Any]]:
         tasks = self.settings.lm_eval_tasks
         return [] if tasks is None else [row for each in self.subjects for row in tasks.results(each, self.folder)]
+
+    def _surprising(self, question: Question, answers: Mapping[str, list[Answer]]) -> Surprising:
+        if self.settings.surprise is None or question not in self.judged:
+            return {}
+        return self.settings.surprise.surprising(answers, self.folder)
 
     def _verdicts(self, answers: Mapping[str, list[Answer]]) -> dict[Judge, dict[str, list[Verdict]]]:
         return {judge: self.judging.verdicts(judge, answers) for judge in self.settings.chosen_judges}
@@ -237,8 +245,8 @@ def _engine(subject: Subject) -> dict[str, Any]:
     return {key: value for key, value in subject.generator.identity().items() if key not in left_out}
 
 
-def _reasons(subject: Subject, question: Question, answers: Mapping[str, list[Answer]]) -> dict[str, Any]:
+def _reasons(subject: Subject, question: Question, found: Mapping[str, list[str]]) -> dict[str, Any]:
     """How many answers are no answer, by reason."""
-    whys = [why for values in incoherence(question.items, answers).values() for why in values if why]
+    whys = [why for values in found.values() for why in values if why]
     counts = {why: whys.count(why) for why in sorted(set(whys))}
     return {"subject": subject.name, "benchmark": question.benchmark.name, "num_by_reason": counts}
