@@ -107,7 +107,7 @@ def test_bins_beyond_the_cut_have_the_other_colour() -> None:
 
 
 def test_drawings_do_not_share_ids() -> None:
-    whole = figure([("first", charts()[0]), ("second", charts()[1])], "caption", run_legend([NAME], hollow="before"))
+    whole = figure([("first", charts()[0]), ("second", charts()[1])], "caption", run_legend({0: NAME}, hollow="before"))
     page = Outline(render(whole))
     assert page.faults == []
     assert NAME in page.text

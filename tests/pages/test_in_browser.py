@@ -33,7 +33,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with hostile text in each place that takes text."""
     rows = [[text, text, "1"] for text in TEXTS]
     series = [Series(text, style, [0, 1], [Estimate(0.2), Estimate(0.4)]) for style, text in enumerate(TEXTS)]
-    drawn = figure([(TEXTS[0], line_chart("along", TEXTS[1], series))], TEXTS[2], run_legend(TEXTS))
+    drawn = figure([(TEXTS[0], line_chart("along", TEXTS[1], series))], TEXTS[2], run_legend(dict(enumerate(TEXTS))))
     blocks = [hidden(text, quoted(text)) for text in TEXTS]
     sections = [
         Section("rates", TEXTS[0], [table(TEXTS[1], TEXTS[:3], rows), drawn]),

@@ -162,7 +162,9 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(runs: Runs, tmp_path: Path
     assert main(["report", str(folder), "--output", str(path)]) == 0
     outline = Outline(path.read_text())
     assert sections_of(outline) == ["overview", "training", "loss", "mixture", "settings", "transcripts", "provenance"]
-    assert "unfinished: not finished: no summary yet." in outline.text
+    assert "unfinished: not finished; task score " in outline.text
+    assert "non-refusal (proxy) 100.0 %" in outline.text  # what is a proxy is told without a summary too
+    assert "harmfulness" not in outline.text.partition("Loss by objective")[0]
 
 
 def test_folders_of_one_name_are_told_apart(runs: Runs, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from grsap.pages.drawing import DASHES, SERIES_COLORS
 from grsap.pages.markup import Content, Element, element
@@ -45,15 +45,15 @@ def figure(panels: Sequence[tuple[str, Element]], caption: Content, legend: Elem
     )
 
 
-def run_legend(names: Sequence[str], *, hollow: str = "", filled: str = "") -> Element:
+def run_legend(names: Mapping[int, str], *, hollow: str = "", filled: str = "") -> Element:
     """Which colour, marker and dashes stand for which run.
 
     Args:
-        names: of the runs; the n-th has the n-th style.
+        names: of the runs that are drawn, by their styles.
         hollow: what hollow markers mean, where there are any.
         filled: what filled markers mean, where both occur.
     """
-    entries = [_entry(_line_swatch(style), name) for style, name in enumerate(names)]
+    entries = [_entry(_line_swatch(style), name) for style, name in sorted(names.items())]
     entries += [_entry(_dot_swatch(is_filled), text) for text, is_filled in ((hollow, False), (filled, True)) if text]
     return element("ul", entries, attributes={"class": "legend"})
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from grsap.pages import Estimate, Section, Series, figure, line_chart, run_legend
+from grsap.pages import Element, Estimate, Section, Series, figure, line_chart, run_legend
 from grsap.reporting.before_after import run_words
-from grsap.reporting.run import Run
+from grsap.reporting.run import Run, styles
 
 WATCHED = (
     ("harmfulness_rate", "harmfulness"),
@@ -20,7 +20,8 @@ MAX_POINTS = 240
 
 def along_training(runs: Sequence[Run]) -> Section | None:
     """A panel a rate, a line a run; None if no run was checked at two steps or more."""
-    panels = []
+    panels: list[tuple[str, Element]] = []
+    drawn: dict[int, str] = {}
     for name, words in WATCHED:
         series = [
             Series(run.name, run.style, list(course), list(course.values()))
@@ -29,6 +30,7 @@ def along_training(runs: Sequence[Run]) -> Section | None:
         ]
         if series:
             told = run_words(runs, name, words)
+            drawn |= {each.style: each.name for each in series}
             heading = told[0].upper() + told[1:]
             panels.append((heading, line_chart(f"course-{name.replace('_', '-')}", heading, series)))
     if not panels:
@@ -37,15 +39,18 @@ def along_training(runs: Sequence[Run]) -> Section | None:
         "Rates at each check, on the same prompts each time; bands are 95 % intervals of each check by itself. "
         "Lines between checks are drawn for the eye: nothing was measured there."
     )
-    return Section("training", "Along training", [figure(panels, caption, run_legend([run.name for run in runs]))])
+    return Section("training", "Along training", [figure(panels, caption, run_legend(drawn))])
 
 
 def losses(runs: Sequence[Run]) -> Section | None:
     """A panel an objective, a line a run; None if no loss was logged."""
     names = dict.fromkeys(key for run in runs for key in sorted(run.metrics) if key.startswith(LOSS))
-    panels = []
+    panels: list[tuple[str, Element]] = []
     for number, key in enumerate(names):
-        series = [_curve(run, run.metrics[key]) for run in runs if run.metrics.get(key)]
+        # An objective whose source has no rows has a loss of 0 throughout: there is nothing to draw.
+        series = [_curve(run, run.metrics[key]) for run in runs if any(run.metrics.get(key, {}).values())]
+        if not series:
+            continue
         heading = key.removeprefix(LOSS).replace("_", " ")
         panels.append((heading, line_chart(f"loss-{number}", f"loss of {heading}", series, shares=False)))
     if not panels:
@@ -54,7 +59,7 @@ def losses(runs: Sequence[Run]) -> Section | None:
         "Loss of each objective at each step, in nats a supervised token, before its weight. An objective counts the "
         "tokens of its own source. Scales differ from panel to panel."
     )
-    return Section("loss", "Loss by objective", [figure(panels, caption, run_legend([run.name for run in runs]))])
+    return Section("loss", "Loss by objective", [figure(panels, caption, run_legend(styles(runs)))])
 
 
 def _curve(run: Run, by_step: Mapping[int, float]) -> Series:

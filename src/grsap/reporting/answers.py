@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grsap.pages import Content, Section, table, without_repeats
-from grsap.pages.numbers import MISSING, count, percent
+from grsap.pages import Content, Section, table, with_interval, without_repeats
+from grsap.pages.numbers import MISSING, count, percent, percent_interval
 from grsap.reporting.before_after import rate_cell
 from grsap.reporting.run import ANSWER_SHARES, MAIN_RATES, Run
 
@@ -15,10 +15,9 @@ def answers(runs: Sequence[Run]) -> Section | None:
     rows: list[list[Content]] = []
     for run in runs:
         for moment in ("before", "after"):
-            rates = run.summary.get(moment) or {}
-            if not any(rates.get(name) for name, _ in ANSWER_SHARES):
+            cells = [_share(run, moment, name) for name, _ in ANSWER_SHARES]
+            if all(cell == MISSING for cell in cells):
                 continue
-            cells = [rate_cell(rates.get(name)) for name, _ in ANSWER_SHARES]
             rows.append([run.name, moment, *cells, _unparsed(run, moment), _task_cut(run, moment)])
     if not rows:
         return None
@@ -34,6 +33,18 @@ def answers(runs: Sequence[Run]) -> Section | None:
         "Unparsed, cut and incoherent answers",
         [table(caption, headings, without_repeats(rows), text_columns=2)],
     )
+
+
+def _share(run: Run, moment: str, name: str) -> Content:
+    """From the summary, or where that does not have it from the log of the checks."""
+    rate = run.rate(moment, name)
+    if rate is not None:
+        return rate_cell(rate)
+    course = run.course(name)
+    if not course or not run.summary:
+        return MISSING
+    found = course[min(course) if moment == "before" else max(course)]
+    return with_interval(percent(found.value), percent_interval(found.low, found.high))
 
 
 def _unparsed(run: Run, moment: str) -> Content:

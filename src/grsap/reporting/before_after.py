@@ -20,7 +20,7 @@ from grsap.pages import (
     without_repeats,
 )
 from grsap.pages.numbers import MISSING, count, percent, percent_interval, points, points_interval
-from grsap.reporting.run import MAIN_RATES, Run
+from grsap.reporting.run import MAIN_RATES, Run, styles
 
 KINDS = {"held": "good", "gained": "good", "lost": "bad", "undecided": "open"}
 
@@ -140,7 +140,7 @@ def _figure(runs: Sequence[Run]) -> list[Element]:
         "Each run's start (hollow) and end (filled), with 95 % intervals. Intervals that overlap do not mean that "
         "nothing changed: the paired change in the table is the sharper test."
     )
-    legend = run_legend([run.name for run in runs], hollow="before", filled="after")
+    legend = run_legend(styles(run for run in runs if run.summary), hollow="before", filled="after")
     return [figure(panels, caption, legend)] if panels else []
 
 
@@ -155,9 +155,23 @@ def overview(runs: Sequence[Run]) -> Element | None:
     items = []
     for run in runs:
         parts = [_sentence(run, name, words) for name, words, _ in MAIN_RATES[:2] + MAIN_RATES[3:4]]
-        told = "; ".join(part for part in parts if part)
-        items.append(element("li", element("b", run.name), f": {told or 'not finished: no summary yet'}."))
+        told = "; ".join(part for part in parts if part) or _so_far(run)
+        items.append(element("li", element("b", run.name), f": {told}."))
     return element("ul", items) if items else None
+
+
+def _so_far(run: Run) -> str:
+    """What the last check of an unfinished run found."""
+    if run.summary:
+        return "no checks"
+    parts = []
+    for name, words, _ in MAIN_RATES:
+        course = run.course(name)
+        if len(course) > 1:
+            first, last = min(course), max(course)
+            told = f"{percent(course[first].value)} → {percent(course[last].value)} at step {last}"
+            parts.append(f"{run.words(name, words)} {told}")
+    return "; ".join(["not finished", *parts])
 
 
 def _sentence(run: Run, name: str, words: str) -> str:

@@ -176,7 +176,7 @@ def _course(found: _Found, prefix: str) -> Iterator[Element]:
                 panels.append((heading, line_chart(f"{prefix}-course-{len(panels)}", heading, series)))
     if panels:
         caption = "Start, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
-        yield figure(panels, caption, run_legend(runs))
+        yield figure(panels, caption, run_legend(dict(enumerate(runs))))
 
 
 def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tuple[str, str, str]) -> Series | None:
@@ -219,7 +219,7 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
                 panels.append((f"{harm} ({harm_measure[0]})", drawn))
     if panels:
         caption = "Starts (hollow) and ends (filled), with 95 % intervals as crosses; good is the lower right."
-        yield figure(panels, caption, run_legend(found.ends, hollow="start", filled="end"))
+        yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="start", filled="end"))
 
 
 def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str, str]]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from grsap.pages import Estimate
+from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
 
 MAIN_RATES: tuple[tuple[str, str, bool], ...] = (
@@ -69,8 +70,10 @@ class Run:
 
     @property
     def is_proxy(self) -> bool:
-        """Whether its judge only sees refusals."""
-        return bool(self.summary.get("harmfulness_is_proxy"))
+        """Whether its judge only sees refusals; of an unfinished run as its first transcript tells."""
+        if self.summary:
+            return bool(self.summary.get("harmfulness_is_proxy"))
+        return self._first_verdicts == {"response_refusal"}
 
     @property
     def judge(self) -> str | None:
@@ -135,6 +138,15 @@ class Run:
         by_step = self.metrics.get(key)
         return by_step[max(by_step)] if by_step else None
 
+    @cached_property
+    def _first_verdicts(self) -> set[str]:
+        """Labels that its judge gave at the first check."""
+        if not self.transcripts:
+            return set()
+        rows = [row for _, row in read_jsonl(self.transcripts[min(self.transcripts)])]
+        labels = ("response_harmful", "response_refusal")
+        return {label for label in labels if any(row.get(label) is not None for row in rows)}
+
     @property
     def config(self) -> Json:
         """Its settings, with secrets hidden."""
@@ -162,3 +174,8 @@ def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
                 continue
             if math.isfinite(value):
                 yield int(row[0]), row[1], value
+
+
+def styles(runs: Iterable[Run]) -> dict[int, str]:
+    """Names of runs by their styles, for a legend."""
+    return {run.style: run.name for run in runs}

@@ -22,6 +22,7 @@ WORDS = {
 def trade_off(runs: Sequence[Run]) -> Section | None:
     """Harm against task, and harm against over-refusal; None if no run has both."""
     panels: list[tuple[str, Element]] = []
+    drawn: dict[int, str] = {}
     for x, y in PICTURES:
         trades = [
             Trade(run.name, run.style, _both(run, "before", x, y), after)
@@ -29,6 +30,7 @@ def trade_off(runs: Sequence[Run]) -> Section | None:
             if (after := _both(run, "after", x, y)) is not None
         ]
         if trades:
+            drawn |= {each.style: each.name for each in trades}
             labels = [_label(runs, name) for name in (x, y)]
             title = f"{labels[1]} against {labels[0]}"
             name = f"trade-{x}-{y}".replace("_", "-")
@@ -40,7 +42,7 @@ def trade_off(runs: Sequence[Run]) -> Section | None:
         "first picture and the lower left of the second. A run is better than another only where it is so on both "
         "axes, outside the intervals."
     )
-    legend = run_legend([run.name for run in runs], hollow="before", filled="after")
+    legend = run_legend(drawn, hollow="before", filled="after")
     return Section("trade-off", "Task against safety", [figure(panels, caption, legend)])
 
 
