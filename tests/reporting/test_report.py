@@ -164,6 +164,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(runs: Runs, tmp_path: Path
     assert sections_of(outline) == ["overview", "training", "loss", "mixture", "settings", "transcripts", "provenance"]
     assert "unfinished: not finished; task score " in outline.text
     assert "non-refusal (proxy) 100.0 %" in outline.text  # what is a proxy is told without a summary too
+    assert "Proxy judge: refusal_matcher sees refusals only." in outline.text
     assert "harmfulness" not in outline.text.partition("Loss by objective")[0]
 
 

@@ -73,13 +73,17 @@ class Run:
         """Whether its judge only sees refusals; of an unfinished run as its first transcript tells."""
         if self.summary:
             return bool(self.summary.get("harmfulness_is_proxy"))
-        return self._first_verdicts == {"response_refusal"}
+        labels = ("response_harmful", "response_refusal")
+        said = [any(row.get(label) is not None for row in self._first_transcript) for label in labels]
+        return said == [False, True]
 
     @property
     def judge(self) -> str | None:
-        """Who judged, where the summary says so."""
-        rates = (self.rate("after", "harmfulness_rate"), self.rate("before", "harmfulness_rate"))
-        return next((str(rate["judge"]) for rate in rates if rate and rate.get("judge")), None)
+        """Who judged; of an unfinished run as its first transcript tells."""
+        names = ("refusal_rate", "over_refusal_rate", "harmfulness_rate")
+        rates = [self.rate(moment, name) for moment in ("after", "before") for name in names]
+        told = next((str(rate["judge"]) for rate in rates if rate and rate.get("judge")), None)
+        return told or next((str(row["judge"]) for row in self._first_transcript if row.get("judge")), None)
 
     def words(self, name: str, words: str) -> str:
         """What to call a rate of this run."""
@@ -139,13 +143,11 @@ class Run:
         return by_step[max(by_step)] if by_step else None
 
     @cached_property
-    def _first_verdicts(self) -> set[str]:
-        """Labels that its judge gave at the first check."""
+    def _first_transcript(self) -> list[Json]:
+        """Rows of the first check."""
         if not self.transcripts:
-            return set()
-        rows = [row for _, row in read_jsonl(self.transcripts[min(self.transcripts)])]
-        labels = ("response_harmful", "response_refusal")
-        return {label for label in labels if any(row.get(label) is not None for row in rows)}
+            return []
+        return [row for _, row in read_jsonl(self.transcripts[min(self.transcripts)])]
 
     @property
     def config(self) -> Json:
