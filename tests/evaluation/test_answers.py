@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -216,6 +217,12 @@ def test_what_is_read_of_mathematics(response: str, reading: str | None) -> None
 )
 def test_mathematical_equality(found: str, reference: str, is_equal: bool) -> None:
     assert ANSWER_FORMS["math"].equal(found, reference) is is_equal
+
+
+def test_a_word_that_is_repeated_without_end_is_read_in_time() -> None:
+    started = time.monotonic()
+    assert read_choice("positive " * 4000, MOODS, MOODS) == "positive"
+    assert time.monotonic() - started < 10  # without a bound to a negation's reach it took over 30 s
 
 
 @given(st.text(alphabet=st.sampled_from("ABCD ab().:-=#1234,/^e\\{}boxed answer is not positive\n")))

@@ -14,6 +14,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from grsap.errors import ConfigError
 from grsap.evaluation import Evaluation, ModelSubject
+from grsap.evaluation.choices import label_ids, most_likely
+from grsap.evaluation.prompts import Prompt
 from grsap.evaluation.surprise import Surprise
 from grsap.generation import SamplingSettings
 from grsap.generation.transformers_generator import TransformersGenerator
@@ -72,6 +74,22 @@ def test_the_most_likely_label_is_the_answer(
 
     monkeypatch.setattr(TransformersGenerator, "likelihoods", lambda *args: pytest.fail("asked again"))
     assert evaluate() == results
+
+
+def test_labels_that_are_equally_likely_are_no_answer() -> None:
+    assert most_likely({"A": -2.0, "B": -1.0, "C": -3.0}) == "B"
+    assert most_likely({"A": -1.0, "B": -1.0, "C": -3.0}) is None
+
+
+def test_a_label_has_the_tokens_that_it_has_in_a_conversation(tiny_base_path: Path) -> None:
+    generator = TransformersGenerator(BaseModel(str(tiny_base_path), quantization="none"), device="cpu")
+    for asked in (item("case a", None, labels=("no, it is green", "A")), ITEMS[0]):
+        prompt = Prompt(asked, tuple(generator.template.prompt_ids(asked.messages)), "hash")
+        for label in asked.labels:
+            ids = [*prompt.ids, *label_ids(prompt, label, generator)]
+            turns = [*asked.messages, {"role": "assistant", "content": label}]
+            assert generator.template.encode(turns).input_ids[: len(ids)] == ids
+            assert len(ids) > len(prompt.ids)
 
 
 def test_a_backend_without_likelihoods_has_the_written_answer_alone(

@@ -11,6 +11,7 @@ _ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–]|\s-\s|-(?:\s|$)|\(|(?:because|since|a
 """What may stand behind a label, so that the article of "A sensible plan" is none."""
 _REJECTED_AFTER = re.compile(r"[)\]\s]*(?:(?:is|are|was|would be)(?:\s+not\b|n't\b|\s+(?:wrong|incorrect|false)\b))")
 _NEGATION = re.compile(r"\b(?:not|never|neither|nor|non|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
+_REACH = 200
 _CLAUSE_END = re.compile(r"[,.;:!?\n]|\bbut\b", re.IGNORECASE)
 
 
@@ -98,8 +99,8 @@ def _words(text: str, labels: Sequence[str]) -> set[str]:
 
 
 def _is_negated(text: str, place: int) -> bool:
-    """Whether a negation stands before `place` in its clause."""
-    before = text[:place]
+    """Whether a negation stands before `place` in its clause, at most `_REACH` characters away."""
+    before = text[max(0, place - _REACH) : place]
     begin = max((end.end() for end in _CLAUSE_END.finditer(before)), default=0)
     return _NEGATION.search(before, begin) is not None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from grsap.evaluation.journal import Journal
 from grsap.evaluation.prompts import Prompt, Question
 from grsap.evaluation.subjects import Subject
 from grsap.evaluation.work import Work
-from grsap.generation import ScoringRequest
+from grsap.generation import Generator, ScoringRequest
 from grsap.metrics.sampled import Outcome
 from grsap.progress import progress_line
 
@@ -49,9 +49,8 @@ class Weighing:
                     requests[f"{prompt.hash}/{number}"] = (prompt, label)
         if not requests:
             return
-        tokenizer = subject.generator.tokenizer
         asked = [
-            ScoringRequest(name, prompt.ids, tuple(tokenizer(label, add_special_tokens=False)["input_ids"]))
+            ScoringRequest(name, prompt.ids, label_ids(prompt, label, subject.generator))
             for name, (prompt, label) in requests.items()
         ]
         started = time.monotonic()
@@ -67,7 +66,9 @@ class Weighing:
             work.seconds += time.monotonic() - started
 
     def marks(self, subject: Subject, question: Question, prompts: Sequence[Prompt]) -> dict[str, list[Outcome]]:
-        """By item id, whether the most likely label is the right one.
+        """By item id, whether the most likely label is the right one; None if several are equally likely.
+
+        In bf16 that happens: the first label is not to win by its place.
 
         Raises:
             DataError: likelihoods are missing.
@@ -82,10 +83,30 @@ class Weighing:
                     f"{subject.name} has not weighed all choices of {question.benchmark.name}",
                     "Run the stage generate first",
                 )
-            marks[prompt.item.id] = [max(known, key=lambda label: known[label]) == prompt.item.reference]
+            best = most_likely(known)
+            marks[prompt.item.id] = [None if best is None else best == prompt.item.reference]
         return marks
 
     def close(self) -> None:
         """Let go of all files."""
         for journal in self._journals.values():
             journal.close()
+
+
+def label_ids(prompt: Prompt, label: str, generator: Generator) -> tuple[int, ...]:
+    """The tokens of a label as the beginning of the answer, as the chat template has them.
+
+    Raises:
+        DataError: the template gives it no token of its own.
+    """
+    ids = tuple(generator.template.prompt_ids(prompt.item.messages, prefill=label))
+    if ids[: len(prompt.ids)] != prompt.ids or len(ids) == len(prompt.ids):
+        raise DataError(f"item {prompt.item.id}: the label {label!r} has no token of its own", "Set other labels")
+    return ids[len(prompt.ids) :]
+
+
+def most_likely(logprobs: Mapping[str, float]) -> str | None:
+    """The label of the greatest log-probability; None if several share it."""
+    best = max(logprobs.values())
+    labels = [label for label, value in logprobs.items() if value == best]
+    return labels[0] if len(labels) == 1 else None
