@@ -172,11 +172,12 @@ def test_the_command_with_a_reference(
             {"class_path": "RunSubjects", "init_args": {"run_dir": str(trained)}},
             {"class_path": "ModelSubject", "init_args": {"base": base, "name": "other"}},
         ],
-        "benchmarks": ["quickstart_probes"],
+        "benchmarks": [str(tmp_path / "few.yaml")],
         "sampling": {"max_new_tokens": 2},
         "reference": "run/start",
         "device": "cpu",
     }
+    (tmp_path / "few.yaml").write_text("extends: quickstart_probes\nlimit: 30\n")
     (tmp_path / "evaluate.yaml").write_text(yaml.safe_dump(config))
     words = ["evaluate", "--config", str(tmp_path / "evaluate.yaml"), "--output_dir", str(tmp_path / "out")]
     assert main(words) == 0

@@ -113,7 +113,7 @@ def test_an_end_in_the_middle_loses_the_answer_in_the_air(
         else:
             with pytest.raises(Died):
                 settings.run(tmp_path)
-            assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
+            assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "unfinished"
         asked += generator.asked
         assert generator.num_closed >= 1
     assert Counter(asked) == dict.fromkeys(PROMPTS, 1)

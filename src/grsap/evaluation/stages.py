@@ -78,7 +78,7 @@ class Stages:
                         if self.settings.lm_eval_tasks is not None:
                             self.settings.lm_eval_tasks.evaluate(subject, self.folder)
                     finally:
-                        self.write_manifest("running")
+                        self.write_manifest("unfinished")
 
     def judge(self) -> None:
         """Have each judge judge what it has not judged; equal exchanges are one.
@@ -95,7 +95,7 @@ class Stages:
             finally:
                 for device in ("cpu", "cuda"):
                     judge.release(torch.device(device))
-                self.write_manifest("running")
+                self.write_manifest("unfinished")
 
     def summarise(self) -> dict[str, Any]:
         """Make rates, comparisons and conclusions of what is there, write them, and give them.
