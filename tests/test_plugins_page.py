@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
+from grsap.cli import main
 from grsap.commands.trust import restrict_imports
 from grsap.errors import DataError
 from grsap.evaluation import Benchmark, load_benchmark
@@ -49,7 +50,7 @@ def from_config(config: dict[str, Any]) -> Generator:
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("my_backend", "my_benchmark"):
+    for name in ("my_backend", "my_filter", "my_benchmark"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
@@ -98,6 +99,36 @@ def test_the_backends_that_come_with_grsap_by_their_short_names(tiny_base_path: 
         assert type(made) is cls
     assert isinstance(made, OpenAIGenerator)
     assert (made.server.concurrency, made.server.timeout_s, made.prompt_format) == (8, 600.0, "ids")
+
+
+def test_a_filter_of_ones_own(working_directory: Path) -> None:
+    blocks = section("A filter")
+    assert len([line for line in blocks["my_filter.py"].splitlines() if line.strip()]) < MAX_LINES
+    (working_directory / "my_filter.py").write_text(blocks["my_filter.py"])
+    rows = [
+        {
+            "schema": "grsap.safety/1",
+            "id": f"row-{num}",
+            "messages": [
+                {"role": "user", "content": "Why is that so?"},
+                {"role": "assistant", "content": "word " * num},
+            ],
+            "domain": "theft",
+        }
+        for num in (2, 40, 41)
+    ]
+    (working_directory / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (working_directory / "my.yaml").write_text(blocks["yaml"])
+    assert main(["curate", "--config", "my.yaml", "--input", "raw.jsonl", "--output_dir", "out"]) == 0
+    (kept,) = [json.loads(line) for line in Path("out/replay.jsonl").read_text().splitlines()]
+    assert (kept["id"], kept["scores"]) == ("row-40", {"num_words": 40.0})
+    rejections = [json.loads(line)["rejection"] for line in Path("out/rejected.jsonl").read_text().splitlines()]
+    assert [(each["filter"], each["reason"]) for each in rejections] == [
+        ("Completeness", "too_short"),
+        ("Wordiness", "too_wordy"),
+    ]
+    steps = json.loads(Path("out/manifest.json").read_text())["steps"]
+    assert (steps[1]["class_path"], steps[1]["settings"]) == ("my_filter.Wordiness", {"max_words": 40})
 
 
 def test_a_benchmark_of_ones_own(working_directory: Path) -> None:

@@ -11,17 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grsap.curation.base import Decision, RevisedResponse
-from grsap.curation.raw_rows import RawRows
+from grsap.curation.raw_rows import LABELS, RawRows
 from grsap.records import JudgeInfo, Message, SafetyRecord
-
-LABELS: dict[str, tuple[Any, ...]] = {
-    "prompt_harmful": (None, False, True),
-    "response_harmful": (None, False, True),
-    "response_refusal": (None, False, True),
-    "behaviour": (None, "refusal", "safe_explanation", "benign_answer"),
-    "difficulty": (None, "easy", "hard"),
-}
-"""The labels that a filter may set, with their values."""
 
 KEPT = -1
 _UNSET = -1
@@ -46,7 +37,7 @@ class Ledger:
         self._reason = np.full(len(raw), _UNSET, np.int16)
         self._reasons: list[str] = []
         self._scores: dict[str, NDArray[np.float64]] = {}
-        self._labels = {name: np.full(len(raw), _UNSET, np.int8) for name in LABELS}
+        self._labels = {name: raw.label_codes[:, place].copy() for place, name in enumerate(LABELS)}
         self._judged = np.zeros(len(raw), bool)
         self._related: dict[int, str] = {}
 
@@ -93,14 +84,13 @@ class Ledger:
         """The id that the rejection names."""
         return self._related.get(number)
 
-    def label(self, number: int, name: str, record: SafetyRecord) -> Any:
+    def label(self, number: int, name: str) -> Any:
         """A label as it stands: set by a filter, or as the row brought it."""
-        code = self._labels[name][number]
-        return getattr(record, name) if code == _UNSET else LABELS[name][code]
+        return LABELS[name][self._labels[name][number]]
 
-    def labels(self, number: int, record: SafetyRecord) -> dict[str, Any]:
+    def labels(self, number: int) -> dict[str, Any]:
         """All labels as they stand."""
-        return {name: self.label(number, name, record) for name in LABELS}
+        return {name: self.label(number, name) for name in LABELS}
 
     def scores(self, number: int) -> dict[str, float]:
         """Scores that filters gave, by name."""
@@ -109,7 +99,7 @@ class Ledger:
     def record(self, number: int) -> SafetyRecord:
         """The row as it stands: with labels, scores and the revised response."""
         record = self.raw.record(number)
-        changes: dict[str, Any] = self.labels(number, record)
+        changes: dict[str, Any] = self.labels(number)
         changes["scores"] = {**record.scores, **self.scores(number)}
         if self._judged[number]:
             changes["judge"] = self.judge

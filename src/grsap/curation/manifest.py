@@ -92,7 +92,7 @@ def _replay_table(ledger: Ledger, kept: list[int], behaviours: list[str]) -> lis
         (
             raw.domains[raw.domain_of[number]],
             behaviours[number],
-            ledger.label(number, "difficulty", raw.record(number)) or "unlabelled",
+            ledger.label(number, "difficulty") or "unlabelled",
         )
         for number in kept
     )

@@ -53,9 +53,7 @@ def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str,
 
 def behaviours_of(ledger: Ledger) -> list[str]:
     """Each row's behaviour as it stands in the end."""
-    return [
-        ledger.label(number, "behaviour", ledger.raw.record(number)) or UNLABELLED for number in range(len(ledger.raw))
-    ]
+    return [ledger.label(number, "behaviour") or UNLABELLED for number in range(len(ledger.raw))]
 
 
 def _rejected(ledger: Ledger, number: int, step_names: list[str]) -> dict[str, Any]:
@@ -66,4 +64,4 @@ def _rejected(ledger: Ledger, number: int, step_names: list[str]) -> dict[str, A
         "scores": ledger.scores(number),
         "related_id": ledger.related_id(number),
     }
-    return {**raw, **ledger.labels(number, ledger.raw.record(number)), "rejection": rejection}
+    return {**raw, **ledger.labels(number), "rejection": rejection}

@@ -18,6 +18,15 @@ from grsap.records import Behaviour, Difficulty, Message, SafetyRecord
 
 _STAND_IN = "(no text)"
 
+LABELS: dict[str, tuple[Any, ...]] = {
+    "prompt_harmful": (None, False, True),
+    "response_harmful": (None, False, True),
+    "response_refusal": (None, False, True),
+    "behaviour": (None, "refusal", "safe_explanation", "benign_answer"),
+    "difficulty": (None, "easy", "hard"),
+}
+"""The labels of a row that a filter may set, with their values; code 0 is unknown."""
+
 
 class RawRows:
     """Safety records of a folder's `.jsonl` files, by name, or of one file. A text may be null here.
@@ -32,6 +41,7 @@ class RawRows:
         ids: by number.
         domains: names, each once.
         domain_of: (N,) places in `domains`.
+        label_codes: (N, number of `LABELS`) labels that the rows bring, as places in `LABELS`.
         file_order: (N,) numbers in the order of the files.
         files: `{num_rows, hash}` by file name.
         hash: of all files.
@@ -47,18 +57,21 @@ class RawRows:
         ids: list[str] = []
         domains: dict[str, int] = {}
         domain_of: list[int] = []
+        codes: list[tuple[int, ...]] = []
         places: list[tuple[int, int, int]] = []
         for number, file in enumerate(self._paths):
             for offset, length, record in self._scan(file):
                 ids.append(record.id)
                 domain_of.append(domains.setdefault(record.domain, len(domains)))
                 places.append((number, offset, length))
+                codes.append(tuple(values.index(getattr(record, name)) for name, values in LABELS.items()))
         if not ids:
             raise DataError("no row in it", "Give the --output_dir of grsap synthesize, or a .jsonl file", path=path)
         order = sorted(range(len(ids)), key=ids.__getitem__)
         self.ids = [ids[index] for index in order]
         self.domains = list(domains)
         self.domain_of = np.array(domain_of, np.int32)[order]
+        self.label_codes = np.array(codes, np.int8)[order]
         self._places = np.array(places, np.int64)[order]
         self.file_order = np.argsort(np.array(order))
         self.hash = hash_json(self.files)
