@@ -18,6 +18,7 @@ from grsap.similarity.neighbours import NUM_NEIGHBOURS, Values, coverage_if_same
 from grsap.similarity.populations import UNLABELLED, Population
 from grsap.similarity.principal import Points, principal_scores
 from grsap.similarity.response_kl import ResponseLikelihoods, response_kl_bound
+from grsap.similarity.subsampling import subset_deviations
 
 View = Literal["query", "response", "labels"]
 
@@ -31,7 +32,6 @@ MIN_DISTINCT = 20
 """Distinct texts that a density can be told from."""
 MIN_LABELLED = 0.9
 """Share of rows that must have a label, for shares to be compared."""
-NUM_HALVES = 40
 
 
 @dataclass(frozen=True)
@@ -130,20 +130,27 @@ def _classifier(pair: Pair, population: Points, reference: Points, seed: int) ->
 
 
 def _neighbours(pair: Pair, population: Points, reference: Points, seed: int) -> list[Measure]:
-    scores = neighbour_scores(reference, population)
+    def means(population: Points, reference: Points) -> Values:
+        return np.array([values.mean() for values in asdict(neighbour_scores(reference, population)).values()])
+
+    deviations = subset_deviations(means, population, reference, seed)
     expected = {"density": 1.0, "coverage": coverage_if_same(len(reference), len(population))}
-    return [
-        pair.measure(
-            name,
-            float(values.mean()),
-            bootstrap_interval(values.tolist(), seed=seed)
-            if name == "density"
-            else wilson_interval(int(values.sum()), len(values)),
-            expected_if_same=expected.get(name),
-            details={"num_neighbours": NUM_NEIGHBOURS},
+    found = []
+    scores = asdict(neighbour_scores(reference, population))
+    for (name, values), deviation in zip(scores.items(), deviations.tolist(), strict=True):
+        value = float(values.mean())
+        if name == "density":
+            within, highest = bootstrap_interval(values.tolist(), seed=seed), float("inf")
+        else:
+            within, highest = wilson_interval(int(values.sum()), len(values)), 1.0
+        # Given the balls, rows vary as in any mean; the balls vary too, which most often is more.
+        low = max(min(within[0], value - Z95 * deviation), 0.0)
+        high = min(max(within[1], value + Z95 * deviation), highest)
+        details = {"num_neighbours": NUM_NEIGHBOURS}
+        found.append(
+            pair.measure(name, value, (low, high), expected_if_same=expected.get(name), details=details),
         )
-        for name, values in asdict(scores).items()
-    ]
+    return found
 
 
 def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note: Note) -> list[Measure]:
@@ -158,7 +165,7 @@ def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note
     points = principal_scores(np.concatenate([p, q]), max_dimensions=KL_DIMENSIONS)
     p, q = points[: len(p)], points[len(p) :]
     value = float(kl_terms(p, q).mean())
-    half = Z95 * _half_deviation(p, q, seed)
+    half = Z95 * float(subset_deviations(lambda p, q: np.array([kl_terms(p, q).mean()]), p, q, seed)[0])
     return [
         pair.measure(
             "query_kl_nats",
@@ -173,18 +180,6 @@ def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note
             },
         )
     ]
-
-
-def _half_deviation(p: Values, q: Values, seed: int) -> float:
-    """Standard error by random halves without repeats: the delete-d jackknife (Shao and Wu 1989) with d = n / 2, whose
-    factor is 1. Rows drawn with repeats would be neighbours of themselves."""
-    random = np.random.default_rng(seed)
-
-    def half(part: Values) -> Values:
-        return part[random.permutation(len(part))[: len(part) // 2]]
-
-    halves = [float(kl_terms(half(p), half(q)).mean()) for _ in range(NUM_HALVES)]
-    return float(np.std(halves, ddof=1))
 
 
 def label_measures(population: Population, reference: Population, seed: int, note: Note) -> list[Measure]:
