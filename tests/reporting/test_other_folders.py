@@ -12,7 +12,7 @@ from tests.pages.hostile import HOSTILE
 from tests.pages.html_check import Outline
 from tests.reporting.conftest import Runs, read
 from tests.reporting.folders import curation_folder, curation_manifest, similarity_folder, synthesis_folder
-from tests.reporting.test_report import sections_of, table_rows
+from tests.reporting.test_report import all_rows, sections_of, table_rows
 
 from grsap.cli import main
 from grsap.pages.numbers import percent, percent_interval
@@ -78,12 +78,22 @@ def test_an_evaluation(evaluated: Path, tmp_path: Path) -> None:
     assert "Margin: 30 points." in outline.text
     assert "Proxy judge: refusal_matcher sees refusals only" in outline.text
     assert "own_probes: 20 prompts (15 harmful, 5 benign)" in outline.text
+    assert len(result["overlap"]) > 0
+    for each in result["overlap"]:
+        shared = f"{each['num_rows_found']} of {each['num_rows']}"
+        assert [Path(each["replay"]).name, each["benchmark"], shared] in overlaps(text)
     # The training dynamic: a start, the checkpoints and the end of each run.
     steps = [subject["step"] for subject in result["subjects"] if subject["run"] == "plain"]
     course = text.partition('aria-labelledby="evaluation-1-course-0-title')[2].partition("</svg>")[0]
     assert course.count("fill: var(--series-2); stroke") == len({*steps, 0}) >= 3
     assert not set(HOSTILE) & set(outline.texts)
     assert "script" not in outline.tags
+
+
+def overlaps(text: str) -> list[list[str]]:
+    """Replay set, benchmark and rows shared of the table of overlaps."""
+    rows = all_rows(text.partition("prompts shared")[2].partition("</table>")[0].partition("<tbody>")[2])
+    return [[row[0], row[1], row[3]] for row in rows]
 
 
 def test_a_damaged_evaluation(evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,8 +85,11 @@ def test_rates_are_those_of_the_summaries(page: Path, runs: Runs) -> None:
 
 def table_rows(text: str, section: str) -> list[list[str]]:
     """Cells of the first table of a section as plain text; a name that spans rows stands in the first of them."""
-    part = text.partition(f'<section id="{section}"')[2].partition("</tbody>")[0].partition("<tbody>")[2]
-    rows = []
+    return all_rows(text.partition(f'<section id="{section}"')[2].partition("</tbody>")[0].partition("<tbody>")[2])
+
+
+def all_rows(part: str) -> list[list[str]]:
+    rows: list[list[str]] = []
     for row in re.findall(r"<tr[^>]*>(.*?)</tr>", part, re.DOTALL):
         cells = [
             "".join(Outline(cell).texts).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)

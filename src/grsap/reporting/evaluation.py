@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from grsap.pages import (
@@ -38,6 +39,7 @@ METRICS: dict[str, str] = {
     "task_score": "task score",
     "same_answer_share": "gives the same answer",
     "incoherent_share": "incoherent",
+    "repetitive_share": "repeats itself",
     "truncated_share": "cut",
 }
 SUBSETS = ("harmful", "benign", "pairs", "all")
@@ -61,6 +63,7 @@ def evaluation(source: Source, place: int) -> list[Section]:
         prefix = f"evaluation-{place}"
         content: list[Content] = [_conclusions(found), *_benchmarks(found)]
         content += [*_course(found, prefix), *_trade(found, prefix), *_changes(found), *_agreement(found)]
+        content += [*_overlap(found), *_lm_eval(found)]
         return [Section(prefix, f"Evaluation: {source.name}", content)]
 
 
@@ -125,14 +128,12 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
     for benchmark in found.result["benchmarks"]:
         name = str(benchmark["name"])
         measures = found.measures(name)
-        judges = {
-            judge for judge, metric, _ in measures if metric in ("harmfulness_rate", "harmful_or_incoherent_rate")
-        }
+        metrics = [metric for _, metric, _ in measures]
         headings: list[Content] = ["subject"]
         for judge, metric, _subset in measures:
             words = found.words({"judge": judge, "metric": metric})
-            told = judge if len(judges) > 1 and judge in judges else ""
-            headings.append([words, element("br"), element("small", told)] if told else words)
+            several = metrics.count(metric) > 1
+            headings.append([words, element("br"), element("small", judge)] if several else words)
         shown = [subject for subject, each in found.subjects.items() if each["role"] != "checkpoint"]
         rows: list[list[Content]] = [
             [subject, *(_rate_cell(found.rate(subject, name, measure)) for measure in measures)] for subject in shown
@@ -276,3 +277,34 @@ def _agreement(found: _Found) -> Iterator[Element]:
             without_repeats(rows),
             text_columns=4,
         )
+
+
+def _overlap(found: _Found) -> Iterator[Element]:
+    rows: list[list[Content]] = [
+        [
+            Path(str(each["replay"])).name,
+            str(each["benchmark"]),
+            f"{count(each['num_items_found'])} of {count(each['num_items'])}",
+            f"{count(each['num_rows_found'])} of {count(each['num_rows'])}",
+        ]
+        for each in found.result.get("overlap") or []
+    ]
+    if rows:
+        caption = (
+            "Prompts of a benchmark and rows of a replay set that share a run of words (or are the same, if shorter). "
+            "Where there are any, a benchmark measures in part what was trained on."
+        )
+        headings = ["replay set", "benchmark", "prompts shared", "rows shared"]
+        yield table(caption, headings, without_repeats(rows), text_columns=2)
+
+
+def _lm_eval(found: _Found) -> Iterator[Element]:
+    rows: list[list[Content]] = []
+    for each in found.result.get("lm_eval") or []:
+        error = MISSING if each["stderr"] is None else number(each["stderr"], 3)
+        named = [str(each["subject"]), str(each["task"]), str(each["metric"])]
+        rows.append([*named, count(each["num_rows"]), number(each["value"], 4), error])
+    if rows:
+        caption = "Tasks of the package lm-eval, scored its way, with its standard errors."
+        headings = ["subject", "task", "metric", "rows", "value", "standard error"]
+        yield table(caption, headings, without_repeats(rows), text_columns=3)
