@@ -25,15 +25,16 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Recorder(Callback):
-    """Notes the rows of each step, and dies when told to."""
+    """Notes the rows of each step, and dies or asks to stop when told to."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if trainer.is_global_zero:
             with open("rows.txt", "a") as file:
                 loss = float(trainer.callback_metrics["train/loss"])
-                file.write(f"{batch.step} {' '.join(batch.row_ids)} {loss:.9f}\\n")
-        if os.environ.get("KILL_AFTER_STEP") == str(batch.step):
-            os.kill(os.getpid(), signal.SIGKILL)
+                file.write(f"{batch.step} {len(batch.micro_batches)} {' '.join(batch.row_ids)} {loss:.9f}\\n")
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            if os.environ.get(f"{number.name}_AFTER_STEP") == str(batch.step):
+                os.kill(os.getpid(), number)
 '''
 
 
@@ -44,16 +45,19 @@ class Workplace:
     folder: Path
     config: dict[str, Any]
 
-    def run(self, *words: str, kill_after_step: int | None = None, config: dict[str, Any] | None = None) -> int:
-        """`grsap fit` in a process of its own; returns its exit code, or minus the signal that ended it."""
+    def run(self, *words: str, config: dict[str, Any] | None = None, **signals: int) -> int:
+        """`grsap fit` in a process of its own; returns its exit code, or minus the signal that ended it.
+
+        `SIGKILL=3` sends it that signal when step 3 (from 0) is done.
+        """
         (self.folder / "run.yaml").write_text(yaml.safe_dump(config or self.config))
         child = os.fork()
         if child == 0:
-            self._become_grsap(["fit", "--config", "run.yaml", *words], kill_after_step)
+            self._become_grsap(["fit", "--config", "run.yaml", *words], signals)
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)
 
-    def _become_grsap(self, words: list[str], kill_after_step: int | None) -> None:
+    def _become_grsap(self, words: list[str], signals: dict[str, int]) -> None:
         code = 99
         try:
             os.chdir(self.folder)
@@ -62,8 +66,7 @@ class Workplace:
             os.dup2(log, 1)
             os.dup2(log, 2)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if kill_after_step is not None:
-                os.environ["KILL_AFTER_STEP"] = str(kill_after_step)
+            os.environ.update({f"{name}_AFTER_STEP": str(step) for name, step in signals.items()})
             from grsap.cli import main
 
             code = main(words)
@@ -83,9 +86,13 @@ class Workplace:
         """Step -> (row ids in order, loss), as last seen."""
         seen = {}
         for line in (self.folder / "rows.txt").read_text().splitlines():
-            step, *ids, loss = line.split()
+            step, _, *ids, loss = line.split()
             seen[int(step)] = (tuple(ids), float(loss))
         return seen
+
+    def num_micro_batches(self) -> list[int]:
+        """Of the first device, one a step seen."""
+        return [int(line.split()[1]) for line in (self.folder / "rows.txt").read_text().splitlines()]
 
     def summary(self) -> dict[str, Any]:
         """The run's summary.json."""

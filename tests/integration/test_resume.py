@@ -11,21 +11,27 @@ from tests.integration.conftest import Workplace
 Make = Callable[[str], Workplace]
 
 
-def test_killed_three_times_and_resumed_equals_uninterrupted(workplace: Make) -> None:
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def test_killed_three_times_stopped_and_resumed_equals_uninterrupted(workplace: Make) -> None:
     whole = workplace("whole")
     assert whole.run() == 0, (whole.folder / "log.txt").read_text()
 
     killed = workplace("killed")
     # 48 rows at a share of a quarter: 6 steps an epoch. Steps 3 and 8 are in the middle of an epoch, 5 ends one.
-    assert killed.run(kill_after_step=3) == -9
-    assert killed.run("--resume", kill_after_step=5) == -9
-    assert killed.run("--resume", kill_after_step=8) == -9
+    assert killed.run(SIGKILL=3) == -9
+    assert killed.run("--resume", SIGKILL=5) == -9
+    assert killed.run("--resume", SIGKILL=8) == -9
+    # SIGTERM comes with the tenth step: the next one is finished, saved and told by the exit code.
+    assert killed.run("--resume", SIGTERM=9) == 143
+    assert (killed.run_dir / "checkpoints" / "step=000011").is_dir()
     assert killed.run("--resume") == 0, (killed.folder / "log.txt").read_text()
 
+    assert min(whole.num_micro_batches()) > 1
     assert sorted(whole.rows()) == list(range(12))
     assert killed.rows() == whole.rows()
-    adapter = "adapter/adapter_model.safetensors"
-    assert (killed.run_dir / adapter).read_bytes() == (whole.run_dir / adapter).read_bytes()
+    assert (killed.run_dir / ADAPTER).read_bytes() == (whole.run_dir / ADAPTER).read_bytes()
 
     last = "checkpoints/step=000012/trainer.ckpt"
     states = [torch.load(place.run_dir / last, weights_only=True)["optimizer_states"][0] for place in (whole, killed)]
@@ -40,10 +46,29 @@ def test_killed_three_times_and_resumed_equals_uninterrupted(workplace: Make) ->
     config = copy.deepcopy(other.config)
     config["seed_everything"] = 6
     assert other.run(config=config) == 0
-    assert (other.run_dir / adapter).read_bytes() != (whole.run_dir / adapter).read_bytes()
+    assert (other.run_dir / ADAPTER).read_bytes() != (whole.run_dir / ADAPTER).read_bytes()
 
     before = {
         path: path.stat().st_mtime_ns for path in whole.run_dir.rglob("*") if path.is_file() and path.name != ".lock"
     }
     assert whole.run("--resume") == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_training_is_the_same_to_the_byte_with_and_without_checks(workplace: Make) -> None:
+    """A 4-bit base, dropout, several micro-batches; answers are sampled, and each check breaks the bound."""
+    places = []
+    for name, settings in (("never", None), ("often", {"every_n_steps": 2, "max_harmfulness_rate": 0.0})):
+        place = workplace(name)
+        (check, *others) = place.config["trainer"]["callbacks"]
+        check["init_args"] |= {"sampling": {"max_new_tokens": 4, "temperature": 1.0}, **(settings or {})}
+        place.config["trainer"]["max_epochs"] = 1
+        place.config["trainer"]["callbacks"] = [check, *others] if settings else others
+        assert place.run() == 0, (place.folder / "log.txt").read_text()
+        places.append(place)
+    never, often = places
+    assert often.rows() == never.rows()
+    assert (often.run_dir / ADAPTER).read_bytes() == (never.run_dir / ADAPTER).read_bytes()
+    steps = sorted(path.name for path in (often.run_dir / "transcripts").iterdir())
+    assert steps == [f"step=00000{step}.jsonl" for step in (0, 2, 4, 6)]
+    assert not (never.run_dir / "transcripts").exists()
