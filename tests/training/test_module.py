@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from torch import Tensor
 from transformers import OPTConfig, OPTForCausalLM
 
+from grsap.callbacks.model_export import export_model
 from grsap.data import Batching, MixtureDataModule, RatioSampler, ReplayDataModule
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import ConfigError, ModelError, NonFiniteLossError
@@ -233,6 +235,63 @@ def test_dropout_depends_on_seed_and_step_alone(base: BaseModel, replay_path: st
     first, again, other = run(1), run(1), run(2)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("way", ["gradient_checkpointing", "compile"])
+def test_ways_to_compute_the_step_change_nothing(
+    base: BaseModel, replay_path: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = weights(train(base, replay_path))
+    compiled: list[str] = []
+    compile_module = torch.nn.Module.compile
+
+    def compile_with_dynamo_alone(self: torch.nn.Module, **settings: object) -> None:
+        compiled.append(type(self).__name__)
+        compile_module(self, backend="eager", **settings)  # what inductor makes of the graph takes minutes
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_with_dynamo_alone)
+    if way == "compile":
+        other = train(base, replay_path, step=StepSettings(compile=True))
+        assert compiled == ["LlamaDecoderLayer"] * 2
+    else:
+        other = train(replace(base, gradient_checkpointing=True), replay_path)
+        assert other.loaded_model.is_gradient_checkpointing
+    torch.testing.assert_close(weights(other), plain, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "quantization"),
+    [
+        ({"use_rslora": True}, "fp4"),
+        ({"use_rslora": True}, "int8"),
+        ({"use_dora": True}, "nf4"),
+        ({"init_lora_weights": "pissa"}, "none"),
+    ],
+)
+def test_what_peft_knows_trains_and_is_exported(
+    base: BaseModel, replay_path: str, tmp_path: Path, settings: dict[str, object], quantization: str
+) -> None:
+    base = replace(base, quantization=quantization)  # type: ignore[arg-type]
+    module = train(base, replay_path, lora=LoraConfig(r=4, target_modules="all-linear", **settings))  # type: ignore[arg-type]
+    export_model(module, tmp_path / "adapter")
+    fresh = base.load(torch.device("cpu"))
+    ids = torch.arange(5, 45)[None]
+    with torch.no_grad():
+        plain = fresh(ids).logits
+        loaded = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
+        for model in (module.loaded_model, loaded):
+            model.eval()
+        logits = module.loaded_model(ids).logits
+        torch.testing.assert_close(loaded(ids).logits, logits, rtol=1e-3, atol=1e-3)
+    assert (logits - plain).abs().max() > 0.1
+
+
+def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(base: BaseModel) -> None:
+    lora = LoraConfig(r=4, init_lora_weights="pissa_niter_4")
+    with pytest.raises(ConfigError, match="pissa_niter_4 changes the base's weights, and an objective needs the base"):
+        SafetyFineTuning(base, lora, [CrossEntropy("task"), KLToBase()])
+    with pytest.raises(ConfigError, match=r"not quantized, and model\.base\.quantization is nf4"):
+        SafetyFineTuning(replace(base, quantization="nf4"), lora)
 
 
 def test_full_fine_tuning_trains_every_weight(base: BaseModel, replay_path: str, tiny_llama: torch.nn.Module) -> None:

@@ -21,7 +21,7 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     """Wrap `base` with an adapter whose initial weights depend on `seed` alone.
 
     Raises:
-        ConfigError: `target_modules` names no layer of this model.
+        ConfigError: `target_modules` names no layer of this model, or another setting does not fit it.
     """
     config = copy.deepcopy(config)
     config.task_type = config.task_type or "CAUSAL_LM"
@@ -29,8 +29,8 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
         torch.manual_seed(seed)
         try:
             model = get_peft_model(base, config)
-        except ValueError as error:
-            raise ConfigError(f"model.lora does not fit the base: {error}", "Set model.lora.target_modules") from error
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"model.lora does not fit the base: {error}", "Change model.lora") from error
     if not isinstance(model, PeftModel):
         raise ConfigError(f"model.lora makes a {type(model).__name__}", "Give settings of a PEFT adapter")
     return model

@@ -106,6 +106,24 @@ class SafetyFineTuning(LightningModule):
             )
         if self.lora is None and any(objective.needs_reference for objective in self.objectives):
             raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
+        self._check_start_of_adapter()
+
+    def _check_start_of_adapter(self) -> None:
+        """Some ways to start an adapter (PiSSA, arXiv 2404.02948, and its kin) take its part out of the base."""
+        start = getattr(self.lora, "init_lora_weights", True)
+        if not isinstance(start, str) or not start.startswith(("pissa", "olora", "corda")):
+            return
+        if any(objective.needs_reference for objective in self.objectives):
+            raise ConfigError(
+                f"model.lora.init_lora_weights {start} changes the base's weights, and an objective needs the base",
+                "Leave init_lora_weights out, or the objective",
+            )
+        if self.base.quantization != "none" and not start.startswith("olora"):
+            raise ConfigError(
+                f"model.lora.init_lora_weights {start} needs weights that are not quantized, and "
+                f"model.base.quantization is {self.base.quantization}",
+                "Leave init_lora_weights out, or set model.base.quantization to none",
+            )
 
     @cached_property
     def template(self) -> ChatTemplate:
