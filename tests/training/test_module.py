@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 from peft import LoraConfig, PeftModel
 from torch import Tensor
@@ -23,6 +27,7 @@ from grsap.objectives import CrossEntropy, KLToBase, Objective, TokenChunk
 from grsap.records import SafetyRecord, Split, write_jsonl
 from grsap.text.encoding import EncodingSettings
 from grsap.training import ConstantRate, SafetyFineTuning, StepSettings
+from grsap.training.module import told_by_any
 
 ANSWERS = [
     "Yes.",
@@ -200,19 +205,45 @@ def test_the_learning_rate_follows_the_bound_by_steps_where_epochs_have_none(bas
 
 
 class Broken(Objective):
-    """NaN on replay rows."""
+    """`value` on replay rows."""
+
+    def __init__(self, value: float, gradient: float) -> None:
+        super().__init__("replay", 1.0, "broken")
+        self.value = value
+        self.gradient = gradient
 
     def token_losses(self, chunk: TokenChunk) -> Tensor:
-        """(T,) NaN."""
-        return chunk.logits.sum(-1) * float("nan")
+        """(T,) `value`, with this gradient."""
+        return chunk.logits.sum(-1) * self.gradient + self.value
 
 
+@pytest.mark.parametrize(("value", "gradient"), [(0.0, float("nan")), (float("inf"), 0.0)])
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_rows(
-    base: BaseModel, replay_path: str
+    base: BaseModel, replay_path: str, value: float, gradient: float
 ) -> None:
-    with pytest.raises(NonFiniteLossError, match=r"Step 0: broken is nan on rows .*safe-\d") as error:
-        train(base, replay_path, objectives=[CrossEntropy("task"), Broken("replay", 1.0, "broken")])
+    named = "nan" if value == 0 else "inf"
+    with pytest.raises(NonFiniteLossError, match=rf"Step 0: broken is {named} on rows .*safe-\d") as error:
+        train(base, replay_path, objectives=[CrossEntropy("task"), Broken(value, gradient)])
     assert "The weights were left as they were" in str(error.value)
+
+
+def ask_rank(rank: int, file: str, queue: Any) -> None:
+    dist.init_process_group(
+        "gloo", init_method=f"file://{file}", rank=rank, world_size=2, timeout=timedelta(seconds=30)
+    )
+    queue.put(told_by_any("loss is nan on rows a, b" if rank == 1 else None, 2))
+    dist.destroy_process_group()
+
+
+def test_all_ranks_tell_the_rows_of_the_one_that_has_them(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    ranks = [context.Process(target=ask_rank, args=(rank, str(tmp_path / "store"), queue)) for rank in range(2)]
+    for each in ranks:
+        each.start()
+    assert [queue.get(timeout=60) for _ in ranks] == ["loss is nan on rows a, b"] * 2
+    for each in ranks:
+        each.join(60)
 
 
 def test_a_checkpoint_holds_the_adapter_and_nothing_else(base: BaseModel, replay_path: str) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -226,8 +227,9 @@ class SafetyFineTuning(LightningModule):
                 # DDP averages over devices; the step's loss is a sum over them.
                 self.manual_backward(torch.stack(terms).sum() * self.trainer.world_size)
             local.append({name: value.detach() for name, value in sums.items()})
-        self._update(batch, local)
-        self._log_step(batch, local, weights)
+        totals = self._totals(local)
+        self._update(batch, local, totals)
+        self._log_step(batch, totals, weights)
 
     def _divisor(self, name: str, batch: StepBatch) -> int:
         """What the sum of objective `name` is divided by; an objective without tokens has the sum 0."""
@@ -246,24 +248,30 @@ class SafetyFineTuning(LightningModule):
             with wrapper.no_sync():  # type: ignore[operator]
                 yield
 
-    def _update(self, batch: StepBatch, local: list[dict[str, Tensor]]) -> None:
+    def _totals(self, local: list[dict[str, Tensor]]) -> Tensor:
+        """Sum of each objective over the step, on all devices, in their order: (number of objectives,) float32."""
+        totals = torch.stack([torch.stack([sums[o.name] for sums in local]).sum() for o in self.objectives])
+        if self.trainer.world_size > 1:
+            reduced: Tensor = self.trainer.strategy.reduce(totals, reduce_op="sum")
+            return reduced
+        return totals
+
+    def _update(self, batch: StepBatch, local: list[dict[str, Tensor]], totals: Tensor) -> None:
         """Clip, check and apply the gradient."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         limit = self.step_settings.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
-        if not torch.isfinite(norm):
-            raise NonFiniteLossError(_non_finite(batch, local))
+        # Both are the same on all ranks, so that all stop or none.
+        if not (torch.isfinite(norm) & torch.isfinite(totals).all()):
+            raise NonFiniteLossError(_non_finite(batch, told_by_any(_bad_rows(batch, local), self.trainer.world_size)))
         self._grad_norm = norm.detach()
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()  # type: ignore[union-attr]
 
-    def _log_step(self, batch: StepBatch, local: list[dict[str, Tensor]], weights: dict[str, float]) -> None:
+    def _log_step(self, batch: StepBatch, totals: Tensor, weights: dict[str, float]) -> None:
         """Log mean losses a token, over all devices, and the speed."""
-        totals = torch.stack([torch.stack([sums[o.name] for sums in local]).sum() for o in self.objectives])
-        if self.trainer.world_size > 1:
-            totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
         values = dict(zip((o.name for o in self.objectives), totals.tolist(), strict=True))
         means = {o.name: values[o.name] / max(1, batch.num_targets.get(o.source, 0)) for o in self.objectives}
         now = time.perf_counter()
@@ -310,13 +318,26 @@ class SafetyFineTuning(LightningModule):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
 
-def _non_finite(batch: StepBatch, local: list[dict[str, Tensor]]) -> str:
-    """Says which rows gave a loss that is not finite."""
+def _bad_rows(batch: StepBatch, local: list[dict[str, Tensor]]) -> str | None:
+    """Which objective is not finite on which rows of this device; None if all are."""
     for micro_batch, sums in zip(batch.micro_batches, local, strict=True):
         for name, value in sums.items():
             if not torch.isfinite(value):
-                rows = ", ".join(micro_batch.row_ids)
-                return (
-                    f"Step {batch.step}: {name} is {value.item()} on rows {rows}. The weights were left as they were."
-                )
+                return f"{name} is {value.item()} on rows {', '.join(micro_batch.row_ids)}"
+    return None
+
+
+def told_by_any(message: str | None, world_size: int) -> str | None:
+    """The first message of any rank. All ranks must enter."""
+    if world_size == 1:
+        return message
+    everyone: list[str | None] = [None] * world_size
+    dist.all_gather_object(everyone, message)
+    return next((each for each in everyone if each is not None), None)
+
+
+def _non_finite(batch: StepBatch, bad_rows: str | None) -> str:
+    """Says which rows gave a loss that is not finite, on whichever device they were."""
+    if bad_rows is not None:
+        return f"Step {batch.step}: {bad_rows}. The weights were left as they were."
     return f"Step {batch.step}: the gradient is not finite, the losses are. Lower the learning rate or use bfloat16."
