@@ -59,6 +59,20 @@ def test_the_first_step_is_shown_with_its_mask(out: Callable[..., str]) -> None:
     assert text.count("⟦I am sorry, I cannot help with that.<|im_end|>⟧") == 2
 
 
+def test_the_mask_is_in_colour_where_the_terminal_has_it(
+    out: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    text = out()
+    green = re.findall(r"\x1b\[32m(.*?)\x1b\[0m", text)
+    assert len([piece for piece in green if re.fullmatch(r"answer \d+<\|im_end\|>", piece)]) == 4
+    assert green.count("I am sorry, I cannot help with that.<|im_end|>") == 2
+    assert "supervised tokens are green" in text
+    assert "⟦" not in text
+
+
 def test_memory_parts(out: Callable[..., str], run: Run) -> None:
     text = out()
     # r = 2 on q (32 -> 32) and v (32 -> 16) of two layers.

@@ -54,7 +54,8 @@ def _rows(batch: MicroBatch, decode: Callable[[Sequence[int]], str]) -> list[Mas
 
 def render(row: MaskedRow, colour: bool) -> Text:
     """A row as text for the terminal: supervised tokens green, or between brackets where there is no colour."""
-    text = Text(f"[{row.source}] {row.id}: {row.num_tokens} tokens, {row.num_targets} supervised\n", style="bold")
+    heading = f"[{row.source}] {row.id}: {row.num_tokens} tokens, {row.num_targets} supervised\n"
+    text = Text.assemble((heading, "bold"))
     for piece, supervised in row.pieces:
         clean = "".join(c if c.isprintable() or c == "\n" else "�" for c in piece)
         if supervised and not colour:
