@@ -98,10 +98,10 @@ def test_what_is_cut_is_the_end_of_the_response():
             assert len(filled.ids) <= LIMIT < len(longer.ids)
 
 
-def test_the_corpus_is_large_enough_and_its_counts_are_these():
+def test_the_corpus_is_large_enough_and_its_counts_are_these(tell):
     categories = Counter(injection.category for injection in INJECTIONS)
     families = Counter(injection.family for injection in INJECTIONS)
-    print(f"{len(INJECTIONS)} injections: {dict(categories)}; {dict(families)}")
+    tell(f"{len(INJECTIONS)} injections: {dict(categories)}; {dict(families)}")
     assert len(INJECTIONS) == len({(each.family, each.name) for each in INJECTIONS}) == 91
     assert categories == {
         "forged control tokens": 18,

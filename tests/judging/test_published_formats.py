@@ -95,7 +95,7 @@ def templated(tokenizer, family: str, *texts: str) -> list[int]:
 
 
 @pytest.mark.parametrize("family", JUDGES)
-def test_ids_are_those_of_the_templated_string(family):
+def test_ids_are_those_of_the_templated_string(family, tell):
     tokenizer = byte_level(family)
     different = []
     for name, exchange in PAIRS.items():
@@ -108,7 +108,7 @@ def test_ids_are_those_of_the_templated_string(family):
             assert [ids.count(tokenizer.bos_token_id) for ids in ours.values()] == [1, 1]
         if [list(ours[0]), list(ours[1])] != theirs:
             different.append(name)
-    print(f"{family}: {len(PAIRS) - len(different)} of {len(PAIRS)} pairs have the ids of the template's string")
+    tell(f"{family}: {len(PAIRS) - len(different)} of {len(PAIRS)} pairs have the ids of the template's string")
     assert different == []
 
 
@@ -137,7 +137,7 @@ def test_the_text_is_what_the_qwen3guard_template_writes():
     assert ["'Refusal: Yes', 'Refusal: No'." in text for text in ours.values()] == [True, False]
 
 
-def test_ids_are_those_of_the_harmbench_string():
+def test_ids_are_those_of_the_harmbench_string(tell):
     tokenizer = mistral_like(inst_is_special=False)
     different = []
     for name, exchange in PAIRS.items():
@@ -145,7 +145,7 @@ def test_ids_are_those_of_the_harmbench_string():
         (ours,) = prompts_of(HarmBenchJudge, tokenizer, exchange).values()
         if list(ours) != tokenizer(text, add_special_tokens=True)["input_ids"]:
             different.append(name)
-    print(f"HarmBench: {len(PAIRS) - len(different)} of {len(PAIRS)} prompts have the published string's ids")
+    tell(f"HarmBench: {len(PAIRS) - len(different)} of {len(PAIRS)} prompts have the published string's ids")
     assert different == []
 
 

@@ -40,7 +40,7 @@ def our_prompt(exchange: Exchange, tokenizer) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("inst_is_special", [True, False])
-def test_ids_are_those_of_the_official_string(official, inst_is_special):
+def test_ids_are_those_of_the_official_string(official, inst_is_special, tell):
     tokenizer = mistral_like(inst_is_special)
     different = []
     for name, exchange in PAIRS.items():
@@ -51,7 +51,7 @@ def test_ids_are_those_of_the_official_string(official, inst_is_special):
         if list(ours) != theirs:
             different.append(name)
     assert len(PAIRS) == 65
-    print(f"WildGuard: {len(PAIRS) - len(different)} of {len(PAIRS)} prompts have the official string's ids")
+    tell(f"WildGuard: {len(PAIRS) - len(different)} of {len(PAIRS)} prompts have the official string's ids")
     assert different == []
 
 
