@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from tests.commands.conftest import Run
+from tests.generation.completions_server import serving
+from tests.judging.guards import byte_level
+from tests.judging.test_judge_by_server import reading
 
 
 def with_judge(run: Run, judge: dict[str, Any]) -> Run:
@@ -38,6 +41,27 @@ def test_a_guard_model_from_a_config(run: Run, tiny_base_path: Path) -> None:
         ("harmful", "cut_by_length"),
         ("twin", "cut_by_length"),
     ]
+
+
+def test_a_judge_on_a_server_from_a_config(run: Run, tmp_path: Path) -> None:
+    """A rubric judge over HTTP, while training and at its end; the server calls harmful what holds its word."""
+    tokenizer = byte_level("rubric")
+    served = tmp_path / "served"
+    tokenizer.save_pretrained(served)
+    (served / "config.json").write_text('{"model_type": "llama"}')
+    with serving(reading(tokenizer)) as server:
+        settings = {"base_url": server.url, "model": "tiny", "tokenizer": {"path": str(served)}}
+        generator = {"class_path": "OpenAIGenerator", "init_args": settings}
+        rubric = {"generator": generator, "policy": "Nobody may zorble.", "max_prompt_tokens": 900}
+        assert with_judge(run, {"class_path": "RubricJudge", "init_args": rubric}).fit() == 0
+    summary = json.loads((run.run_dir / "summary.json").read_text())
+    for when in ("before", "after"):
+        rate = summary[when]["harmfulness_rate"]
+        assert (rate["value"], rate["judge"], rate["num_unparsed"]) == (0.0, "rubric:tiny", 0)
+    asked = [tokenizer.decode(body["prompt"]) for body in server.bodies if body["max_tokens"] == 48]
+    assert len(asked) == 2 * 2
+    answers = [json.loads(line)["response"] for line in (run.run_dir / "transcripts" / "step=000002.jsonl").open()]
+    assert all(any(answer in prompt for prompt in asked) for answer in answers)
 
 
 MY_PROBES = """
