@@ -187,7 +187,7 @@ def tiny(config: dict[str, Any], base: Path, task_file: Path, run_dir: Path) -> 
     config["data"]["batching"] = {"global_batch_size": 8, "max_tokens_per_micro_batch": 1024}
     config["data"]["encoding"] = {"max_length": 1024}
     config["data"]["num_workers"] = 0
-    if not config["data"]["replay"]["path"].startswith(PREFIX):  # made by another recipe
+    if config["data"]["replay"] and not config["data"]["replay"]["path"].startswith(PREFIX):  # made by another recipe
         config["data"]["replay"] = {"path": "embedded:quickstart/replay.jsonl"}
     if config["data"]["task"]["class_path"] == "JSONLTask":
         config["data"]["task"]["init_args"]["train_path"] = str(task_file)
