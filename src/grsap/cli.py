@@ -31,6 +31,9 @@ VERBS: dict[str, Verb] = {
     "predict": Verb("answers of a model or of a finished run to the test rows", "grsap.commands.fit"),
     "synthesize": Verb("have an aligned model write safety queries and answer them", "grsap.commands.synthesize"),
     "import": Verb("make a replay set of safety data that others published", "grsap.commands.import_rows"),
+    "curate": Verb(
+        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.curate"
+    ),
     "evaluate": Verb(
         "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
     ),
@@ -38,9 +41,6 @@ VERBS: dict[str, Verb] = {
         "how close a replay set comes to the data that a model was aligned on", "grsap.commands.similarity"
     ),
     "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
-    "curate": Verb(
-        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.curate"
-    ),
     "doctor": Verb(
         "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"
     ),
