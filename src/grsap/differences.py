@@ -27,7 +27,7 @@ def setting_differences(old: Any, new: Any, left_out: Collection[str] = ()) -> l
 
 
 def _is_left_out(key: str, left_out: Collection[str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in left_out)
+    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in left_out)
 
 
 def _show(config: Mapping[str, Any], key: str) -> str:

@@ -196,6 +196,11 @@ def test_the_command_with_a_reference(
     again = [*words, "--margin", "0.2", "--sampling.max_new_tokens", "3"]
     assert main(again) == 0
     assert len(list((tmp_path / "out" / "answers").iterdir())) == 2 * 4
+    config["subjects"].pop()
+    config["benchmarks"].append("quickstart_sealed")
+    (tmp_path / "evaluate.yaml").write_text(yaml.safe_dump(config))
+    assert main([*words, "--stages", "[judge]"]) == 2
+    assert "run/start has not answered all prompts of quickstart_sealed" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_command_tells_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
