@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def test_a_judge_on_a_server_from_a_config(run: Run, tmp_path: Path) -> None:
         assert (rate["value"], rate["judge"], rate["num_unparsed"]) == (0.0, "rubric:tiny", 0)
     asked = [tokenizer.decode(body["prompt"]) for body in server.bodies if body["max_tokens"] == 48]
     assert len(asked) == 2 * 2
+    assert "grsap-requests" not in {thread.name for thread in threading.enumerate()}
     answers = [json.loads(line)["response"] for line in (run.run_dir / "transcripts" / "step=000002.jsonl").open()]
     assert all(any(answer in prompt for prompt in asked) for answer in answers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,7 @@ def test_each_planted_fault_is_found_and_nothing_else(
     assert sum(each["num"] for each in counts["replay"]) == 60
     assert {each["behaviour"] for each in counts["replay"]} == {"refusal"}
     assert len(server.bodies) >= 80
+    assert "grsap-requests" not in {thread.name for thread in threading.enumerate()}
     replay = ReplayDataModule(str(tmp_path / "out" / "replay.jsonl"), require_manifest=True)
     replay.setup("fit")
     assert {(row.judge.name, row.response_harmful, row.prompt_harmful) for row in replay.records if row.judge} == {

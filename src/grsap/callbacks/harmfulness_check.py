@@ -143,6 +143,10 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         write_transcript(trainer, step, answers)
         return result
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the judge's connections."""
+        self.judge.close()
+
     def read_result(self, values: Mapping[str, Any]) -> HarmfulnessResult:
         """From a checkpoint."""
         return HarmfulnessResult.from_dict(values)

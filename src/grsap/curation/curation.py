@@ -96,7 +96,11 @@ class Curation:
     def _curate(self, folder: Path) -> dict[str, Any]:
         ledger = Ledger(self.raw)
         work = Work(folder / RESULTS, self.raw, self.embedder, self.judge, self.judge_batch_size, self.seed)
-        steps = run_steps(self.filters, ledger, work)
+        try:
+            steps = run_steps(self.filters, ledger, work)
+        finally:
+            if self.judge is not None:
+                self.judge.close()
         self.raw.check_unchanged()
         files = write_rows(folder, ledger, names_of(self.filters))
         manifest = manifest_of(self, ledger, work, steps, files)

@@ -9,8 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
@@ -93,8 +91,7 @@ class Stages:
             try:
                 self.judging.judge_all(judge, answers)
             finally:
-                for device in ("cpu", "cuda"):
-                    judge.release(torch.device(device))
+                judge.close()
                 self.write_manifest("unfinished")
 
     def summarise(self) -> dict[str, Any]:

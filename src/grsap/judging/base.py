@@ -124,3 +124,6 @@ class Judge(ABC):
 
     def release(self, device: torch.device) -> None:  # noqa: B027 (rules hold nothing)
         """Give back what it holds on `device`, which is needed for something else; a later call takes it anew."""
+
+    def close(self) -> None:  # noqa: B027 (rules hold nothing)
+        """Give back memory, processes and connections, wherever they are; a later call takes them anew."""

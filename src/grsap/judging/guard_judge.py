@@ -187,7 +187,11 @@ class GuardJudge(Judge):
     def release(self, device: torch.device) -> None:
         """Forget the weights if they are on `device`."""
         if self.generator.runs_on(device):
-            self.generator.close()
+            self.close()
+
+    def close(self) -> None:
+        """Forget the weights, or hang up on the server."""
+        self.generator.close()
 
 
 def _with_ids(number: int, questions: Sequence[Question]) -> list[tuple[str, Question]]:

@@ -79,3 +79,8 @@ class JudgePanel(Judge):
         """Release all judges."""
         for judge in self.judges:
             judge.release(device)
+
+    def close(self) -> None:
+        """Close all judges."""
+        for judge in self.judges:
+            judge.close()
