@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from vllm_sides import dtype_of, vllm_sides
 
 from grsap.embedded import resolve
 from grsap.files import write_atomic, write_json
@@ -157,16 +158,19 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--alternations", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--dtype", default="auto", choices=["auto", "bfloat16", "float32"], help="auto: by the processor"
+    )
     parser.add_argument("--out", help="path without extension")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    base = BaseModel(str(embedded_folder(MODEL)), quantization="none", compute_dtype="bfloat16")
+    base = BaseModel(str(embedded_folder(MODEL)), quantization="none", compute_dtype=args.dtype)
     requests = make_requests(base, args.num_prompts)
     settings = SamplingSettings(args.max_new_tokens)
     lengths = sorted(len(request.prompt_ids) for request in requests)
     note: dict[str, object] = {
         "model": MODEL,
-        "dtype": "bfloat16",
+        "dtype": dtype_of(base),
         "prompts": len(requests),
         "prompt_tokens": f"median {lengths[len(lengths) // 2]}, longest {lengths[-1]}",
         "max_new_tokens": settings.max_new_tokens,
@@ -178,8 +182,6 @@ def main() -> None:
         }
         report(args, measure(sides, args.alternations), note)
     else:
-        from vllm_sides import vllm_sides
-
         with vllm_sides(base, requests, settings) as sides:
             report(args, measure(sides, args.alternations), note)
 

@@ -19,8 +19,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import torch
+
 from grsap.generation import GenerationRequest, OpenAIGenerator, SamplingSettings, ServerSettings
 from grsap.models import BaseModel, TokenizerSource
+from grsap.models.compute import resolve_dtype
 
 NAME = "smollm2"
 MAX_MODEL_LEN = 2048
@@ -59,6 +62,11 @@ def vllm_sides(
         through.close()
 
 
+def dtype_of(base: BaseModel) -> str:
+    """What both sides compute in, as vLLM calls it."""
+    return str(resolve_dtype(base.compute_dtype, torch.device("cpu"))).removeprefix("torch.")
+
+
 def _freeze(pid: int) -> None:
     os.killpg(pid, signal.SIGSTOP)
 
@@ -69,7 +77,7 @@ def _server(base: BaseModel) -> Iterator[tuple[str, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", base.path]
-    words += ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
+    words += ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype_of(base)]
     words += ["--max-model-len", str(MAX_MODEL_LEN), "--max-num-seqs", str(MAX_NUM_SEQS)]
     words += ["--no-enable-prefix-caching", "--disable-uvicorn-access-log"]
     environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
@@ -97,7 +105,7 @@ def _engine(
 ) -> Iterator[tuple[Callable[[], int], int]]:
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve_engine, args=(there, base.path, requests, settings))
+    process = context.Process(target=_serve_engine, args=(there, base, requests, settings))
     process.start()
     assert process.pid is not None
     assert here.recv() == "ready"
@@ -113,14 +121,16 @@ def _engine(
         process.join()
 
 
-def _serve_engine(pipe: Connection, folder: str, requests: list[GenerationRequest], settings: SamplingSettings) -> None:
+def _serve_engine(
+    pipe: Connection, base: BaseModel, requests: list[GenerationRequest], settings: SamplingSettings
+) -> None:
     """In a process group of its own: `vllm.LLM.generate`, as its documentation shows it, at each word."""
     os.setpgrp()
     from vllm import LLM, SamplingParams, TokensPrompt
 
     llm = LLM(
-        folder,
-        dtype="bfloat16",
+        base.path,
+        dtype=dtype_of(base),
         max_model_len=MAX_MODEL_LEN,
         max_num_seqs=MAX_NUM_SEQS,
         enable_prefix_caching=False,
