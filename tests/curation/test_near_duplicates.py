@@ -108,6 +108,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pairs() -> None:
     """12,000 rows have 144 million pairs, 576 MB of products; a fifth of that is never used."""
     grown = []
