@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "grsap"
 
 LAYERS = {
-    0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names"},
+    0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names", "versions"},
     1: {"text", "metrics", "embedded", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "importing", "data"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 import re
@@ -23,6 +22,7 @@ from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file, write_json
 from grsap.training.run_folder import RunFolder
+from grsap.versions import installed_versions
 
 MANIFEST_SCHEMA = "grsap.manifest/1"
 PACKAGES = (
@@ -106,13 +106,7 @@ class Provenance(Callback):
 
 def versions() -> dict[str, str | None]:
     """Installed versions of what computes; None for what is not there."""
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return installed_versions(PACKAGES)
 
 
 def devices() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
 import json
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from grsap import __version__
 from grsap.files import write_atomic, write_json
+from grsap.versions import installed_versions
 
 SCHEMA = "grsap.evaluation/1"
 MANIFEST_SCHEMA = "grsap.evaluation_manifest/1"
@@ -82,7 +82,7 @@ def csv_text(results: Mapping[str, Any]) -> str:
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, whole or not at all."""
-    head = {"schema": MANIFEST_SCHEMA, "grsap": __version__, "packages": _versions()}
+    head = {"schema": MANIFEST_SCHEMA, "grsap": __version__, "packages": installed_versions(PACKAGES)}
     write_json(folder / MANIFEST, {**head, **manifest})
 
 
@@ -100,13 +100,3 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
