@@ -51,7 +51,7 @@ quickstart-plain: setup ## the same without replay: see what plain fine-tuning d
 	$(BIN)/grsap fit --config configs/recipes/quickstart_plain.yaml
 
 test: setup-dev ## run the tests, offline (the slow and GPU ones are left out)
-	$(OFFLINE) $(BIN)/python -m pytest -q -m "not slow and not gpu and not vllm" --durations=10
+	$(OFFLINE) $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow and not gpu and not vllm" --durations=10
 
 test-all: setup-dev ## run all tests; those for a GPU run where there is one
 	$(OFFLINE) $(BIN)/python -m pytest -q -m "not vllm" --durations=10

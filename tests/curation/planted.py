@@ -7,6 +7,7 @@ a nonsense word that the judge of the test knows.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -148,6 +149,5 @@ def copies(query: str) -> list[str]:
 
 
 def reworded(prompt: str) -> str:
-    """The prompt with a filler after every fifth word: no eight words in a row are its own."""
-    words = prompt.split()
-    return " ".join(word + (" please" if place % 6 == 5 else "") for place, word in enumerate(words))
+    """The prompt with a filler after every sixth word, where "can't" is two: no eight words in a row are its own."""
+    return re.sub(r"((?:\w+\W+){6})", r"\1please ", prompt)
