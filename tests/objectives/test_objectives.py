@@ -58,24 +58,24 @@ def row(name: str, source: Source, ids: list[int], first_target: int) -> Encoded
     return EncodedRow(name, source, np.array(ids, dtype=np.int32), supervised)
 
 
+@pytest.mark.parametrize("head_is_trained", [False, True])
 @pytest.mark.parametrize("chunk_size", [1, 3, 1000])
-def test_chunks_give_the_value_and_gradient_of_the_whole_in_float64(chunk_size: int) -> None:
+def test_chunks_give_the_value_and_gradient_of_the_whole_in_float64(chunk_size: int, head_is_trained: bool) -> None:
     torch.manual_seed(0)
     batch = collate_packed(
         [row("r", "replay", [4, 5, 6, 7], 1), row("t", "task", [1, 2, 3, 4, 5, 6], 2), row("s", "replay", [7, 7, 1], 2)]
     )
     targets = len(batch.target_ids)
     assert targets == 3 + 4 + 1
-    head = torch.nn.Linear(6, 9, bias=False, dtype=torch.float64)
+    head = torch.nn.Linear(6, 9, bias=False, dtype=torch.float64).requires_grad_(head_is_trained)
     hidden = torch.randn(targets, 6, dtype=torch.float64)
     base = torch.randn(targets, 6, dtype=torch.float64)
     terms = [CrossEntropy("task"), CrossEntropy("replay"), KLToBase()]
 
     chunked = hidden.clone().requires_grad_()
-    sums = objective_sums(chunked, head, batch, terms, base, chunk_size)
+    sums = objective_sums(chunked, head, batch, terms, base, chunk_size, head_is_trained)
     (sums["task_cross_entropy"] + 2 * sums["replay_cross_entropy"] + 0.5 * sums["replay_kl_to_base"]).backward()
-    head_gradient = head.weight.grad.clone()  # type: ignore[union-attr]
-    head.weight.grad = None
+    head_gradient, head.weight.grad = head.weight.grad, None
 
     plain = hidden.clone().requires_grad_()
     log_p = torch.log_softmax(head(plain).float(), -1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -130,10 +130,8 @@ def test_micro_batches_and_padding_do_not_change_the_update(base: BaseModel, rep
     torch.testing.assert_close(one, padded, rtol=1e-4, atol=1e-6)
 
 
-def test_a_model_in_which_packed_rows_see_each_other_is_trained_padded_only(
-    base: BaseModel, replay_path: str, tmp_path: Path
-) -> None:
-    """OPT's attention takes no heed of positions that restart."""
+def opt(base: BaseModel, tmp_path: Path, attention: Literal["eager", "auto"]) -> BaseModel:
+    """OPT's own attention takes no heed of positions that restart."""
     torch.manual_seed(0)
     config = OPTConfig(
         vocab_size=512, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=32,
@@ -141,12 +139,27 @@ def test_a_model_in_which_packed_rows_see_each_other_is_trained_padded_only(
     )  # fmt: skip
     OPTForCausalLM(config).save_pretrained(tmp_path / "opt")
     base.load_tokenizer().save_pretrained(tmp_path / "opt")
-    opt = BaseModel(str(tmp_path / "opt"), quantization="none", compute_dtype="float32")
+    return BaseModel(str(tmp_path / "opt"), quantization="none", compute_dtype="float32", attention=attention)
+
+
+def test_a_model_in_which_packed_rows_see_each_other_is_trained_padded_only(
+    base: BaseModel, replay_path: str, tmp_path: Path
+) -> None:
+    eager = opt(base, tmp_path, "eager")
     with pytest.raises(ConfigError, match=r"see each other in .*opt\. Set data\.batching\.packing to off"):
-        train(opt, replay_path, packing="auto")
-    one = weights(train(opt, replay_path, packing="off"))
-    many = weights(train(opt, replay_path, packing="off", max_tokens=100))
+        train(eager, replay_path, packing="auto")
+    one = weights(train(eager, replay_path, packing="off"))
+    many = weights(train(eager, replay_path, packing="off", max_tokens=100))
     torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_by_row_keeps_rows_apart_where_a_models_own_does_not(
+    base: BaseModel, replay_path: str, tmp_path: Path
+) -> None:
+    model = opt(base, tmp_path, "auto")
+    packed = weights(train(model, replay_path, packing="on"))
+    padded = weights(train(model, replay_path, packing="off"))
+    torch.testing.assert_close(packed, padded, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_of_one_are_plain_fine_tuning_on_the_union(base: BaseModel, replay_path: str) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from grsap.errors import ConfigError, DataError
 from grsap.generation.batching import batch_by_length
+from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
 from grsap.models.lora import OutputHead, backbone, compute_context, inner_model
-from grsap.models.quantized import dequantized
 from grsap.text.collation import MicroBatch, collate_padded
 from grsap.text.encoding import EncodedRow
 
@@ -78,7 +78,7 @@ class LikelihoodScorer:
             DataError: a request with an empty part; names it.
         """
         rows = [_row(request) for request in requests]
-        with evaluation_modes(self.model), dequantized(self.model):
+        with evaluation_modes(self.model), dense(self.model, self.dtype):
             for batch in batch_by_length([row.length for row in rows], 0, self.max_batch_tokens):
                 yield from self._score([rows[index] for index in batch])
 

@@ -12,9 +12,9 @@ from grsap.errors import ConfigError
 from grsap.generation.base import Generation, GenerationRequest, Progress, SamplingSettings
 from grsap.generation.batching import batch_by_length
 from grsap.generation.decoding import BatchDecoder
+from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
 from grsap.models.lora import compute_context
-from grsap.models.quantized import dequantized
 
 
 class DecodingTemplate(Protocol):
@@ -84,7 +84,7 @@ class ModelGenerator:
             settings: how to decode.
             on_finished: told how many rows each decoding step finished.
         """
-        with evaluation_modes(self.model), dequantized(self.model):
+        with evaluation_modes(self.model), dense(self.model, self.dtype):
             for batch in self.batches(requests, settings):
                 yield from self._decode([requests[index] for index in batch], settings, on_finished)
 

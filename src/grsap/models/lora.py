@@ -97,6 +97,11 @@ class OutputHead:
         self.scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
         self.cap = getattr(config, "final_logit_softcapping", None)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its own weights need a gradient."""
+        return any(parameter.requires_grad for parameter in self.layer.parameters())
+
     def __call__(self, hidden: Tensor) -> Tensor:
         """(..., H) hidden states -> (..., V) logits."""
         logits: Tensor = self.layer(hidden)

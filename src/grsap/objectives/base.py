@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from grsap.errors import ConfigError
 from grsap.records import Source
@@ -44,6 +45,11 @@ class TokenChunk:
         """(T, V) float32; computed once for all objectives."""
         logits: Tensor = self.head(self.hidden).float()
         return logits
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """(T, V) float32, in nats; computed once for all objectives."""
+        return log_softmax(self.logits, dim=-1)
 
     @cached_property
     def reference_logits(self) -> Tensor:

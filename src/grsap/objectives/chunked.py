@@ -1,12 +1,15 @@
 """Losses over the supervised tokens of a micro-batch, without ever holding all their logits.
 
-The output layer and the losses run chunk by chunk and are recomputed in the backward pass, so that memory for logits
-is chunk_size x V x 4 bytes whatever the length of the batch.
+The output layer and the losses run chunk by chunk, and each chunk's gradient is taken at once and kept in place of its
+logits (as in Liger's fused linear cross-entropy, arXiv 2410.10989): memory for logits is chunk_size x V x 4 bytes
+whatever the length of the batch, and nothing is computed twice. Where the output layer is trained itself, its chunks
+are recomputed in the backward pass instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +27,7 @@ def objective_sums(
     objectives: Sequence[Objective],
     reference_hidden: Tensor | None = None,
     chunk_size: int = 1024,
+    head_is_trained: bool = False,
 ) -> dict[str, Tensor]:
     """Sum of each objective over this micro-batch's tokens of its source.
 
@@ -34,6 +38,7 @@ def objective_sums(
         objectives: the terms of the loss.
         reference_hidden: (T, H) of the base model; rows of sources that need none are not read.
         chunk_size: tokens a chunk.
+        head_is_trained: the output layer's own weights need a gradient.
 
     Returns:
         name -> () float32 sum; an objective without tokens gives 0 (still attached to `hidden`).
@@ -46,21 +51,21 @@ def objective_sums(
         wanted = batch.target_slice(source)
         for start in range(wanted.start, wanted.stop, chunk_size):
             part = slice(start, min(start + chunk_size, wanted.stop))
-            values = _chunk_sums(hidden[part], head, batch, part, terms, reference_hidden)
+            run = _losses(head, batch, part, terms, reference_hidden)
+            values: tuple[Tensor, ...]
+            if head_is_trained and torch.is_grad_enabled():
+                values = checkpoint(run, hidden[part], use_reentrant=False)
+            else:
+                values = _WithGradient.apply(run, hidden[part])
             for term, value in zip(terms, values, strict=True):
                 sums[term.name] = sums[term.name] + value
     return sums
 
 
-def _chunk_sums(
-    hidden: Tensor,
-    head: Head,
-    batch: MicroBatch,
-    part: slice,
-    terms: Sequence[Objective],
-    reference_hidden: Tensor | None,
-) -> tuple[Tensor, ...]:
-    """Sums of `terms` over one chunk; recomputed in the backward pass."""
+def _losses(
+    head: Head, batch: MicroBatch, part: slice, terms: Sequence[Objective], reference_hidden: Tensor | None
+) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """From the hidden states of one chunk to the sums of `terms` over it."""
     reference = reference_hidden[part] if reference_hidden is not None else None
 
     def run(states: Tensor) -> tuple[Tensor, ...]:
@@ -69,7 +74,29 @@ def _chunk_sums(
         )
         return tuple(term.token_losses(chunk).sum() for term in terms)
 
-    if not torch.is_grad_enabled():
-        return run(hidden)
-    result: tuple[Tensor, ...] = checkpoint(run, hidden, use_reentrant=False)
-    return result
+    return run
+
+
+class _WithGradient(torch.autograd.Function):
+    """Sums whose gradient by the hidden states is taken in the forward pass, one (T, H) tensor a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[[Tensor], tuple[Tensor, ...]], hidden: Tensor) -> tuple[Tensor, ...]:
+        if not ctx.needs_input_grad[1]:
+            return run(hidden)
+        states = hidden.detach().requires_grad_()
+        with torch.enable_grad():
+            values = run(states)
+        gradients = [
+            torch.autograd.grad(
+                value, states, retain_graph=number < len(values), allow_unused=True, materialize_grads=True
+            )[0]
+            for number, value in enumerate(values, 1)
+        ]
+        ctx.save_for_backward(*gradients)
+        return tuple(value.detach() for value in values)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor]:
+        products = [grad * factor for grad, factor in zip(ctx.saved_tensors, upstream, strict=True)]
+        return None, sum(products[1:], products[0]).to(products[0].dtype)

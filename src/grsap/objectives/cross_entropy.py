@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import nll_loss
 
 from grsap.objectives.base import Objective, TokenChunk
 from grsap.records import Source
@@ -21,4 +21,4 @@ class CrossEntropy(Objective):
 
     def token_losses(self, chunk: TokenChunk) -> Tensor:
         """(T,) nats."""
-        return cross_entropy(chunk.logits, chunk.targets, reduction="none")
+        return nll_loss(chunk.log_probs, chunk.targets, reduction="none")

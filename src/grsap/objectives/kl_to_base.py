@@ -24,5 +24,4 @@ class KLToBase(Objective):
     def token_losses(self, chunk: TokenChunk) -> Tensor:
         """(T,) nats, >= 0."""
         base = log_softmax(chunk.reference_logits, dim=-1)
-        model = log_softmax(chunk.logits, dim=-1)
-        return (base.exp() * (base - model)).sum(-1)
+        return (base.exp() * (base - chunk.log_probs)).sum(-1)

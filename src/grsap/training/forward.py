@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from peft import PeftModel
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 
 from grsap.models.evaluation_mode import evaluating
 from grsap.models.lora import OutputHead, adapter_off, backbone, compute_context, inner_model
+from grsap.models.row_attention import attend_by_row, attends_by_row, stop_attending_by_row
 from grsap.objectives import Objective
 from grsap.objectives.chunked import objective_sums
 from grsap.records import Source
@@ -42,23 +44,27 @@ class Forward:
         self.chunk_size = chunk_size
         self.backbone = backbone(model)
         self.head = OutputHead(inner_model(model))
+        attend_by_row(inner_model(model))
         self.reference_sources: list[Source] = [
             source
             for source in SOURCES
             if any(objective.source == source and objective.needs_reference for objective in objectives)
         ]
 
+    @cached_property
     def keeps_rows_apart(self) -> bool:
         """Whether a row that is packed behind another has the hidden states that it has alone, but for rounding."""
+        if not self._are_rows_apart() and attends_by_row(inner_model(self.model)):
+            stop_attending_by_row(inner_model(self.model))  # it does not tell its layers where rows begin
+        return self._are_rows_apart()
+
+    def _are_rows_apart(self) -> bool:
         half = PROBE_LENGTH // 2
         ids = torch.arange(PROBE_LENGTH, device=self.head.layer.weight.device)[None] + 5
         places = torch.arange(half, device=ids.device).repeat(2)[None]
         with evaluating(self.model), compute_context(self.model, ids.device, self.dtype):
-            packed, alone = (
-                self.backbone(input_ids=part, position_ids=at, attention_mask=None, use_cache=False).last_hidden_state
-                for part, at in ((ids, places), (ids[:, half:], places[:, half:]))
-            )
-        packed, alone = packed[0, half:].float(), alone[0].float()
+            packed = self._states(ids, places, None, [0, half, PROBE_LENGTH])[0, half:].float()
+            alone = self._states(ids[:, half:], places[:, half:], None, [0, half])[0].float()
         differences = (packed - alone).norm(dim=-1) / alone.norm(dim=-1)
         return float(differences.mean()) < MAX_DIFFERENCE
 
@@ -67,7 +73,9 @@ class Forward:
         with compute_context(self.model, batch.input_ids.device, self.dtype):
             hidden = self._hidden(batch, slice(None), slice(None))[batch.target_positions]
             reference = self._reference(batch, hidden)
-            return objective_sums(hidden, self.head, batch, self.objectives, reference, self.chunk_size)
+            return objective_sums(
+                hidden, self.head, batch, self.objectives, reference, self.chunk_size, self.head.is_trained
+            )
 
     def task_loss(self, batch: MicroBatch) -> Tensor:
         """Sum of cross-entropy over all supervised tokens, without gradient: () float32."""
@@ -80,14 +88,24 @@ class Forward:
     def _hidden(self, batch: MicroBatch, rows: slice, columns: slice) -> Tensor:
         """(B x L, H) last hidden states of a part of the batch."""
         mask = None if batch.attention_mask is None else batch.attention_mask[rows, columns]
+        ids = batch.input_ids[rows, columns]
+        width = ids.shape[1]
+        starts = (span.start - (columns.start or 0) for span in batch.spans)
+        bounds = sorted({0, *(start for start in starts if 0 <= start < width), width})
+        return self._states(ids, batch.position_ids[rows, columns], mask, bounds).flatten(0, 1)
+
+    def _states(self, ids: Tensor, positions: Tensor, mask: Tensor | None, row_bounds: list[int]) -> Tensor:
+        """(B, L, H) last hidden states; `row_bounds` say where packed rows begin, and where the last ends."""
+        by_row = mask is None and attends_by_row(inner_model(self.model))
         output = self.backbone(
-            input_ids=batch.input_ids[rows, columns],
-            position_ids=batch.position_ids[rows, columns],
+            input_ids=ids,
+            position_ids=positions,
             attention_mask=mask,
             use_cache=False,  # with a cache, rows packed into one sequence would attend to each other
+            **({"cu_seq_lens_q": torch.tensor(row_bounds, dtype=torch.int32)} if by_row else {}),
         )
         states: Tensor = output.last_hidden_state
-        return states.flatten(0, 1)
+        return states
 
     def _reference(self, batch: MicroBatch, hidden: Tensor) -> Tensor | None:
         """(T, H) hidden states of the base at the targets of the sources that need them; elsewhere zeros."""

@@ -195,17 +195,19 @@ class SafetyFineTuning(LightningModule):
         return max(1, steps)
 
     def on_fit_start(self) -> None:
-        """Try packing out.
+        """Try packing out, once.
 
         Raises:
             ConfigError: packed rows would see each other in this model.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data.packs_rows and not self._forward.keeps_rows_apart():
+        if data.packs_rows and not self._forward.keeps_rows_apart:
             raise ConfigError(
                 f"rows that are packed into one sequence see each other in {self.base.path}",
                 "Set data.batching.packing to off",
             )
+
+    on_validation_start = on_test_start = on_fit_start
 
     def on_train_start(self) -> None:
         """Start the clock."""

@@ -1,0 +1,175 @@
+"""Attention of packed rows on a processor: row by row, so that its cost grows with the rows' lengths, not the pack's.
+
+transformers keeps packed rows apart by a mask, and computes all of the pack's L x L pairs. Here each row is a causal
+attention of its own, by the kernel that PyTorch has for processors, with its gradient.
+
+Shapes: L tokens of the pack, Q heads, G key-value heads, D their width, R rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "grsap_rows"
+
+_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def attend_by_row(model: PreTrainedModel) -> None:
+    """Give a model on a processor this attention, if its own is PyTorch's, causal and full in every layer.
+
+    It changes nothing but where a call says by `cu_seq_lens_q` that rows are packed.
+    """
+    config = model.config.get_text_config()
+    windows = getattr(config, "sliding_window", None) or getattr(config, "attention_dropout", 0.0)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    is_plain = config._attn_implementation == "sdpa" and not windows and kinds == {"full_attention"}
+    if model.device.type == "cpu" and is_plain and _takes_any_argument(model):
+        model.set_attn_implementation(NAME)
+
+
+def attends_by_row(model: PreTrainedModel) -> bool:
+    """Whether it has this attention."""
+    return bool(model.config.get_text_config()._attn_implementation == NAME)
+
+
+def stop_attending_by_row(model: PreTrainedModel) -> None:
+    """Give it PyTorch's attention back."""
+    model.set_attn_implementation("sdpa")
+
+
+def _takes_any_argument(model: PreTrainedModel) -> bool:
+    parameters = inspect.signature(getattr(model, model.base_model_prefix).forward).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    cu_seq_lens_q: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """(B, Q, L, D) queries to (B, L, Q, D); `cu_seq_lens_q`, (R + 1,) int32, says where rows begin and end."""
+    if cu_seq_lens_q is None:
+        output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    return by_row(query, key, value, cu_seq_lens_q, scaling)[0], None
+
+
+def _mask(*, attention_mask: Tensor | None = None, q_length: int, kv_length: int, **kwargs: Any) -> Any:
+    """No mask for rows that are packed or fill their batch; transformers' own for padded ones and for a cache."""
+    if attention_mask is None and q_length == kv_length:
+        return None
+    return sdpa_mask(attention_mask=attention_mask, q_length=q_length, kv_length=kv_length, **kwargs)
+
+
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, _mask)
+
+
+@torch.library.custom_op("grsap::attention_by_row", mutates_args=(), device_types="cpu")
+def by_row(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
+    """Causal attention within each row.
+
+    Args:
+        query: (1, Q, L, D).
+        key: (1, G, L, D).
+        value: (1, G, L, D).
+        row_bounds: (R + 1,) ascending from 0 to L.
+        scaling: of the products of queries and keys.
+
+    Returns:
+        (1, L, Q, D), and (1, L, Q) log-sums of the exponentials, for the gradient.
+    """
+    output, sums = _shapes(query, key, value, row_bounds, scaling)
+    groups = query.shape[1] // key.shape[1]
+    for part in _rows(row_bounds):
+        keys, values = _repeated(key[:, :, part], groups), _repeated(value[:, :, part], groups)
+        out, logsumexp = _forward(query[:, :, part], keys, values, 0.0, True, scale=scaling)
+        output[:, part] = out.transpose(1, 2)
+        sums[:, part] = logsumexp.transpose(1, 2)
+    return output, sums
+
+
+def _shapes(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
+    shape = (1, query.shape[2], query.shape[1])
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    return query.new_empty(*shape, query.shape[3]), query.new_empty(*shape, dtype=dtype)
+
+
+@torch.library.custom_op("grsap::attention_by_row_backward", mutates_args=(), device_types="cpu")
+def by_row_backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    output: Tensor,
+    sums: Tensor,
+    row_bounds: Tensor,
+    scaling: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by `query`, `key` and `value`, in their shapes."""
+    of_query = query.new_empty(query.shape)
+    of_key, of_value = key.new_empty(key.shape), value.new_empty(value.shape)
+    heads = key.shape[1]
+    groups = query.shape[1] // heads
+    for part in _rows(row_bounds):
+        by_query, by_key, by_value = _backward(
+            gradient[:, part].transpose(1, 2),
+            query[:, :, part],
+            _repeated(key[:, :, part], groups),
+            _repeated(value[:, :, part], groups),
+            output[:, part].transpose(1, 2),
+            sums[:, part].transpose(1, 2),
+            0.0,
+            True,
+            scale=scaling,
+        )
+        of_query[:, :, part] = by_query
+        of_key[:, :, part] = by_key.unflatten(1, (heads, groups)).sum(2)
+        of_value[:, :, part] = by_value.unflatten(1, (heads, groups)).sum(2)
+    return of_query, of_key, of_value
+
+
+@by_row_backward.register_fake
+def _gradient_shapes(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return tuple(each.new_empty(each.shape) for each in (query, key, value))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    query, key, value, row_bounds, ctx.scaling = inputs
+    ctx.save_for_backward(query, key, value, *output, row_bounds)
+
+
+def _gradients(ctx: Any, gradient: Tensor, of_sums: Tensor) -> tuple[Tensor | None, ...]:
+    return *by_row_backward(gradient, *ctx.saved_tensors, ctx.scaling), None, None
+
+
+by_row.register_fake(_shapes)
+by_row.register_autograd(_gradients, setup_context=_save)
+
+
+def _rows(row_bounds: Tensor) -> list[slice]:
+    bounds = row_bounds.tolist()
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+def _repeated(states: Tensor, groups: int) -> Tensor:
+    """(1, G, L, D) to (1, G x groups, L, D)."""
+    return states.repeat_interleave(groups, dim=1) if groups > 1 else states
