@@ -103,7 +103,7 @@ def test_killed_for_good(
     server: ServerProcess, folder: Path, prompts: list[GenerationRequest], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The last test of this server: it gives up by the rule, and what was answered is kept."""
-    generator = make(server, folder, concurrency=8, give_up_after_s=6, max_backoff_s=1)
+    generator = make(server, folder, concurrency=8, give_up_after_s=20, max_backoff_s=1)
     stream = generator.stream(many(prompts, 60), LONG)
     got = [next(stream) for _ in range(5)]
     server.kill()
@@ -111,8 +111,8 @@ def test_killed_for_good(
     with caplog.at_level(logging.WARNING), pytest.raises(BackendError) as caught:
         got.extend(stream)
     generator.close()
-    assert 4 < time.monotonic() - start < 10
+    assert 15 < time.monotonic() - start < 30
     assert len({answer.id for answer in got}) == len(got) == caught.value.num_answers
     assert f"{len(got)} answers were kept" in str(caught.value)
-    told = [each for each in caplog.records if "Giving up after 6 s" in each.getMessage()]
+    told = [each for each in caplog.records if "Giving up after 20 s" in each.getMessage()]
     assert len(told) == 1

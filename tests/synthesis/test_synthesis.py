@@ -147,7 +147,8 @@ def test_counts_by_group_and_domain_add_up(rules: Rules, tmp_path: Path, capsys:
     tokens = [row.scores["num_response_tokens"] for row in rows_of(tmp_path)]
     assert counts["total"]["num_response_tokens"] == sum(tokens)
     assert manifest["files"]["shard-00000.jsonl"]["num_rows"] == 6
-    shown = capsys.readouterr().out
+    shown, told = capsys.readouterr()
+    assert "Queries and answers: 12 done" in told
     assert re.search(r"crime\s+│\s+4\s+│\s+4\s+│\s+100 %\s+│\s+4\s+│\s+0", shown)
     assert re.search(r"all\s+│\s+6\s+│\s+6\s+│\s+100 %\s+│\s+6\s+│\s+2", shown)
     assert "How is" not in shown

@@ -118,9 +118,7 @@ class Synthesis:
         survival = self.survival or CompleteAndDistinct()
         begun = dict.fromkeys(self.chosen_domains, 0)
         num_tokens = 0
-        total = (self.quota.num_per_domain or 0) * len(begun)
-        num_done = sum(tally.num_rows for (_, kind), tally in ledger.tallies.items() if kind == "harmful")
-        with progress_line("Rows", max(total - num_done, 0) if total else None) as advance:
+        with progress_line("Queries and answers", self._num_missing(ledger)) as advance:
             writer = Writer(self, folder, ledger, advance, self._deadline(report))
             while True:
                 wave: list[Slot] = []
@@ -137,6 +135,15 @@ class Synthesis:
                     return "budget_spent"
                 num_tokens += sum(ledger.num_tokens[slot.id(self.seed)] for slot in wave)
                 report.write("running")
+
+    def _num_missing(self, ledger: Ledger) -> int | None:
+        """Queries and answers that are still to come; None where the quota does not tell."""
+        num = self.quota.num_per_domain
+        if num is None:
+            return None
+        slots = [slot for each in self.chosen_domains for slot in slots_of(each, 0, num, self.quota.benign_share)]
+        ids = [slot.id(self.seed) for slot in slots]
+        return sum(0 if ledger.is_answered(each) else 2 - (ledger.query(each) is not None) for each in ids)
 
     def _deadline(self, report: Report) -> Callable[[], bool]:
         """Whether the time is over."""

@@ -30,7 +30,7 @@ class Writer:
         settings: of the synthesis.
         folder: where attempts and rows go.
         ledger: what is done already.
-        advance: told of each row and its tokens.
+        advance: told of each usable query, each answer, and their tokens.
         is_over: whether the time is over; asked after each answer.
     """
 
@@ -85,7 +85,7 @@ class Writer:
         for slot, answer in self._stream(requests, self._settings.query_sampling):
             query = self._elicitation.read(self._as_ask(slot), answer, self._template)
             self._note(slot, self._attempt(slot), query.reason, answer, query.text)
-            self._advance(0, len(answer.token_ids))
+            self._advance(int(query.reason is None), len(answer.token_ids))
 
     def _answer(self, slots: Sequence[Slot]) -> None:
         """An answer to each slot's query."""
@@ -102,7 +102,7 @@ class Writer:
                 self._ledger.add_row(row)
             else:  # a row without a text is no conversation
                 self._note(slot, query.attempt, "empty_response", answer, "")
-            self._advance(int(slot.kind == "harmful" and bool(answer.text.strip())), len(answer.token_ids))
+            self._advance(int(bool(answer.text.strip())), len(answer.token_ids))
 
     def _stream(
         self, requests: Sequence[tuple[Slot, tuple[int, ...], int]], sampling: SamplingSettings
