@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain test test-all test-vllm check clean
+.PHONY: help setup setup-dev quickstart quickstart-plain test test-all test-vllm check bench-quick bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,15 @@ check: setup-dev ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-quick: setup ## speed and memory against TRL, held against the committed result (about 10 minutes, quiet machine)
+	$(BIN)/python -m benchmarks quick --pairs 3 --results runs/benchmarks/quick
+
+bench: setup ## all benchmarks for processors (hours); writes the table in benchmarks/README.md
+	$(BIN)/python -m benchmarks cpu
+
+bench-gpu: setup ## the benchmarks for one GPU, on random weights of an 8B shape
+	$(BIN)/python -m benchmarks gpu
 
 clean: ## remove caches and build leftovers; keeps .venv and runs/
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
