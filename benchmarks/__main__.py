@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.runner.cell import CELLS, load_cell, load_cells
+from benchmarks.runner.cell import all_cells, load_cells
 from benchmarks.runner.execution import Options, run_cell
 from benchmarks.runner.machine import check_quiet, describe
 from benchmarks.runner.results import (
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def measure(options: argparse.Namespace, command: str) -> int:
-    every = [load_cell(path) for path in sorted(CELLS.rglob("*.yaml"))]
+    every = all_cells()
     if options.list:
         for cell in every:
             print(f"{cell.name:<24} {cell.suite:<6} {cell.title}")

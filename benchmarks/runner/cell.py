@@ -28,7 +28,8 @@ class Job:
         num_replay_rows: how many of them, the last of the file, are replay rows.
         length_scale: times the lengths of GSM8K.
         rows_per_step: rows of an optimizer step.
-        max_tokens_per_micro_batch: grsap's; the other sides make one forward pass a step.
+        max_tokens_per_micro_batch: grsap's.
+        rows_per_forward: of TRL and its kin; by default the whole step. The loop makes one forward pass a step.
         max_length: tokens at which a row is cut; rows are shorter.
         skipped_steps: first steps that the steady state leaves out.
         lora_r: rank of the adapter on all linear layers; alpha is twice the rank.
@@ -43,6 +44,7 @@ class Job:
     length_scale: float = 1.0
     rows_per_step: int = 8
     max_tokens_per_micro_batch: int = 4096
+    rows_per_forward: int | None = None
     max_length: int = 1024
     skipped_steps: int = 2
     lora_r: int = 16
@@ -60,6 +62,7 @@ class Side:
         job: what it sets otherwise than the cell.
         command: words of a command; `{python}`, `{out}` (a JSON file it writes) and `{folder}` are filled in.
         x: its place on the axis of an exponent.
+        environment: another than its program's, a name of `benchmarks/requirements`.
     """
 
     program: str
@@ -67,6 +70,7 @@ class Side:
     job: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     x: float | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,23 +155,27 @@ def load_cell(path: Path) -> Cell:
     return cell
 
 
+def all_cells() -> list[Cell]:
+    """Every cell, by suite and name."""
+    cells = [load_cell(path) for path in CELLS.rglob("*.yaml")]
+    return sorted(cells, key=lambda cell: (("quick", "cpu", "gpu").index(cell.suite), cell.name))
+
+
 def load_cells(names: list[str]) -> list[Cell]:
     """The cells that a command line names: cells, or suites (`quick`, `cpu`, `gpu`).
 
     Raises:
         ConfigError: there is no such cell.
     """
-    files = {path.stem: path for path in sorted(CELLS.rglob("*.yaml"))}
-    found: dict[str, Cell] = {}
+    every = all_cells()
+    known = {cell.name: [cell] for cell in every}
+    for suite, members in {"quick": {"quick"}, "cpu": {"quick", "cpu"}, "gpu": {"gpu"}}.items():
+        known[suite] = [cell for cell in every if cell.suite in members]
     for name in names:
-        if name in ("quick", "cpu", "gpu"):
-            wanted = {"quick", "cpu"} if name == "cpu" else {name}
-            found |= {cell.name: cell for cell in map(load_cell, files.values()) if cell.suite in wanted}
-        elif name in files:
-            found[name] = load_cell(files[name])
-        else:
-            raise ConfigError(f"there is no cell {name}", f"Cells are {', '.join(files)}; suites are quick, cpu, gpu")
-    return list(found.values())
+        if name not in known:
+            raise ConfigError(f"there is no cell {name}", f"There are {', '.join(known)}")
+    wanted = {cell.name for name in names for cell in known[name]}
+    return [cell for cell in every if cell.name in wanted]
 
 
 def _made(kind: type[Any], content: dict[str, Any]) -> Any:

@@ -35,8 +35,9 @@ def python_of(environment: str | None) -> str:
             _run([sys.executable, "-m", "venv", str(folder)], environment)
         pip = [str(python), "-m", "pip", "install", "-q"]
         # The versions that grsap is measured with, as far as the rival allows them.
-        pip += ["-c", str(ROOT / "constraints.txt")] if environment != "unsloth" else []
-        _run([*pip, TORCH], environment)
+        if environment != "unsloth":  # it pins a torch of its own
+            pip += ["-c", str(ROOT / "constraints.txt")]
+            _run([*pip, TORCH], environment)
         _run([*pip, "-r", str(requirements)], environment)
         write_atomic(ready, wanted)
     return str(python)

@@ -17,14 +17,14 @@ from typing import Any
 from benchmarks.runner.cell import PROGRAMS, Cell
 from benchmarks.runner.environments import ROOT, python_of
 from benchmarks.runner.figures import check_agreement
-from benchmarks.runner.machine import check_quiet
+from benchmarks.runner.machine import check_quiet, share_since, ticks
 from benchmarks.runner.models import model_folder
 from benchmarks.runner.rows import make_rows, write_rows
 from grsap.errors import GrsapError
 
 SIDES = ROOT / "benchmarks" / "sides"
 MODELS = ROOT / "runs" / "benchmarks" / "models"
-TINY_MODEL = "random:tiny"
+TINY: dict[str, Any] = {"model": "random:tiny", "device": "cpu", "num_rows": 8, "rows_per_step": 4}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def run_cell(cell: Cell, options: Options) -> list[dict[str, dict[str, Any]]]:
         SideFailedError: a process failed; its last lines are in the message.
         SidesDifferError: the sides did not do the same.
     """
-    pythons = {name: python_of(PROGRAMS[side.program]) for name, side in cell.sides.items()}
+    pythons = {name: python_of(side.environment or PROGRAMS[side.program]) for name, side in cell.sides.items()}
     pairs = 1 if options.tiny else options.pairs or cell.pairs
     alternations = []
     for pair in range(pairs):
@@ -98,7 +98,8 @@ def run_side(cell: Cell, name: str, python: str, options: Options) -> dict[str, 
             return timed if written is None else {**timed, "output": written}
         if written is None:
             raise SideFailedError(f"{cell.name}: side {name} wrote no record.")
-        return {**written, "process_seconds": timed["seconds"], "mfu": _mfu(written)}
+        of_process = {"process_seconds": timed["seconds"], "others_busy_share": timed["others_busy_share"]}
+        return {**written, **of_process, "mfu": _mfu(written)}
 
 
 def job_of(cell: Cell, name: str, folder: Path, options: Options) -> dict[str, Any]:
@@ -109,8 +110,8 @@ def job_of(cell: Cell, name: str, folder: Path, options: Options) -> dict[str, A
 
     job = cell.side_job(name)
     if options.tiny:
-        replay = min(job.num_replay_rows, 2)
-        job = replace(job, model=TINY_MODEL, device="cpu", num_rows=8, rows_per_step=4, num_replay_rows=replay)
+        job = replace(job, **TINY, num_replay_rows=min(job.num_replay_rows, 2))
+        job = replace(job, rows_per_forward=job.rows_per_forward and 2)
     job = replace(job, model=options.model or job.model)
     write_rows(folder, make_rows(job.num_rows, job.seed, job.length_scale), job.num_replay_rows)
     dtype = resolve_dtype("auto", torch.device(job.device))
@@ -142,7 +143,7 @@ def _environment(folder: Path, threads: int) -> dict[str, str]:
 def _run(command: list[str], environment: Mapping[str, str], cell: Cell, name: str) -> dict[str, Any]:
     """Seconds and peak memory of a process."""
     log = tempfile.TemporaryFile()  # noqa: SIM115
-    start = time.monotonic()
+    start, before = time.monotonic(), ticks()
     process = subprocess.Popen(command, env=dict(environment), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - start
@@ -155,7 +156,13 @@ def _run(command: list[str], environment: Mapping[str, str], cell: Cell, name: s
         raise SideFailedError(
             f"{cell.name}: side {name} ended with {process.returncode}: {shlex.join(command)}\n{tail}"
         )
-    return {"seconds": seconds, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": usage.ru_maxrss * 1024,
+        "others_busy_share": share_since(before, cpu_seconds),
+    }
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
@@ -174,9 +181,11 @@ def _mfu(record: Mapping[str, Any]) -> float:
 
 
 def _told(record: Mapping[str, Any]) -> str:
+    others = record["others_busy_share"]
+    disturbed = f" (others took {others:.0%} of the processors meanwhile)" if others and others > 0.1 else ""
     if "tokens_per_s" not in record:
-        return f"{record['seconds']:.2f} s"
+        return f"{record['seconds']:.2f} s{disturbed}"
     return (
         f"{record['tokens_per_s']:.0f} tok/s, {record['seconds']:.1f} s, {record['peak_bytes'] / 2**30:.2f} GB, "
-        f"losses {record['losses'][0]:.4f} to {record['losses'][-1]:.4f}"
+        f"losses {record['losses'][0]:.4f} to {record['losses'][-1]:.4f}{disturbed}"
     )

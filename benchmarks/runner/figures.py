@@ -112,7 +112,7 @@ def summed_up(cell: Cell, alternations: Sequence[Mapping[str, Record]]) -> list[
         median = statistics.median(values)
         told.append(
             {
-                "name": figure.name or _name(figure),
+                "name": figure_name(figure),
                 "median": median,
                 "min": min(values),
                 "max": max(values),
@@ -131,7 +131,10 @@ def is_met(value: float, target: Mapping[str, float] | None) -> bool | None:
     return value >= target.get("at_least", -math.inf) and value <= target.get("at_most", math.inf)
 
 
-def _name(figure: Figure) -> str:
+def figure_name(figure: Figure) -> str:
+    """As it stands in the table: its own, or what it is made of."""
+    if figure.name:
+        return figure.name
     name = f"{figure.by} of {figure.of if isinstance(figure.of, str) else ', '.join(figure.of)}"
     name += f" over {figure.divided_by}" if figure.divided_by else ""
     name += f" less {figure.minus_by or figure.by} of {figure.minus}" if figure.minus else ""

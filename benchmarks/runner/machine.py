@@ -23,14 +23,18 @@ class LoadedMachineError(UserError):
 
 def busy_share(seconds: float = 1.0) -> float | None:
     """Share of the processors' time that is in use, in [0, 1]; None where the system does not tell."""
-    before = _ticks()
-    if before is None:
-        return None
+    before = ticks()
     time.sleep(seconds)
-    after = _ticks()
-    assert after is not None
-    busy, total = after[0] - before[0], after[1] - before[1]
-    return busy / total if total else 0.0
+    return share_since(before)
+
+
+def share_since(before: tuple[int, int] | None, own_seconds: float = 0.0) -> float | None:
+    """Share of the processors' time that was in use since `ticks` gave `before`, less what we used ourselves."""
+    after = ticks()
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    own = own_seconds * os.sysconf("SC_CLK_TCK")
+    return max(0.0, (after[0] - before[0] - own) / (after[1] - before[1]))
 
 
 def check_quiet(*, load: bool, even_if_loaded: bool = False) -> dict[str, float | None]:
@@ -77,7 +81,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _ticks() -> tuple[int, int] | None:
+def ticks() -> tuple[int, int] | None:
     """Busy and all ticks of all processors since the start; time that a host took away counts as busy."""
     try:
         words = STAT.read_text().split("\n", 1)[0].split()[1:9]

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.runner.cell import Cell
 from benchmarks.runner.environments import ROOT
-from benchmarks.runner.figures import summed_up
+from benchmarks.runner.figures import figure_name, summed_up
 from grsap.errors import ConfigError
 from grsap.files import write_atomic, write_json
 
@@ -75,14 +75,16 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(cells: Sequence[Cell], results: Mapping[str, Mapping[str, Any]]) -> str:
-    """All cells; one without a result is told as not measured."""
+    """All figures of all cells; those without a result are told as not measured."""
     lines = ["| what | figure | median | range | target | met | runs |", "|---|---|---|---|---|---|---|"]
     for cell in cells:
         if cell.name in results:
             lines += result_lines(results[cell.name])
         else:
-            targets = "; ".join(_target(each.target) for each in cell.figures if each.target)
-            lines.append(f"| {cell.title} | | not measured | | {targets} | | |")
+            lines += [
+                f"| {cell.title} | {figure_name(each)} | not measured | | {_target(each.target)} | | |"
+                for each in cell.figures
+            ]
     measured = [(cell, results[cell.name]) for cell in cells if cell.name in results]
     notes = [f"**{cell.title}.** {' '.join(cell.note.split())}" for cell in cells if cell.note]
     blocks = ["\n".join(lines), *notes]

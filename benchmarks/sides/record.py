@@ -95,7 +95,7 @@ class Record:
         """Write everything to the job's `out`; training and saving are over."""
         seconds = time.monotonic() - self.started - self.import_seconds
         skipped = self._skipped()
-        steady = self.steady_seconds()
+        steady, peak = self.steady_seconds(), peak_bytes()
         record = {
             "seconds": seconds,
             "import_seconds": self.import_seconds,
@@ -111,7 +111,8 @@ class Record:
             "losses": self.losses,
             "rows": self.rows,
             "adapter_hash": self.adapter_hash,
-            "peak_bytes": peak_bytes(),
+            "peak_bytes": peak,
+            "peak_gb": peak / 2**30,
             "versions": versions(),
             **more,
         }

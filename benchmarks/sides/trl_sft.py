@@ -24,9 +24,11 @@ def rows_of(inputs: dict[str, Any]) -> Iterator[Row]:
 
 def settings_of(job: dict[str, Any]) -> dict[str, Any]:
     """Arguments of SFTConfig: its defaults, but for what all sides must share. The side's `config` goes over them."""
+    rows_per_forward = job["rows_per_forward"] or job["rows_per_step"]
     settings = {
         "output_dir": str(Path(job["folder"]) / "run"),
-        "per_device_train_batch_size": job["rows_per_step"],
+        "per_device_train_batch_size": rows_per_forward,
+        "gradient_accumulation_steps": job["rows_per_step"] // rows_per_forward,
         "num_train_epochs": 1,
         "learning_rate": job["lr"],
         "weight_decay": 0.0,

@@ -68,7 +68,7 @@ def test_suites() -> None:
 
 
 def test_an_unknown_cell_is_told_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match=r"no cell train_lora\. Cells are .*train_lora_vs_trl"):
+    with pytest.raises(ConfigError, match=r"no cell train_lora\. There are .*train_lora_vs_trl"):
         load_cells(["train_lora"])
 
 

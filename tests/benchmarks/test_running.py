@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from benchmarks.__main__ import main
 from benchmarks.runner import machine
-from benchmarks.runner.cell import Cell, Figure, Job, Side
+from benchmarks.runner.cell import Cell, Figure, Job, Side, all_cells
 from benchmarks.runner.environments import ROOT
 from benchmarks.runner.execution import Options, SideFailedError, run_cell, turn
 from benchmarks.runner.figures import SidesDifferError
@@ -18,6 +18,8 @@ from benchmarks.runner.machine import busy_share
 from benchmarks.runner.results import (
     BEGIN,
     END,
+    README,
+    RESULTS,
     comparison,
     number,
     read_results,
@@ -63,7 +65,7 @@ def test_a_cell_runs_and_is_kept_and_told(tmp_path: Path) -> None:
     cell = two_sides(pairs=2)
     alternations = run_cell(cell, Options(even_if_loaded=True))
     assert [each["a"]["output"] for each in alternations] == [{"threads": "3", "value": 6.0}] * 2
-    assert all(0 < each["b"]["seconds"] < 60 and each["b"]["peak_bytes"] > 1e6 for each in alternations)
+    assert all(0 < each["b"]["seconds"] < 600 and each["b"]["peak_bytes"] > 1e6 for each in alternations)
     result = result_of(cell, alternations, {"processor": "P", "cores": 2, "memory_gb": 24, "gpus": []}, "the command")
     assert result["figures"][0]["median"] == 4.0
     write_result(tmp_path, result)
@@ -72,7 +74,7 @@ def test_a_cell_runs_and_is_kept_and_told(tmp_path: Path) -> None:
     assert list(kept) == ["cell"]
     lines = table([cell, two_sides(name="later", title="Another")], kept).splitlines()
     assert "| A cell | ratio | **4** | 4 to 4 | at least 3 | yes | 2 |" in lines
-    assert "| Another | | not measured | | at least 3 | | |" in lines
+    assert "| Another | ratio | not measured | | at least 3 | | |" in lines
     assert any(line.startswith("| cell |") and "`the command`" in line and "3 threads" in line for line in lines)
 
 
@@ -148,12 +150,9 @@ def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
 
 
 def test_the_committed_table_is_that_of_the_committed_results(tmp_path: Path) -> None:
-    from benchmarks.runner.cell import CELLS, load_cell
-    from benchmarks.runner.results import README, RESULTS
-
     copied = tmp_path / "README.md"
     copied.write_text(README.read_text())
-    write_table([load_cell(path) for path in sorted(CELLS.rglob("*.yaml"))], read_results(RESULTS), copied)
+    write_table(all_cells(), read_results(RESULTS), copied)
     assert copied.read_text() == README.read_text()
 
 
