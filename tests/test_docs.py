@@ -104,7 +104,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "quickstart", "quickstart-plain", "test", "test-all", "test-vllm", "check", "help"]
+    "target",
+    [
+        "setup",
+        "quickstart",
+        "quickstart-plain",
+        "test",
+        "test-all",
+        "test-vllm",
+        "check",
+        "bench-quick",
+        "bench",
+        "help",
+    ],
 )
 def test_make_targets_are_listed(target: str) -> None:
     assert target in make_targets()
