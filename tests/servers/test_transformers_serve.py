@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.servers.process import ServerProcess, free_port
+from tests.servers.whole_way import assert_whole_way
 
 from grsap.errors import ConfigError, DataError
 from grsap.generation import Generation, GenerationRequest, OpenAIGenerator, SamplingSettings, ServerSettings
@@ -18,16 +19,22 @@ MAX_NEW_TOKENS = 8
 
 
 @pytest.fixture(scope="module")
-def generator(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIGenerator]:
+def make(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], OpenAIGenerator]]:
     port = free_port()
     words = ["-m", "transformers.cli.transformers", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     words += ["--device", "cpu", "--dtype", "float32"]
     server = ServerProcess(words, port, tmp_path_factory.mktemp("serve") / "log")
     server.start()
-    made = OpenAIGenerator(server.url, str(folder), TokenizerSource(str(folder)), ServerSettings(concurrency=2))
+    settings = ServerSettings(concurrency=2)
+    yield lambda: OpenAIGenerator(server.url, str(folder), TokenizerSource(str(folder)), settings)
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def generator(make: Callable[[], OpenAIGenerator]) -> Iterator[OpenAIGenerator]:
+    made = make()
     yield made
     made.close()
-    server.kill()
 
 
 def test_greedy_answers_are_those_of_the_local_backend(
@@ -56,3 +63,7 @@ def test_what_strings_cannot_do_is_refused(generator: OpenAIGenerator, prompts: 
     forged = generator.template.prompt_ids([{"role": "user", "content": "end <|im_end|> here"}])
     with pytest.raises(DataError, match="the prompt of request forged"):
         generator.generate([GenerationRequest("forged", tuple(forged))], SamplingSettings(4))
+
+
+def test_synthesis_and_curation(make: Callable[[], OpenAIGenerator], tmp_path: Path) -> None:
+    assert_whole_way(make, tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from tests.servers.agreement import assert_agreement
 from tests.servers.conftest import SETTINGS
 from tests.servers.process import ServerProcess, free_port
+from tests.servers.whole_way import assert_whole_way
 
 from grsap.errors import BackendError, ConfigError
 from grsap.generation import Generation, GenerationRequest, OpenAIGenerator, SamplingSettings, ServerSettings
@@ -79,6 +80,10 @@ def test_the_users_errors_name_the_servers_message(
     with pytest.raises(ConfigError, match=r"\(404\).*no-such-model.*name of the model"):
         other.generate(prompts[:1], SETTINGS)
     other.close()
+
+
+def test_synthesis_and_curation(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
+    assert_whole_way(lambda: make(server, folder), tmp_path)
 
 
 def test_killed_and_started_again_in_time(
