@@ -2,6 +2,7 @@
 
 packing: a step's rows end to end, without padding. supervised_only: logits at supervised positions only.
 row_attention: attention row by row (grsap's own kernel). compile: the decoder layers are compiled.
+    width: every pack is filled up to this many tokens by a row of padding, so that compiled layers see one shape.
 """
 
 from __future__ import annotations
@@ -17,8 +18,16 @@ SWITCHES = ("packing", "supervised_only", "row_attention", "compile")
 class Step:
     """The tensors of one step: packed into one sequence, or padded to the longest row."""
 
-    def __init__(self, rows: list[tuple[list[int], list[bool]]], packed: bool, pad: int, device: str) -> None:
+    def __init__(
+        self, rows: list[tuple[list[int], list[bool]]], packed: bool, width: int, pad: int, device: str
+    ) -> None:
         import torch
+
+        empty = width - sum(len(ids) for ids, _ in rows)
+        if width and empty < 0:
+            raise SystemExit(f"a step has {-empty} tokens more than width {width}")
+        if width and empty:
+            rows = [*rows, ([pad] * empty, [False] * empty)]
 
         def tensor(values: Any) -> Any:
             return torch.tensor(values, device=device)
@@ -76,6 +85,7 @@ def main() -> None:
 
     job = record.job
     switches = {name: bool(job["config"].get(name, False)) for name in SWITCHES}
+    width = int(job["config"].get("width", 0))
     tokenizer = load_tokenizer(job)
     rows = [encode(tokenizer, row) for row in read_rows(job)]
     model = load_with_adapter(job)
@@ -85,7 +95,7 @@ def main() -> None:
         attend_by_row(model.get_base_model())
     if switches["compile"]:
         for layer in model.get_base_model().model.layers:
-            layer.compile(dynamic=True)
+            layer.compile(dynamic=not width)
     trained = [p for p in model.parameters() if p.requires_grad]
     record.adapter(trained)
     optimizer = torch.optim.AdamW(trained, lr=job["lr"], weight_decay=0.0)
@@ -94,7 +104,7 @@ def main() -> None:
         part = rows[start : start + job["rows_per_step"]]
         record.step_begins()
         record.saw(part)
-        step = Step(part, switches["packing"], tokenizer.pad_token_id or 0, job["device"])
+        step = Step(part, switches["packing"], width, tokenizer.pad_token_id or 0, job["device"])
         with torch.autocast(job["device"], dtype, enabled=dtype != torch.float32):
             loss = loss_of(model, step, switches)
         loss.backward()
