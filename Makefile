@@ -78,7 +78,7 @@ check: setup-dev ## lint, formatting and types
 bench-quick: setup ## speed and memory against TRL, held against the committed result (about 10 minutes, quiet machine)
 	$(BIN)/python -m benchmarks quick --pairs 3 --results runs/benchmarks/quick
 
-bench: setup ## all benchmarks for processors (hours); writes the table in benchmarks/README.md
+bench: setup-dev ## all benchmarks for processors (hours); writes the table in benchmarks/README.md
 	$(BIN)/python -m benchmarks cpu
 
 bench-gpu: setup ## the benchmarks for one GPU, on random weights of an 8B shape

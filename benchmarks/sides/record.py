@@ -41,7 +41,7 @@ class Record:
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
-        self.started = float(os.environ.get("BENCH_STARTED", time.monotonic()))
+        self.started = float(os.environ.get("BENCH_STARTED") or time.monotonic())
         self.import_seconds = 0.0
         self.begins: list[float] = []
         self.ends: list[float] = []
