@@ -100,7 +100,7 @@ def histogram_chart(
         axes.set_xlabel(x_label)
         axes.set_xlim(edges[0], edges[-1])
         if log:
-            _log_axis(axes)
+            _log_axis(axes, edges[-1] / edges[0])
         else:
             axes.locator_params(axis="x", nbins=5)
         axes.locator_params(axis="y", integer=True, nbins=5)
@@ -112,13 +112,14 @@ def histogram_chart(
     return drawing(name, title, spoken, PANEL, paint)
 
 
-def _log_axis(axes: Axes) -> None:
+def _log_axis(axes: Axes, span: float) -> None:
+    """A logarithmic axis over scores whose greatest is `span` times the least, with few ticks."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 100 else (1,), numticks=7))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else number(value, 3)))
 
 
 def share_chart(
