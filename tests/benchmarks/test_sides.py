@@ -9,7 +9,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from benchmarks.runner.execution import SIDES
+import yaml
+from benchmarks.runner.cell import Cell, all_cells
+from benchmarks.runner.execution import SIDES, Options, job_of
 
 ROWS = [([5, 6, 7], [False, True, True]), ([8, 9], [False, True])]
 
@@ -19,7 +21,7 @@ def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import importlib
 
     monkeypatch.syspath_prepend(str(SIDES))
-    for each in ("record", name):
+    for each in ("record", "step_clock", name):
         monkeypatch.delitem(sys.modules, each, raising=False)
     return importlib.import_module(name)
 
@@ -116,3 +118,29 @@ def test_configs_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
         "schedule": {"class_path": "B"},
     }
     assert base["trainer"] == {"callbacks": [1]}
+
+
+GRSAP_SIDES = [(cell, name) for cell in all_cells() for name, side in cell.sides.items() if side.program == "grsap_fit"]
+
+
+@pytest.mark.parametrize(("cell", "name"), GRSAP_SIDES, ids=lambda value: getattr(value, "name", value))
+def test_a_side_is_a_config_that_grsap_takes(
+    cell: Cell, name: str, tmp_path: Path, tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grsap.commands.settings import RunSettings
+    from grsap.commands.trust import restrict_imports
+
+    side = module("grsap_fit", monkeypatch)
+    job = job_of(cell, name, tmp_path, Options(tiny=True, model=str(tiny_base_path)))
+    path = tmp_path / "fit.yaml"
+    path.write_text(yaml.safe_dump(side.config_of(job)))
+    restrict_imports(["step_clock"])
+    settings = RunSettings("fit", ["--config", str(path)])
+    assert settings.datamodule.batching.global_batch_size == 4
+    assert type(settings.datamodule.sampler).__name__ == "FileOrder"
+    assert (settings.datamodule.replay is None) == (job["num_replay_rows"] == 0)
+    assert "StepClock" in [type(each).__name__ for each in settings.trainer.callbacks]
+    wanted = cell.sides[name].config.get("model", {})
+    assert settings.model.step_settings.compile == wanted.get("step", {}).get("compile", False)
+    assert settings.model.base.quantization == wanted.get("base", {}).get("quantization", "none")
+    assert len(settings.model.objectives) == len(wanted.get("objectives", [1, 2]))
