@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from grsap.commands.masked_text import CLOSE, OPEN, masked_rows, render
-from grsap.commands.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.commands.settings import RunSettings
 from grsap.data import MixtureDataModule, StepBatch
 from grsap.models.compute import resolve_dtype
+from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.shape import empty_model
 from grsap.text.collation import SOURCES
 from grsap.training.run_length import planned_steps

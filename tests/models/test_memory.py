@@ -8,7 +8,7 @@ import pytest
 from peft import LoraConfig
 from transformers import LlamaConfig
 
-from grsap.commands.memory import MemoryFactors, activation_bytes, estimate_memory, weight_bytes
+from grsap.models.memory import MemoryFactors, activation_bytes, estimate_memory, weight_bytes
 from grsap.models.shape import empty_model
 
 HIDDEN, INNER, VOCABULARY, LAYERS = 32, 64, 512, 2

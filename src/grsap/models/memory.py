@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peft import LoraConfig
 from torch import nn
+from transformers import AutoConfig
+
+from grsap.models.base import BaseModel
+from grsap.models.shape import empty_model
 
 LOGITS_CHUNK_TOKENS = 1024
 """Supervised tokens whose logits exist at once."""
@@ -87,6 +93,41 @@ def estimate_memory(model: nn.Module, config: Any, factors: MemoryFactors) -> Me
         num_parameters=frozen_linear + frozen_other + trainable,
         num_trainable=trainable,
     )
+
+
+def planned_memory(
+    shape: Mapping[str, Any],
+    base: Mapping[str, Any],
+    lora: Mapping[str, Any] | None,
+    max_tokens: int,
+    optimizer_bytes: int,
+) -> MemoryEstimate:
+    """Estimate a run that is only planned, from numbers alone: nothing is fetched.
+
+    Args:
+        shape: settings of a transformers config, `model_type` among them.
+        base: as `model.base` of a run's config.
+        lora: as `model.lora`; None where all weights are trained.
+        max_tokens: of a micro-batch, all of them supervised.
+        optimizer_bytes: see `MemoryFactors`.
+
+    Raises:
+        ValueError, TypeError, KeyError: the shape or a setting is none that the libraries know.
+    """
+    values = dict(shape)
+    config = AutoConfig.for_model(values.pop("model_type"), **values)
+    settings = BaseModel(**{"path": "any", **base})
+    factors = MemoryFactors(
+        quantization=settings.quantization,
+        double_quantization=settings.double_quantization,
+        bytes_per_value=4 if lora is None else 2,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        max_tokens=max_tokens,
+        max_targets=max_tokens,
+        optimizer_bytes=optimizer_bytes,
+    )
+    adapter = None if lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **lora})
+    return estimate_memory(empty_model(config, adapter), config, factors)
 
 
 def weight_bytes(factors: MemoryFactors) -> float:
