@@ -41,7 +41,8 @@ def test_the_files_are_what_the_builder_writes(
 ) -> None:
     monkeypatch.setattr(build, "OUTPUT", tmp_path)
     build.main()
-    for name in ("alignment.jsonl", "replay.jsonl", "probes.jsonl", "sealed.jsonl", "unigram.json"):
+    names = ("alignment", "replay", "probes", "sealed", "families", "off_distribution")
+    for name in (*(f"{each}.jsonl" for each in names), "unigram.json"):
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name
 
 
@@ -54,10 +55,11 @@ def test_replay_covers_38_domains_with_three_behaviours() -> None:
     assert set(domains.values()) == {4 + 4 + 2}
 
 
-@pytest.mark.parametrize("name", ["probes.jsonl", "sealed.jsonl"])
+@pytest.mark.parametrize("name", ["probes.jsonl", "sealed.jsonl", "families.jsonl"])
 def test_each_harmful_probe_has_a_twin_that_opens_alike(name: str, build: ModuleType) -> None:
     probes = read_probes(FOLDER / name)
-    assert Counter(probe.subset for probe in probes) == {"harmful": 114, "twin": 114, "ordinary": 50}
+    others = {"harmful": 114, "twin": 114, "ordinary": 50}
+    assert Counter(probe.subset for probe in probes) == ({"harmful": 60, "twin": 60} if "famil" in name else others)
     text = {(probe.subset, probe.pair_id): probe.messages[0]["content"] for probe in probes}
     for (subset, pair_id), harmful in text.items():
         if subset == "harmful":
@@ -76,6 +78,7 @@ def test_probes_share_no_request_and_no_run_of_six_words_with_training_rows(buil
         *(runs(request(row)) for name in ("alignment.jsonl", "replay.jsonl") for row in records(name))
     )
     probes = [*read_probes(FOLDER / "probes.jsonl"), *read_probes(FOLDER / "sealed.jsonl")]
+    probes += read_probes(FOLDER / "families.jsonl")
     shared = {probe.id: runs(probe.messages[0]["content"]) & trained for probe in probes}
     assert {name: hits for name, hits in shared.items() if hits} == {}
     assert len({probe.messages[0]["content"] for probe in probes}) == len(probes)
@@ -95,3 +98,22 @@ def test_single_words_tell_few_pairs_apart() -> None:
     # Chance on independent guesses is a quarter.
     assert unigram["num_pairs"] == 114
     assert unigram["pair_accuracy"] < 0.25
+
+
+def test_families_are_in_no_other_file() -> None:
+    families = {probe.domain for probe in read_probes(FOLDER / "families.jsonl")}
+    others = {row.domain for name in ("alignment.jsonl", "replay.jsonl") for row in records(name)}
+    assert len(families) == 20
+    assert families & (others | {probe.domain for probe in read_probes(FOLDER / "probes.jsonl")}) == set()
+
+
+def test_off_distribution_rows_refuse_in_another_voice_and_hold_nothing_benign() -> None:
+    rows = records("off_distribution.jsonl")
+    assert (len(rows), {row.behaviour for row in rows}) == (152, {"refusal"})
+    answers = [row.messages[1]["content"] for row in rows]
+    known = {row.messages[1]["content"].split(".")[0] for row in records("alignment.jsonl")}
+    assert not {answer.split(".")[0] for answer in answers} & known
+    judged = RefusalMatcher().judge(
+        [Exchange(row.messages[:1], answer) for row, answer in zip(rows, answers, strict=True)]
+    )
+    assert [verdict.response_refusal for verdict in judged] == [True] * 152

@@ -2,6 +2,7 @@
 
 from grsap.data.batching import Batching
 from grsap.data.conversation import ConversationDataModule, Row
+from grsap.data.dates import DatesTask
 from grsap.data.extraction import ExtractionTask
 from grsap.data.hub_task import HubTask
 from grsap.data.jsonl_task import JSONLTask
@@ -14,6 +15,7 @@ from grsap.data.step import StepBatch
 __all__ = [
     "Batching",
     "ConversationDataModule",
+    "DatesTask",
     "ExtractionTask",
     "HubTask",
     "JSONLTask",
