@@ -3,6 +3,7 @@
 from grsap.evaluation.answers import AnswerForm, read_choice, read_math, read_number
 from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, LoadedBenchmark
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
+from grsap.evaluation.benchmark_task import BenchmarkTask
 from grsap.evaluation.evaluation import Evaluation
 from grsap.evaluation.run_subjects import RunSubjects
 from grsap.evaluation.spec_file import carried_benchmarks, load_benchmark
@@ -14,6 +15,7 @@ __all__ = [
     "Benchmark",
     "BenchmarkItem",
     "BenchmarkSpec",
+    "BenchmarkTask",
     "Engines",
     "Evaluation",
     "GeneratorSubject",

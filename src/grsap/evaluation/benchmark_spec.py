@@ -73,7 +73,7 @@ class BenchmarkSpec(Benchmark):
         asked: dict[str, BenchmarkItem] = {}
         excluded: Counter[str] = Counter()
         for place, row in self.source.rows():
-            item = self._item(row, place)
+            item = self.item(row, place)
             if isinstance(item, str):
                 excluded[item] += 1
                 continue
@@ -150,8 +150,12 @@ class BenchmarkSpec(Benchmark):
         ids = {item_id for _, item_id in drawn}
         return [item for item in items if item.id in ids]
 
-    def _item(self, row: Mapping[str, Any], place: Place) -> BenchmarkItem | str:
-        """The item of a row, or why it has none."""
+    def item(self, row: Mapping[str, Any], place: Place) -> BenchmarkItem | str:
+        """The item of a row, or why it has none.
+
+        Raises:
+            DataError: the row does not fit the settings.
+        """
         if not is_selected(row, self.where, place):
             return "not_selected"
         label = self.prompt_harmful
