@@ -20,7 +20,7 @@ LAYERS = {
     1: {"text", "metrics", "embedded", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "importing", "data"},
-    4: {"training", "callbacks", "evaluation", "similarity", "reporting"},
+    4: {"training", "callbacks", "evaluation", "similarity", "reporting", "study"},
     5: {"cli", "commands", "__main__"},
 }
 LAYER_OF = {unit: layer for layer, units in LAYERS.items() for unit in units}

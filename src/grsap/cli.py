@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "similarity": Verb(
         "how close a replay set comes to the data that a model was aligned on", "grsap.commands.similarity"
     ),
+    "study": Verb("several stages as one piece of work, such as a table of the paper", "grsap.commands.study"),
     "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
     "doctor": Verb(
         "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"

@@ -80,6 +80,20 @@ class BackendError(GrsapError):
         self.num_answers = num_answers
 
 
+class StageError(GrsapError):
+    """A stage of a study did not come to its end.
+
+    Args:
+        problem: which, and how it ended.
+        remedy: what to do about it.
+        code: its exit code, which becomes the study's; below 0 the signal that ended it.
+    """
+
+    def __init__(self, problem: str, remedy: str, code: int) -> None:
+        super().__init__(f"{problem.rstrip('.')}. {remedy.rstrip('.')}.")
+        self.exit_code = code if code > 0 else 1
+
+
 class NonFiniteLossError(GrsapError):
     """The loss became NaN or infinite; the message names the step and the rows."""
 

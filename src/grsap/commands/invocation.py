@@ -16,8 +16,12 @@ flags of this call, not settings:
   --trust-module NAME   let settings name classes of this installed module (may be repeated)
   --debug               show tracebacks
 """
+DRY_RUNS = ("fit", "study")
+"""Verbs that can say what they would do."""
+
 STAGE_FLAGS_HELP = """\
 flags of this call, not settings:
+  --dry-run             of grsap study: show stages, tokens, hours and memory; run nothing
   --trust-module NAME   let settings name classes of this installed module (may be repeated)
   --debug               show tracebacks
 """
@@ -61,9 +65,9 @@ def read_invocation(verb: str, args: Sequence[str]) -> Invocation:
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--trust-module", "--trust_module", action="append", default=[], dest="trusted", metavar="NAME")
     flags, rest = parser.parse_known_args(list(args))
-    if verb != "fit" and (flags.resume or flags.dry_run):
-        flag = "--resume" if flags.resume else "--dry-run"
-        raise ConfigError(f"{flag} is a flag of grsap fit, not of grsap {verb}", "Leave it out")
+    for flag, is_given, verbs in (("--resume", flags.resume, ("fit",)), ("--dry-run", flags.dry_run, DRY_RUNS)):
+        if is_given and verb not in verbs:
+            raise ConfigError(f"{flag} is a flag of grsap {' and '.join(verbs)}, not of grsap {verb}", "Leave it out")
     return Invocation(
         verb=verb,
         args=tuple(_settings_word(word) for word in rest),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -43,6 +43,15 @@ class Stage(Protocol):
 
     def run(self, output_dir: Path) -> None:
         """Do the work in a folder that this process holds. What is done must be on disk whenever the process ends."""
+        ...
+
+
+@runtime_checkable
+class PlannedAhead(Stage, Protocol):
+    """A stage that can say what it would do, for `--dry-run`."""
+
+    def show_plan(self, output_dir: Path) -> None:
+        """Print it; nothing is written."""
         ...
 
 
@@ -81,6 +90,9 @@ def run_stage(
     config = str(parser.dump(settings, skip_none=False))
     stage = build(parser, settings, kind)
     stage.check()
+    if invocation.dry_run and isinstance(stage, PlannedAhead):
+        stage.show_plan(Path(settings.output_dir).expanduser())
+        return 0
     folder = StageFolder(settings.output_dir, verb)
     folder.check(config, may_change)
     with folder.lock(), sigterm_raises():

@@ -2,7 +2,7 @@
 
 from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language
 from grsap.metrics.collapse import collapsed
-from grsap.metrics.intervals import bootstrap_interval, newcombe_interval, wilson_interval
+from grsap.metrics.intervals import bootstrap_interval, independent_mean_interval, newcombe_interval, wilson_interval
 from grsap.metrics.multiplicity import holm
 from grsap.metrics.paired import PairedChange, Retention, paired_change, retention
 from grsap.metrics.power import smallest_detectable_difference
@@ -21,6 +21,7 @@ __all__ = [
     "bootstrap_interval",
     "collapsed",
     "holm",
+    "independent_mean_interval",
     "is_incoherent",
     "is_repetitive",
     "leaves_language",

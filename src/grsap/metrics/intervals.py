@@ -85,3 +85,27 @@ def bootstrap_interval(values: Sequence[float], *, num_resamples: int = 2000, se
     chosen = np.random.default_rng(seed).integers(0, len(sample), size=(num_resamples, len(sample)))
     low, high = np.quantile(sample[chosen].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def independent_mean_interval(parts: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Mean of numbers whose errors are independent, from each one's own interval.
+
+    The method of variance estimates recovery (MOVER; Zou and Donner 2008, "Construction of confidence intervals about
+    effect measures", Statistics in Medicine 27, 1693-1702): distances to the ends are added as squares.
+
+    Args:
+        parts: (value, low, high) of each.
+
+    Returns:
+        (value, low, high).
+
+    Raises:
+        ValueError: there is no part.
+    """
+    if not parts:
+        raise ValueError("no value to take the mean of")
+    num = len(parts)
+    value = sum(part[0] for part in parts) / num
+    down = sqrt(sum((part[0] - part[1]) ** 2 for part in parts)) / num
+    up = sqrt(sum((part[2] - part[0]) ** 2 for part in parts)) / num
+    return value, value - down, value + up

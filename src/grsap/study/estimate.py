@@ -1,0 +1,136 @@
+"""What a stage will cost, before it is begun and without the network: tokens, hours, memory of one device.
+
+Rules of thumb, to plan by: floating-point operations of a transformer are 2 a parameter and token forward, twice that
+backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); memory is counted as `grsap fit --dry-run` counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from grsap.embedded import resolve
+from grsap.errors import ConfigError
+from grsap.study.machine import Machine
+from grsap.study.plan import PlannedStage
+
+if TYPE_CHECKING:
+    from grsap.models.memory import MemoryEstimate
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage does, as a study's YAML says it.
+
+    Args:
+        num_rows: rows that are learned, written or answered.
+        tokens_per_row: of these, on average; of a stage that generates: new ones.
+        shape: of the model: settings of a transformers config, `model_type` among them.
+        num_subjects: how often the rows are answered.
+    """
+
+    num_rows: int
+    tokens_per_row: int
+    shape: dict[str, Any]
+    num_subjects: int = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one stage.
+
+    Attributes:
+        num_tokens: learned, or written.
+        hours: on the machine.
+        memory_gib: of one device; of a stage that generates, the weights in 16 bits alone.
+    """
+
+    num_tokens: int
+    hours: float
+    memory_gib: float
+
+
+class Estimator:
+    """Estimates stages; counts the parameters of each shape once.
+
+    Args:
+        machine: see there.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._memory: dict[str, MemoryEstimate] = {}
+
+    def of(self, stage: PlannedStage) -> Estimate | None:
+        """The estimate; None if the stage says nothing of its cost.
+
+        Raises:
+            ConfigError: `cost` has wrong keys, or the shape is none that transformers knows.
+        """
+        if not stage.cost:
+            return None
+        known = {field.name for field in fields(Cost)}
+        required = known - {"num_subjects"}
+        if not required <= set(stage.cost) <= known:
+            raise ConfigError(
+                f"stage {stage.name}: cost has {', '.join(stage.cost)}", f"Give {', '.join(sorted(known))}"
+            )
+        cost = Cost(**stage.cost)
+        tokens = int(cost.num_rows) * int(cost.tokens_per_row) * int(cost.num_subjects)
+        settings = composed(stage) if stage.verb == "fit" else {}
+        model = settings.get("model") or {}
+        memory = self._memory_of(stage, cost, model, settings.get("data") or {})
+        if stage.verb == "fit":
+            passes = (6 if model.get("lora") is None else 4) + 2 * bool(model["base"].get("gradient_checkpointing"))
+            seconds = passes * memory.num_parameters * tokens / (self.machine.train_tflops * 1e12)
+            return Estimate(tokens, seconds / 3600 / self.machine.num_devices, memory.total / 2**30)
+        seconds = tokens / self.machine.generate_tokens_per_s
+        return Estimate(tokens, seconds / 3600 / self.machine.num_devices, 2 * memory.num_parameters / 2**30)
+
+    def _memory_of(
+        self, stage: PlannedStage, cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> MemoryEstimate:
+        key = yaml.safe_dump([cost.shape, dict(model), data.get("batching")])
+        if key not in self._memory:
+            try:
+                self._memory[key] = _memory(cost, model, data)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ConfigError(
+                    f"stage {stage.name}: cost cannot be estimated: {error}", "Correct its cost"
+                ) from error
+        return self._memory[key]
+
+
+def _memory(cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]) -> MemoryEstimate:
+    """The memory of training, or of the bare model where nothing is trained."""
+    from grsap.data.batching import Batching
+    from grsap.models.memory import planned_memory
+
+    optimizer = str((model.get("optimizer") or {}).get("class_path", ""))
+    return planned_memory(
+        cost.shape,
+        model.get("base") or {},
+        model.get("lora"),
+        Batching(**(data.get("batching") or {})).max_tokens_per_micro_batch,
+        2 if optimizer.endswith("8bit") else 8,
+    )
+
+
+def composed(stage: PlannedStage) -> dict[str, Any]:
+    """The settings of a stage as its files and the study give them, without the verb's defaults."""
+    settings: dict[str, Any] = {}
+    layers: Sequence[Any] = [yaml.safe_load(resolve(each).read_text(encoding="utf-8")) for each in stage.configs]
+    for layer in [*layers, stage.settings]:
+        settings = _merged(settings, layer or {})
+    return settings
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(under)
+    for key, value in over.items():
+        old = found.get(key)
+        found[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return found

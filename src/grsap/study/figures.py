@@ -1,0 +1,94 @@
+"""Published figures beside ours: rows of evaluations, similarities and curations, averaged with an interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from grsap.errors import DataError
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of the paper, or one of one's own, and which rows of a study's stages make ours.
+
+    Args:
+        name: what it is of.
+        stages: pattern of stage names, such as `evaluate/*/llama3_8b/*`.
+        where: key of a row to a pattern of its value: `{subject: gr_sap, metric: harmfulness_rate}`.
+        published: as a share where it is one; null for none.
+        source: where it stands in the paper, or who says so.
+    """
+
+    name: str
+    stages: str
+    where: dict[str, str] = field(default_factory=dict)
+    published: float | None = None
+    source: str = ""
+
+    def measure(self, summaries: Mapping[str, Path]) -> dict[str, Any]:
+        """Ours: `{value, low, high, num_rows, covers_published}`; null where no row fits or one could not be measured.
+
+        Of several rows it is the mean over benchmarks of each benchmark's mean over stages. Benchmarks have different
+        prompts, and their errors are taken as independent; the same prompts asked in several stages err together.
+
+        Args:
+            summaries: the summary of each stage by name; missing ones are passed over.
+        """
+        from grsap.metrics import independent_mean_interval  # imports torch, which a study has no other use for
+
+        rows = [row for name, path in summaries.items() if fnmatchcase(name, self.stages) for row in rows_of(path)]
+        rows = [row for row in rows if all(_fits(row.get(key), pattern) for key, pattern in self.where.items())]
+        if not rows or any(row["value"] is None for row in rows):
+            return {"value": None, "low": None, "high": None, "num_rows": len(rows), "covers_published": None}
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(str(row.get("benchmark", "")), []).append(row)
+        means = [
+            tuple(_mean([row[key] for row in group]) for key in ("value", "low", "high")) for group in groups.values()
+        ]
+        value, low, high = independent_mean_interval(means)
+        covers = None if self.published is None else low <= self.published <= high
+        return {"value": value, "low": low, "high": high, "num_rows": len(rows), "covers_published": covers}
+
+
+def rows_of(summary: Path) -> Iterator[Row]:
+    """The rows of a stage's summary that have a value and an interval; none if the file is missing.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not summary.is_file():
+        return
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8"))
+        yield from found.get("rates", [])
+        yield from found.get("measures", [])
+        yield from (row for step in found.get("steps", []) for row in _rejections(step))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"cannot be read: {error}", "Remove the folder, and run the study again", path=summary
+        ) from error
+
+
+def _rejections(step: Mapping[str, Any]) -> Iterator[Row]:
+    """Of a curation's filter: the share of its rows that it rejected for each reason."""
+    from grsap.metrics import wilson_interval
+
+    for reason, num in step["reasons"].items():
+        low, high = wilson_interval(num, step["num_in"])
+        yield {"step": step["name"], "reason": reason, "value": num / step["num_in"], "low": low, "high": high}
+
+
+def _fits(value: Any, pattern: str) -> bool:
+    return value is not None and fnmatchcase(str(value), pattern)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

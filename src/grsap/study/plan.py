@@ -1,0 +1,142 @@
+"""From stages with names in braces to the stages of a study, in an order in which each finds what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from grsap.embedded import resolve
+from grsap.errors import ConfigError
+from grsap.study.filling import Filler
+
+VerbName = Literal["synthesize", "import", "curate", "fit", "evaluate", "similarity"]
+
+SUMMARIES: Mapping[VerbName, str] = {
+    "synthesize": "manifest.json",
+    "import": "manifest.json",
+    "curate": "manifest.json",
+    "fit": "summary.json",
+    "evaluate": "evaluation.json",
+    "similarity": "similarity.json",
+}
+"""The file that a verb leaves when its work is done."""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A stage, or as many as its name has choices: `fit/{model}/{task}` is one for each model and task.
+
+    Args:
+        name: also the folder below the study's. It says which axes the stage has.
+        verb: of grsap.
+        configs: files for `--config`, the later ones win.
+        settings: over those of the files.
+        needs: names of stages that must be done before. One that names another axis stands for all of its choices.
+        cost: for the plan: see `Cost`.
+    """
+
+    name: str
+    verb: VerbName
+    configs: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    needs: list[str] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage with everything filled in.
+
+    Attributes:
+        name, verb, configs, settings, needs, cost: as in the spec.
+        folder: where its results lie.
+    """
+
+    name: str
+    verb: VerbName
+    folder: Path
+    configs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    needs: tuple[str, ...]
+    cost: Mapping[str, Any]
+
+    @property
+    def summary(self) -> Path:
+        """The file that is there when it is done."""
+        return self.folder / SUMMARIES[self.verb]
+
+
+def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]) -> list[PlannedStage]:
+    """The stages that the goals need, each after those that it needs, else in the order of the specs.
+
+    Args:
+        specs: all stages; those whose name has an axis without choices are left out.
+        filler: fills in the names in braces.
+        goals: names of stages, with names in braces; empty for all stages.
+
+    Raises:
+        ConfigError: a name stands twice, inside another stage's folder, or nowhere; stages need each other in a circle;
+            a config is missing.
+    """
+    filler.check()
+    stages: dict[str, PlannedStage] = {}
+    for spec in specs:
+        if filler.lacks_axis(spec.name):
+            continue
+        for binding in filler.bindings(spec.name, {}):
+            stage = _planned(spec, filler, binding)
+            if stage.name in stages:
+                raise ConfigError(f"two stages are called {stage.name!r}", "Name each axis that it has in its name")
+            stages[stage.name] = stage
+    _check_folders(stages)
+    wanted = filler.fill(list(goals), {}) or list(stages)
+    order: dict[str, PlannedStage] = {}
+    for name in [each for each in stages if each in wanted] + [each for each in wanted if each not in stages]:
+        _add(name, stages, order, ("the goals",))
+    return list(order.values())
+
+
+def _planned(spec: StageSpec, filler: Filler, binding: Mapping[str, str]) -> PlannedStage:
+    name = str(filler.fill(spec.name, binding))
+    if spec.verb not in get_args(VerbName):
+        raise ConfigError(f"stage {name}: {spec.verb!r} is no verb of a study", f"Verbs are {', '.join(SUMMARIES)}")
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
+        raise ConfigError(f"stage {name!r} has no name for a folder", "Give words with / between them")
+    configs = tuple(str(each) for each in filler.fill(spec.configs, binding))
+    for config in configs:
+        if not resolve(config).is_file():
+            raise ConfigError(
+                f"stage {name}: there is no config {config}", "Paths are taken from the working directory"
+            )
+    return PlannedStage(
+        name=name,
+        verb=spec.verb,
+        folder=Path(filler.folder) / name,
+        configs=configs,
+        settings=filler.fill(spec.settings, binding),
+        needs=tuple(filler.fill(spec.needs, binding)),
+        cost=filler.fill(spec.cost, binding),
+    )
+
+
+def _check_folders(stages: Mapping[str, PlannedStage]) -> None:
+    for name in stages:
+        inside = [str(parent) for parent in Path(name).parents if str(parent) in stages]
+        if inside:
+            raise ConfigError(f"stage {name} lies in the folder of stage {inside[0]}", "Rename one of them")
+
+
+def _add(name: str, stages: Mapping[str, PlannedStage], order: dict[str, PlannedStage], trail: tuple[str, ...]) -> None:
+    if name in order:
+        return
+    if name in trail:
+        raise ConfigError(f"stages need each other in a circle: {' -> '.join([*trail[1:], name])}", "Break it")
+    if name not in stages:
+        known = ", ".join(list(stages)[:8]) + (" ..." if len(stages) > 8 else "")
+        raise ConfigError(f"{trail[-1]} needs the stage {name!r}, which there is not", f"Stages are {known}")
+    for need in stages[name].needs:
+        _add(need, stages, order, (*trail, name))
+    order[name] = stages[name]

@@ -1,0 +1,60 @@
+"""Published figures beside ours."""
+
+from __future__ import annotations
+
+import json
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grsap.study import Figure
+
+
+def row(benchmark: str, value: float | None, half: float = 0.1, **names: str) -> dict[str, Any]:
+    ends = {"low": None, "high": None} if value is None else {"low": value - half, "high": value + half}
+    return {"benchmark": benchmark, "subject": "own", "metric": "harm", "value": value, **ends, **names}
+
+
+def summaries(folder: Path, **rows: list[dict[str, Any]]) -> dict[str, Path]:
+    found = {}
+    for name, each in rows.items():
+        found[f"evaluate/{name}"] = folder / f"{name}.json"
+        found[f"evaluate/{name}"].write_text(json.dumps({"rates": each}))
+    return found
+
+
+def test_means_over_stages_and_then_over_benchmarks(tmp_path: Path) -> None:
+    files = summaries(
+        tmp_path,
+        one=[row("x", 0.2), row("y", 0.6, 0.2), row("x", 0.9, subject="other")],
+        two=[row("x", 0.4), row("y", 0.8, 0.2)],
+    )
+    ours = Figure("harm", "evaluate/*", {"subject": "own", "metric": "harm"}, published=0.4).measure(files)
+    # x: .3 +- .1, y: .7 +- .2; independent of each other.
+    half = sqrt(0.1**2 + 0.2**2) / 2
+    assert ours["num_rows"] == 4
+    assert ours["value"] == pytest.approx(0.5)
+    assert (ours["low"], ours["high"]) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
+    assert ours["covers_published"] is True
+    assert (
+        Figure("harm", "evaluate/one", {"benchmark": "x", "subject": "own"}, 0.31).measure(files)["covers_published"]
+        is False
+    )
+
+
+def test_what_was_not_measured_is_no_number(tmp_path: Path) -> None:
+    files = summaries(tmp_path, one=[row("x", None)]) | {"evaluate/later": tmp_path / "missing.json"}
+    nothing = {"value": None, "low": None, "high": None, "covers_published": None}
+    assert Figure("a", "evaluate/one", {"benchmark": "x"}, 0.1).measure(files) == {**nothing, "num_rows": 1}
+    assert Figure("a", "evaluate/later", {}, 0.1).measure(files) == {**nothing, "num_rows": 0}
+
+
+def test_a_curations_rejections_are_shares_of_what_the_filter_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"steps": [{"name": "Harmlessness", "num_in": 50, "reasons": {"harmful_response": 5}}]}))
+    where = {"step": "Harmlessness", "reason": "harmful_response"}
+    ours = Figure("unsafe", "curate/*", where, 0.1).measure({"curate/a": path})
+    assert (ours["value"], ours["covers_published"]) == (0.1, True)
+    assert (ours["low"], ours["high"]) == (pytest.approx(0.0435, abs=1e-4), pytest.approx(0.2136, abs=1e-4))  # Wilson
