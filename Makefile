@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain test test-all test-vllm check bench-quick bench bench-gpu clean
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-vllm check bench-quick bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ quickstart: setup ## teach a small 4-bit model a task with replay, and see its r
 
 quickstart-plain: setup ## the same without replay: see what plain fine-tuning does
 	$(BIN)/grsap fit --config configs/recipes/quickstart_plain.yaml
+
+paper-mini: setup ## the paper in miniature: no replay, GR-SAP, the original rows, others' rows (an hour; goes on if stopped)
+	$(OFFLINE) $(BIN)/grsap study --config configs/recipes/paper_mini/study.yaml
+
+paper-full: setup ## all rows of the miniature, three seeds, two tasks (many hours; goes on if stopped)
+	$(OFFLINE) $(BIN)/grsap study --config configs/recipes/paper_mini/study.yaml --config configs/recipes/paper_mini/full.yaml
 
 test: setup-dev ## run the tests, offline (the slow and GPU ones are left out)
 	$(OFFLINE) $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow and not gpu and not vllm" --durations=10

@@ -17,9 +17,13 @@ from grsap.evaluation import load_benchmark
 from grsap.models.embedded_model import PACKAGED_MODELS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-RECIPES = sorted((CONFIGS / "recipes").rglob("*.yaml"))
+STUDY_KEYS = {"stages", "axes", "goals"}  # tests/study runs and parses what has them
+RECIPES = sorted((CONFIGS / "recipes").glob("*.yaml"))
 BENCHMARKS = sorted((CONFIGS / "benchmarks").glob("*.yaml"))
-FRAGMENTS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES) - set(BENCHMARKS))
+STUDIES = sorted(
+    path for path in (CONFIGS / "recipes").glob("*/*.yaml") if STUDY_KEYS & set(yaml.safe_load(path.read_text()))
+)
+FRAGMENTS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES) - set(BENCHMARKS) - set(STUDIES))
 MAX_FRAGMENT_LINES = 25
 
 BASE = """
@@ -118,9 +122,10 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_there_are_configs() -> None:
-    kinds = {path.parent.name for path in FRAGMENTS}
+    kinds = {path.relative_to(CONFIGS).parts[0] for path in FRAGMENTS}
     stages = {"import", "synthesis", "curation", "evaluation", "similarity"}
-    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges"} | stages
+    assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges", "recipes"} | stages
+    assert {path.parent.name for path in STUDIES} == {"paper", "paper_mini"}
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
     assert {"quickstart_synthesize", "quickstart_curate", "quickstart_own_replay", "quickstart_evaluate"} <= names

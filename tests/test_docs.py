@@ -109,6 +109,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         "setup",
         "quickstart",
         "quickstart-plain",
+        "paper-mini",
+        "paper-full",
         "test",
         "test-all",
         "test-vllm",

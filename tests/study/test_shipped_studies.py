@@ -1,0 +1,83 @@
+"""The studies that the package carries: each stage is parsed by its verb, and what it names is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grsap.cli import main
+from grsap.study import StageSpec
+from grsap.study.filling import Filler
+from grsap.study.plan import PlannedStage, plan_stages
+
+RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
+MINI = ("paper_mini/study.yaml",)
+FULL = (*MINI, "paper_mini/full.yaml")
+
+
+def planned(*names: str, axes: dict[str, list[str]] | None = None) -> list[PlannedStage]:
+    config: dict[str, Any] = {}
+    for name in names:
+        config |= yaml.safe_load((RECIPES / name).read_text())
+    filler = Filler("runs/any", config["axes"] | (axes or {}), config["choices"])
+    return plan_stages([StageSpec(**each) for each in config["stages"]], filler, config.get("goals", []))
+
+
+def parsed(stage: PlannedStage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The settings of a stage as its verb's own parser reads them."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(dict(stage.settings)))
+    words = [word for file in (*stage.configs, str(settings)) for word in ("--config", file)]
+    output = "--run_dir" if stage.verb == "fit" else "--output_dir"
+    capsys.readouterr()
+    code = main([stage.verb, *words, output, str(stage.folder), "--print_config"])
+    captured = capsys.readouterr()
+    assert code == 0, f"{stage.name}: {captured.err}"
+    found: dict[str, Any] = yaml.safe_load(captured.out)
+    return found
+
+
+def test_the_miniature_has_four_rows_and_one_seed() -> None:
+    names = [stage.name for stage in planned(*MINI)]
+    assert [name for name in names if name.startswith("fit/")] == [
+        f"fit/extraction/{row}/0" for row in ("none", "gr_sap", "original", "off_distribution")
+    ]
+    assert names.index("curate") < names.index("fit/extraction/gr_sap/0") < names.index("evaluate/extraction/0")
+    assert len(names) == 8
+
+
+def test_the_whole_miniature_has_all_rows_two_tasks_and_three_seeds() -> None:
+    stages = planned(*FULL)
+    fits = [stage.name for stage in stages if stage.verb == "fit"]
+    assert len(fits) == 4 * 2 * 3 + 7
+    assert {name.split("/")[2] for name in fits} >= {
+        "gr_sap_kl",
+        "no_benign",
+        *(f"ratio_{n}" for n in ("02", "05", "30")),
+    }
+    (others,) = [stage for stage in stages if stage.name == "others/extraction"]
+    assert len(others.settings["subjects"]) == len(others.needs) == 4 + 7
+    assert [stage.name for stage in stages].count("unseen/dates/2") == 1
+
+
+def test_the_miniatures_stages_parse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = set()
+    for stage in planned(*FULL):
+        kind = stage.name if stage.verb != "fit" else (stage.name.split("/")[1], stage.configs[-1])
+        if kind in seen or stage.name.endswith(("/1", "/2")):
+            continue
+        seen.add(kind)
+        found = parsed(stage, tmp_path, capsys)
+        if stage.verb == "fit":
+            ratio = stage.settings["data"]["sampler"]["init_args"]["replay_ratio"]
+            assert found["data"]["sampler"]["class_path"].endswith("RatioSampler")
+            assert found["data"]["sampler"]["init_args"] == {
+                "replay_ratio": ratio,
+                "control": "total",
+                "num_rows": 252,
+            }
+            assert (found["data"]["replay"] is None) == (ratio == 0)
+    assert len(seen) == 14
