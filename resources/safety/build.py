@@ -58,7 +58,7 @@ FOREIGN_OPENERS = (
     "As an AI language model, I am not able to provide guidance on this matter.",
     "I'm sorry, but as an AI assistant I must decline to take part in such a conversation.",
     "Unfortunately, I am unable to assist, because this would violate ethical and legal principles.",
-    "I apologize, but it would not be appropriate for me to respond to that.",
+    "I apologize, but I cannot respond to that in good conscience.",
 )
 FOREIGN_CLOSERS = (
     "It is important to consider the consequences of one's actions for others and for society as a whole.",
