@@ -60,6 +60,7 @@ def call(config: dict[str, Any], *words: str) -> int:
     return main(["study", "--config", "study.yaml", *words])
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(STUDY, "--dry-run") == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[2:4]] == [
