@@ -121,7 +121,8 @@ def stand_in_study(folder: Path, base: Path) -> list[str]:
     gsm8k = [{"question": f"{n} and {n}?", "answer": f"It is {2 * n}.\n#### {2 * n}"} for n in range(24)]
     data_set(folder, "openai/gsm8k", "train", gsm8k, "main")
     data_set(folder, "openai/gsm8k", "test", gsm8k[:6], "main")
-    data_set(folder, "PKU-Alignment/BeaverTails", "30k_test", ROWS["beavertails"])
+    tested = [{**row, "category": {"theft": not row["is_safe"]}} for row in ROWS["beavertails"]]
+    data_set(folder, "PKU-Alignment/BeaverTails", "30k_test", tested)
     data_set(folder, "PKU-Alignment/BeaverTails", "330k_train", SAFETY_ROWS["beavertails"])
     data_set(folder, "allenai/wildguardmix", "test", ROWS["wildguardtest"], "wildguardtest")
     study = yaml.safe_load((RECIPES / "paper/study.yaml").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,9 @@ def test_an_estimate_counts_what_can_be_counted(tmp_path: Path) -> None:
     assert asked is not None
     assert (asked.num_tokens, asked.hours) == (150_000, pytest.approx(1500 / 3600 / 2))
     assert asked.memory_gib == pytest.approx(2 * num_parameters / 2**30)
+
+
+def test_names_are_filled_in_where_the_command_line_made_namespaces() -> None:
+    value = {"replay": Namespace(class_path="X", init_args=Namespace(path="{folder}/a"))}
+    filled = Filler("runs/x", {}).fill(value, {})
+    assert filled == {"replay": {"class_path": "X", "init_args": {"path": "runs/x/a"}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,7 @@ class Filler:
         """The axes that a value names, in nested texts too."""
         if isinstance(value, str):
             return {axis for axis, _ in _NAME.findall(value)} & set(self.axes)
+        value = _plain(value)
         children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
         return set().union(*(self.axes_in(child) for child in children))
 
@@ -71,6 +73,7 @@ class Filler:
         """
         if isinstance(value, str):
             return self._text(value, bound)
+        value = _plain(value)
         if isinstance(value, list):
             items = [self.fill(item, each) for item in value for each in self.bindings(item, bound)]
             return [item for item in items if item not in ("", None)]
@@ -100,3 +103,8 @@ class Filler:
             known = ", ".join(details) or "none"
             raise ConfigError(f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"It has {known}: see choices")
         return self.fill(details[key], bound)
+
+
+def _plain(value: Any) -> Any:
+    """A mapping, where the command line made a namespace of what names a `class_path`."""
+    return vars(value) if isinstance(value, Namespace) else value
