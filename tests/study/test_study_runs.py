@@ -27,7 +27,7 @@ STUDY: dict[str, Any] = {
             "verb": "curate",
             "settings": {
                 "input": "{folder}/import/6/replay.jsonl",
-                "filters": [{"class_path": "Completeness", "init_args": {"min_response_words": 8}}],
+                "filters": [{"class_path": "Completeness", "init_args": {"min_response_words": 18}}],
             },
             "needs": ["import/6"],
         },
