@@ -47,15 +47,16 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
     return settings | job["config"]
 
 
-def main() -> None:
-    record = Record.from_command_line()
-    from datasets import Dataset
+def train(record: Record, **arguments: Any) -> None:
+    """Train by SFTTrainer in the order of the file, note each step, and write what was noted.
+
+    Args:
+        record: of this side; its imports are done.
+        arguments: of SFTTrainer.
+    """
     from torch.utils.data import SequentialSampler
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    record.imports_done()
-    from rows_file import load_tokenizer, load_with_adapter, read_rows
+    from trl import SFTTrainer
 
     class Clock(TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -74,6 +75,21 @@ def main() -> None:
             record.losses[-1] += float(loss)
             return loss
 
+    trainer = InOrder(callbacks=[Clock()], **arguments)
+    record.adapter(p for p in trainer.model.parameters() if p.requires_grad)
+    trainer.train()
+    trainer.save_model()
+    record.write(matmul_parameters=matmul_parameters(trainer.model))
+
+
+def main() -> None:
+    record = Record.from_command_line()
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer  # noqa: F401  # the trainer too, before imports are done
+
+    record.imports_done()
+    from rows_file import load_tokenizer, load_with_adapter, read_rows
+
     job = record.job
     data = Dataset.from_list(
         [
@@ -84,17 +100,13 @@ def main() -> None:
             for row in read_rows(job)
         ]
     )
-    trainer = InOrder(
+    train(
+        record,
         model=load_with_adapter(job),
         args=SFTConfig(**settings_of(job)),
         train_dataset=data,
         processing_class=load_tokenizer(job),
-        callbacks=[Clock()],
     )
-    record.adapter(p for p in trainer.model.parameters() if p.requires_grad)
-    trainer.train()
-    trainer.save_model()
-    record.write(matmul_parameters=matmul_parameters(trainer.model))
 
 
 if __name__ == "__main__":

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from record import Record, matmul_parameters
+from record import Record
 
 
 def main() -> None:
     record = Record.from_command_line()
     import unsloth  # noqa: F401  # first, so that it can patch the others
     from datasets import Dataset
-    from torch.utils.data import SequentialSampler
-    from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # noqa: F401  # the trainer too, before imports are done
     from unsloth import FastLanguageModel
 
     record.imports_done()
     from loop import encode
     from rows_file import load_tokenizer, read_rows
-    from trl_sft import rows_of, settings_of
+    from trl_sft import settings_of, train
 
     job = record.job
     options: dict[str, Any] = dict(job["config"])
@@ -37,39 +35,18 @@ def main() -> None:
     )
     tokenizer = load_tokenizer(job)
 
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            record.step_begins()
-
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            record.step_ends()
-
-    class InOrder(SFTTrainer):
-        def _get_train_sampler(self, *args: Any) -> SequentialSampler:
-            return SequentialSampler(self.train_dataset)
-
-        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            record.saw(rows_of(inputs))
-            loss = super().training_step(model, inputs, *args, **kwargs)
-            record.losses[-1] += float(loss)
-            return loss
-
     rows = [encode(tokenizer, row) for row in read_rows(job)]
     columns = [
         {"input_ids": ids, "labels": [token if on else -100 for token, on in zip(ids, mask, strict=True)]}
         for ids, mask in rows
     ]
-    trainer = InOrder(
+    train(
+        record,
         model=model,
         args=SFTConfig(**settings_of(job | {"config": options})),
         train_dataset=Dataset.from_list(columns),
         processing_class=tokenizer,
-        callbacks=[Clock()],
     )
-    record.adapter(p for p in trainer.model.parameters() if p.requires_grad)
-    trainer.train()
-    trainer.save_model()
-    record.write(matmul_parameters=matmul_parameters(trainer.model))
 
 
 if __name__ == "__main__":

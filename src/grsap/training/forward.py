@@ -54,8 +54,11 @@ class Forward:
     @cached_property
     def keeps_rows_apart(self) -> bool:
         """Whether a row that is packed behind another has the hidden states that it has alone, but for rounding."""
-        if not self._are_rows_apart() and attends_by_row(inner_model(self.model)):
-            stop_attending_by_row(inner_model(self.model))  # it does not tell its layers where rows begin
+        if self._are_rows_apart():
+            return True
+        if not attends_by_row(inner_model(self.model)):
+            return False
+        stop_attending_by_row(inner_model(self.model))  # it does not tell its layers where rows begin
         return self._are_rows_apart()
 
     def _are_rows_apart(self) -> bool:
