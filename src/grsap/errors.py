@@ -27,6 +27,16 @@ class UserError(GrsapError):
         self.remedy = remedy
 
 
+def user_error_within(error: BaseException) -> UserError | None:
+    """The user's error that a library wrapped in its own, if any."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UserError):
+            return seen
+        seen = seen.__cause__
+    return None
+
+
 class ConfigError(UserError):
     """A setting is missing, unknown or out of range."""
 

@@ -90,6 +90,14 @@ def test_wrong_value(fails: Callable[..., str]) -> None:
     assert fails("--model.base.quantization=nf5").startswith("model.base.quantization: Expected a Literal['nf4', 'fp4'")
 
 
+def test_settings_that_a_library_refuses(run: Run, fails: Callable[..., str]) -> None:
+    run.config["model"]["lora"] = {"target_modules": "all-linear", "layers_to_transform": [1]}
+    assert fails() == (
+        "A class refuses its settings: `layers_to_transform` cannot be used when `target_modules` is a str. "
+        "Change them, or see where with --debug."
+    )
+
+
 def test_missing_setting(run: Run, fails: Callable[..., str]) -> None:
     del run.config["model"]["base"]["path"]
     assert fails().startswith("model.base.path: not set, and it must be (str).")

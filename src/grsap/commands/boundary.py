@@ -10,7 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Callable
 
 from grsap.commands.parsing_errors import parsing_paragraph
-from grsap.errors import GrsapError, UserError
+from grsap.errors import GrsapError, UserError, user_error_within
 
 OUR_FAULT = 1
 USER_INPUT = 2
@@ -50,16 +50,6 @@ def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
         )
         report(f"internal error: {type(error).__name__}: {first_line(error)}.{hint}", debug)
         return OUR_FAULT
-
-
-def user_error_within(error: BaseException) -> UserError | None:
-    """The user's error that a library wrapped in its own, if any."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return seen
-        seen = seen.__cause__
-    return None
 
 
 def report(message: str, debug: bool) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from grsap.errors import ConfigError, user_error_within
 
 MAX_LENGTH = 600
 
@@ -40,7 +44,29 @@ _PLAIN = (
 
 
 def parsing_paragraph(message: str) -> str:
-    """What the parser found wrong, and where the options are listed; attempts that say nothing are left out."""
+    """What the parser found wrong, and where the options are listed."""
+    return f"{_sentences(message)} All options: grsap VERB --help; the settings as read: --print_config."
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """Inside, settings become objects; a class that refuses what it was given is the user's error.
+
+    Raises:
+        ConfigError: with what the class says, such as PEFT's of two settings that exclude each other.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if user_error_within(error) is not None:
+            raise
+        raise ConfigError(
+            f"A class refuses its settings: {_sentences(str(error))}", "Change them, or see where with --debug"
+        ) from error
+
+
+def _sentences(message: str) -> str:
+    """The message as sentences; attempts that say nothing are left out."""
     parts = []
     for line in message.strip().splitlines():
         text = re.sub(r"^[-*\s]+", "", line).strip()
@@ -53,4 +79,4 @@ def parsing_paragraph(message: str) -> str:
     paragraph = " ".join(part if part.endswith(":") else f"{part.rstrip('.')}." for part in parts)
     if len(paragraph) > MAX_LENGTH:
         paragraph = f"{paragraph[:MAX_LENGTH].rsplit(' ', 1)[0]} ..."
-    return f"{paragraph} All options: grsap VERB --help; the settings as read: --print_config."
+    return paragraph

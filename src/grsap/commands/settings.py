@@ -28,6 +28,7 @@ from grsap.callbacks import (
 from grsap.commands.answers import AnsweringModule
 from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
 from grsap.commands.finished import DEFAULT_RUN_DIR
+from grsap.commands.parsing_errors import refusals_told
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
@@ -126,6 +127,15 @@ class RunSettings(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's settings are never read: the command line goes before the config, and that before it."""
+
+    def instantiate_classes(self) -> None:
+        """Build module, data and trainer.
+
+        Raises:
+            ConfigError: a class refuses its settings.
+        """
+        with refusals_told():
+            super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if self.verb != "fit":  # nothing is written beside what the verb itself writes

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
 from grsap.commands.invocation import STAGE_FLAGS_HELP, Invocation, read_invocation
+from grsap.commands.parsing_errors import refusals_told
 from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
@@ -135,8 +136,13 @@ def parse(parser: ArgumentParser, invocation: Invocation) -> Namespace:
 
 
 def build(parser: ArgumentParser, settings: Namespace, kind: Callable[..., Stage]) -> Stage:
-    """The stage, with all that its settings name by `class_path` built."""
-    values = vars(parser.instantiate_classes(settings))
+    """The stage, with all that its settings name by `class_path` built.
+
+    Raises:
+        ConfigError: a class refuses its settings.
+    """
+    with refusals_told():
+        values = vars(parser.instantiate_classes(settings))
     return kind(**{name: value for name, value in values.items() if name not in ("config", "output_dir")})
 
 
