@@ -189,6 +189,7 @@ def tiny(config: dict[str, Any], base: Path, task_file: Path, run_dir: Path) -> 
     config = copy.deepcopy(config)
     config["run_dir"] = str(run_dir)
     config["model"]["base"] |= {"path": str(base), "merge_adapter": None}
+    config["model"]["lora"].pop("layers_to_transform", None)  # it has two layers
     config["data"]["batching"] = {"global_batch_size": 8, "max_tokens_per_micro_batch": 1024}
     config["data"]["encoding"] = {"max_length": 1024}
     config["data"]["num_workers"] = 0
