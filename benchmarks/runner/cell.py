@@ -22,7 +22,7 @@ class Job:
     """What a side trains, and on what. Every side of a cell has the same, but for what it sets itself.
 
     Args:
-        model: `embedded:NAME`, a folder, or `random:NAME` for random weights of a shape in `shapes.py`.
+        model: `embedded:NAME`, a folder, or `random:NAME` for random weights of a shape in `models.py`.
         device: cpu or cuda.
         num_rows: rows of the file; all are seen once.
         num_replay_rows: how many of them, the last of the file, are replay rows.

@@ -1,4 +1,4 @@
-"""SmolLM2 from a folder, the probes as prompts, and the local backend's answers to them."""
+"""The quickstart's aligned model in a folder, the probes as prompts, and the local backend's answers to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from grsap.embedded import resolve
 from grsap.generation import Generation, GenerationRequest, SamplingSettings, TransformersGenerator
 from grsap.models import BaseModel
 from grsap.models.embedded_model import embedded_folder
+from grsap.models.merge import merged_folder
 
 MODEL = "embedded:smollm2-135m-instruct"
 NUM_PROMPTS = 50
@@ -18,8 +19,8 @@ NUM_PROMPTS = 50
 
 @pytest.fixture(scope="session")
 def folder() -> Path:
-    """SmolLM2-135M-Instruct as a folder that any engine loads."""
-    return embedded_folder(MODEL)
+    """SmolLM2-135M-Instruct with its aligned adapter merged in, as a folder that any engine loads."""
+    return merged_folder(str(embedded_folder(MODEL)), None, resolve("embedded:quickstart/aligned_adapter"))
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,11 +94,11 @@ def test_killed_and_started_again_in_time(
     got = [next(stream) for _ in range(5)]
     assert server.process is not None
     server.kill()
-    thread = threading.Thread(target=server.start)
-    thread.start()
-    with caplog.at_level(logging.WARNING):
-        got.extend(stream)
-    thread.join()
+    # The server is started by this thread: with one that ends, the kernel would end it too.
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor() as pool:
+        rest = pool.submit(list, stream)
+        server.start()
+        got += rest.result()
     generator.close()
     assert sorted(int(answer.id) for answer in got) == list(range(60))
     assert any("has not answered for" in record.getMessage() for record in caplog.records)

@@ -39,7 +39,7 @@ def _synthesize(make: Callable[[], OpenAIGenerator], folder: Path) -> None:
         quota=Quota(num_per_domain=NUM, benign_share=0.5, max_attempts=20),
         domain_names=DOMAINS,
         query_sampling=SamplingSettings(48, 1.0),
-        response_sampling=SamplingSettings(24, 0.8, 0.95),
+        response_sampling=SamplingSettings(64, 0.8, 0.95),
         seed=3,
     )
     work.check()

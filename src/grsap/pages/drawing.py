@@ -91,7 +91,7 @@ def _svg(size: tuple[int, int], paint: Callable[[Axes], None]) -> bytes:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingPackageError("matplotlib is not installed", "pip install 'grsap[report]'") from error
+        raise MissingPackageError("matplotlib is not installed", "Install grsap with the extra `report`") from error
     settings: Any = {
         "svg.fonttype": "none",  # texts stay texts: to be searched, copied and read aloud
         "svg.hashsalt": "grsap",
