@@ -10,17 +10,16 @@ import pytest
 from grsap.embedded import resolve
 from grsap.generation import Generation, GenerationRequest, SamplingSettings, TransformersGenerator
 from grsap.models import BaseModel
-from grsap.models.embedded_model import embedded_folder
-from grsap.models.merge import merged_folder
 
 MODEL = "embedded:smollm2-135m-instruct"
+ADAPTER = "embedded:quickstart/aligned_adapter"
 NUM_PROMPTS = 50
 
 
 @pytest.fixture(scope="session")
 def folder() -> Path:
     """SmolLM2-135M-Instruct with its aligned adapter merged in, as a folder that any engine loads."""
-    return merged_folder(str(embedded_folder(MODEL)), None, resolve("embedded:quickstart/aligned_adapter"))
+    return Path(BaseModel(MODEL, merge_adapter=ADAPTER, quantization="none").weights_source())
 
 
 @pytest.fixture(scope="session")
