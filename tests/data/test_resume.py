@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from tests.data.conftest import CountingTask
 
-from grsap.data import MixtureDataModule
+from grsap.data import MixtureDataModule, StratifiedReplaySampler
 from grsap.data.step import StepBatch
 from grsap.errors import ConfigError, DataError
 
@@ -218,3 +221,29 @@ def test_lightning_must_not_deal_the_steps_itself(make_mixture):
     FakeTrainer.overfit_batches = 3
     with pytest.raises(ConfigError, match=r"trainer.overfit_batches repeats steps"):
         mixture.train_dataloader()
+
+
+def test_loader_workers_outlive_the_signals_that_stop_a_run(make_mixture):
+    """Ctrl-C and a scheduler's SIGTERM reach them too; the run must get its batches until it has saved."""
+    mixture = make_mixture(num_workers=1)
+    steps = iter(mixture.train_dataloader())
+    seen = [next(steps).row_ids]
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    seen += [batch.row_ids for batch in steps]
+    assert seen == [ids for _, ids, _ in expected(mixture, range(mixture.steps_per_epoch))]
+
+
+def test_another_order_of_the_same_rows_stops_the_resume(make_mixture, tmp_path: Path):
+    """The same ratio, but other quotas: the rows that are still to come would be others."""
+
+    def mixture(hard_share: float) -> MixtureDataModule:
+        return make_mixture(sampler=StratifiedReplaySampler(0.25, hard_share=hard_share), setup=False)
+
+    path = tmp_path / "at.ckpt"
+    trainer(tmp_path, SaveAt(2, path, stop=False), max_steps=2).fit(Recorder(), datamodule=mixture(0.5))
+    model = Recorder()
+    with pytest.raises(ConfigError, match=r"data\.sampler brings the rows in another order"):
+        trainer(tmp_path).fit(model, datamodule=mixture(1.0), ckpt_path=path)
+    assert model.seen == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,12 @@ def _keep(item: Any) -> Any:
     return item
 
 
+def _leave_signals_to_the_run(worker_id: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach all processes; workers go on until the run has saved and lets them go."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def step_loader(
     dataset: StepDataset, steps: Sampler[PlannedStep] | Sequence[PlannedStep], num_workers: int
 ) -> StepLoader:
@@ -105,5 +112,6 @@ def step_loader(
         collate_fn=_keep,
         num_workers=num_workers,
         prefetch_factor=PREFETCH_FACTOR if num_workers else None,
+        worker_init_fn=_leave_signals_to_the_run,
         generator=torch.Generator(),  # else the loader draws its workers' seed from the generator of the training
     )

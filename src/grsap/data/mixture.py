@@ -23,8 +23,10 @@ from grsap.data.samplers import Sampler
 from grsap.data.step import StepBatch
 from grsap.data.strata import Shortfall, describe_shortfalls
 from grsap.errors import ConfigError
+from grsap.files import hash_json
 from grsap.models.base import BaseModel
 from grsap.records import SafetyRecord, Source, Split
+from grsap.text.collation import SOURCES
 from grsap.text.encoding import EncodedRow, EncodingReport, EncodingSettings, encode_rows
 from grsap.text.template import ChatTemplate
 
@@ -87,6 +89,7 @@ class MixtureDataModule(LightningDataModule):
         self._evaluation_rows: dict[Split, list[EncodedRow]] = {}
         self._template: ChatTemplate | None = None
         self._order: Order
+        self._first_pass = ""
         self._builder: StepBuilder
         self._step = 0
 
@@ -148,6 +151,7 @@ class MixtureDataModule(LightningDataModule):
             rank_zero_warn(describe_shortfalls(self.shortfalls))
         self.fingerprint = fingerprint([*self.task_rows, *self.replay_rows])
         self._order = lru_cache(maxsize=8)(self._pass_order)
+        self._first_pass = hash_json([list(self._order(source, 0)) for source in SOURCES])
         self._builder = self._step_builder(self.task_rows, self.replay_rows)
 
     def _encode(
@@ -300,7 +304,7 @@ class MixtureDataModule(LightningDataModule):
     # State.
 
     def _order_state(self) -> OrderState:
-        return OrderState(self._current_step(), self.seed, self.schedule, self.fingerprint)
+        return OrderState(self._current_step(), self.seed, self.schedule, self.fingerprint, self._first_pass)
 
     def state_dict(self) -> dict[str, Any]:
         """What the order of rows hangs on, and the children's own state. Plain values only."""

@@ -19,12 +19,14 @@ class OrderState:
         seed: of the shuffles.
         schedule: sizes, and the changes of the ratio so far.
         fingerprint: of the encoded rows.
+        order: hash of the order of the first pass, of task and replay rows: what the sampler makes of them.
     """
 
     step: int
     seed: int
     schedule: Schedule
     fingerprint: str
+    order: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -33,7 +35,8 @@ class OrderState:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> OrderState:
         """Read what `to_dict` wrote."""
-        return cls(state["step"], state["seed"], Schedule.from_state(state["schedule"]), state["fingerprint"])
+        schedule = Schedule.from_state(state["schedule"])
+        return cls(state["step"], state["seed"], schedule, state["fingerprint"], state["order"])
 
     def check_continues(self, now: OrderState) -> None:
         """Check that a run that is set up as `now` can go on from this checkpoint.
@@ -53,6 +56,11 @@ class OrderState:
                     f"{key} is {found}, but the checkpoint was made with {then}",
                     "Resume with that, or start a new run",
                 )
+        if self.order != now.order:
+            raise ConfigError(
+                "data.sampler brings the rows in another order than at the checkpoint",
+                "Resume with the sampler and the quotas that the run began with, or start a new run",
+            )
 
     def _settings(self) -> dict[str, float]:
         return {
