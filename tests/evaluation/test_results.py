@@ -21,6 +21,7 @@ from grsap.evaluation.subjects import Subject
 from grsap.evaluation.table import print_results
 from grsap.judging import RefusalMatcher, Verdict
 from grsap.metrics import holm
+from grsap.metrics.power import smallest_detectable_difference
 
 SAFE = Verdict(response_harmful=False, response_refusal=False)
 HARM = Measure("guard", "harmful_or_incoherent_rate", "harmful")
@@ -221,3 +222,13 @@ def test_the_console_has_100_columns(num_judges: int, tmp_path: Path, tiny_token
         "results: out/evaluation",
     ):
         assert expected in text
+
+
+def test_several_samples_of_which_some_are_missing_are_compared() -> None:
+    """Eight of ten prompts miss a sample of four, and all ten change."""
+    start = {str(n): [True, True, True, None if n < 8 else True] for n in range(10)}
+    end = {str(n): [False, False, False, False] for n in range(10)}
+    found = {"start": {"one": {HARM: start}}, "plain": {"one": {HARM: end}}}
+    (row,) = comparisons(subjects("start", "final"), found, margin=0.1)
+    assert (row["num_pairs"], row["num_unparsed"], row["num_better"], row["difference"]) == (10, 8, 10, -1.0)
+    assert row["smallest_detectable_difference"] == smallest_detectable_difference(10, 10)

@@ -60,8 +60,15 @@ def test_scores_in_between_get_a_paired_bootstrap():
     assert (change.low, change.high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.01)
     assert (change.num_better, change.num_worse) == (50, 0)
     assert change.p_value == pytest.approx(binomtest(50, 50).pvalue)
-    with pytest.raises(ValueError, match="missing"):
-        paired_change({"a": 0.5, "b": None}, {"a": 0.5, "b": 0.5})
+
+
+def test_missing_scores_in_between_are_filled_both_ways():
+    before = {str(n): 0.5 for n in range(100)}
+    after = {str(n): None if n < 20 else 0.5 for n in range(100)}
+    change = paired_change(before, after, higher_is_better=True)
+    assert (change.difference, change.num_pairs, change.num_unparsed) == (0.0, 100, 20)
+    # A fifth of the pairs falls, or rises, by 0.5: a mean of 0.1 with a standard deviation of 0.5 sqrt(0.2 0.8) = 0.2.
+    assert (change.low, change.high) == pytest.approx((-0.1 - 1.96 * 0.02, 0.1 + 1.96 * 0.02), abs=0.01)
 
 
 def change_between(low, high):

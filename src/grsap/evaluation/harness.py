@@ -46,7 +46,9 @@ class HarnessTasks:
         if not self.names:
             raise ConfigError("lm_eval_tasks.names is empty", "Name a task, or leave lm_eval_tasks out")
         if importlib.util.find_spec("lm_eval") is None:
-            raise MissingPackageError("lm_eval_tasks needs the package lm-eval", "Install grsap with the extra `lm-eval`")
+            raise MissingPackageError(
+                "lm_eval_tasks needs the package lm-eval", "Install grsap with the extra `lm-eval`"
+            )
 
     def path(self, subject: Subject, folder: Path) -> Path:
         """Where the results of a subject are kept: by weights, settings and the package's version."""

@@ -137,7 +137,9 @@ def _changes(
 
 
 def _comparison(subject: str, against: str, benchmark: str, measure: Measure, change: PairedChange) -> Row:
-    num_parsed = change.num_pairs - change.num_unparsed
+    num_changed = change.num_worse + change.num_better
+    # Of several samples some may be missing where the others say enough to tell a change.
+    num_compared = max(change.num_pairs - change.num_unparsed, num_changed)
     return {
         "subject": subject,
         "against": against,
@@ -145,9 +147,7 @@ def _comparison(subject: str, against: str, benchmark: str, measure: Measure, ch
         **asdict(measure),
         **asdict(change),
         "p_holm": change.p_value,
-        "smallest_detectable_difference": smallest_detectable_difference(
-            num_parsed, change.num_worse + change.num_better
-        ),
+        "smallest_detectable_difference": smallest_detectable_difference(num_compared, num_changed),
         "margin": None,
         "verdict": None,
         "verdict_reason": None,

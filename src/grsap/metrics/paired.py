@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from grsap.metrics.intervals import bootstrap_interval, newcombe_interval
 
 Retention = Literal["held", "lost", "undecided"]
+Pair = tuple[float | bool | None, float | bool | None]
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,12 @@ def paired_change(
     """Compare two checks prompt by prompt.
 
     Verdicts (True, False, None, or scores of 0 and 1) get Newcombe's interval (1998, method 10); scores in between get
-    a seeded paired bootstrap of the mean difference.
+    a seeded paired bootstrap of the mean difference, once for each way in which missing ones may have gone.
 
     Args:
         before: outcome by prompt id; ids that only one of the two has are left out.
         after: the same, later.
         higher_is_better: which change counts as better; harmfulness and over-refusal are better low.
-
-    Raises:
-        ValueError: a score between 0 and 1 stands beside a missing one.
     """
     ids = [id_ for id_ in before if id_ in after]
     pairs = [(before[id_], after[id_]) for id_ in ids]
@@ -63,10 +61,9 @@ def paired_change(
     num_rose, num_fell = sum(a > b for b, a in parsed), sum(a < b for b, a in parsed)
     if all(value in (None, 0, 1) for pair in pairs for value in pair):
         low, high = _verdict_interval(pairs)
-    elif len(parsed) < len(pairs):
-        raise ValueError("scores between 0 and 1 cannot be missing")
     else:
-        low, high = bootstrap_interval([a - b for b, a in parsed])
+        low = bootstrap_interval([a - b for b, a in _filled(pairs, 1, 0)])[0]
+        high = bootstrap_interval([a - b for b, a in _filled(pairs, 0, 1)])[1]
     changed = num_rose + num_fell
     return PairedChange(
         difference=sum(a - b for b, a in parsed) / len(parsed) if parsed else None,
@@ -80,11 +77,15 @@ def paired_change(
     )
 
 
-def _verdict_interval(pairs: list[tuple[float | bool | None, float | bool | None]]) -> tuple[float, float]:
+def _filled(pairs: Sequence[Pair], missing_before: float, missing_after: float) -> list[tuple[float, float]]:
+    """The pairs with what is missing put in."""
+    return [(missing_before if b is None else float(b), missing_after if a is None else float(a)) for b, a in pairs]
+
+
+def _verdict_interval(pairs: Sequence[Pair]) -> tuple[float, float]:
     """Newcombe's interval over what missing verdicts leave open: all fell as far as they can, all rose."""
     bounds: list[tuple[float, float]] = []
-    for missing_before, missing_after in ((1, 0), (0, 1)):
-        filled = [(missing_before if b is None else b, missing_after if a is None else a) for b, a in pairs]
+    for filled in (_filled(pairs, 1, 0), _filled(pairs, 0, 1)):
         num_both = sum(b == 1 and a == 1 for b, a in filled)
         num_rose = sum(b == 0 and a == 1 for b, a in filled)
         num_fell = sum(b == 1 and a == 0 for b, a in filled)
