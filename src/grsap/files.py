@@ -118,6 +118,15 @@ def hash_file(path: str | Path) -> str:
 
 
 @contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file for this process, once the one that holds it is done; it goes with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from grsap.files import write_dir_atomic
+from grsap.files import waiting_lock, write_dir_atomic
 
 
 def cache_root() -> Path:
@@ -16,8 +16,10 @@ def cache_root() -> Path:
 
 
 def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
-    """The cached folder `name`; made by `fill` the first time, whole or not at all."""
+    """The cached folder `name`; made by `fill` the first time, whole or not at all, while other processes wait."""
     folder = cache_root() / name
     if not (folder / "config.json").is_file():
-        write_dir_atomic(folder, fill)
+        with waiting_lock(cache_root() / f".{name}.lock"):
+            if not (folder / "config.json").is_file():
+                write_dir_atomic(folder, fill)
     return folder
