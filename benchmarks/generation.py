@@ -1,11 +1,13 @@
 """How fast generation is, measured in turn in one run.
 
 `local`: `TransformersGenerator` against transformers' own `generate` in batches of 16 in arrival order: same weights,
-dtype, prompts, limit and stop tokens. `vllm` (in the environment of `make test-vllm`): `OpenAIGenerator` through vLLM's
-server against the same engine alone (`vllm.LLM.generate` in this process), on the same prompts.
+dtype, prompts, limit and stop tokens. In the environment of `make test-vllm`: `engine` is `VLLMGenerator` against
+`vllm.LLM.generate` on the same engine, and `server` is `OpenAIGenerator` against the bare client of the package openai,
+on the same server of vLLM.
 
     python benchmarks/generation.py local --out benchmarks/results/generation_local
-    .venv-vllm/bin/python benchmarks/generation.py vllm --out benchmarks/results/generation_vllm
+    .venv-vllm/bin/python benchmarks/generation.py engine --out benchmarks/results/generation_engine
+    .venv-vllm/bin/python benchmarks/generation.py server --out benchmarks/results/generation_server
 
 Each alternation runs one after the other, the order changing, and gives one ratio; the median and the range are printed
 and written to OUT.json and OUT.md. Speed is generated tokens a second, stop tokens left out.
@@ -24,7 +26,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from vllm_sides import dtype_of, vllm_sides
+from vllm_sides import dtype_of, engine_sides, server_sides
 
 from grsap.embedded import resolve
 from grsap.files import write_atomic, write_json
@@ -153,7 +155,7 @@ def report(args: argparse.Namespace, runs: dict[str, list[dict[str, float]]], no
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["local", "vllm"])
+    parser.add_argument("what", choices=["local", "engine", "server"])
     parser.add_argument("--num-prompts", type=int, default=96)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--alternations", type=int, default=5)
@@ -182,7 +184,7 @@ def main() -> None:
         }
         report(args, measure(sides, args.alternations), note)
     else:
-        with vllm_sides(base, requests, settings) as sides:
+        with (engine_sides if args.what == "engine" else server_sides)(base, requests, settings) as sides:
             report(args, measure(sides, args.alternations), note)
 
 
