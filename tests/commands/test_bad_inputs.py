@@ -98,6 +98,15 @@ def test_settings_that_a_library_refuses(run: Run, fails: Callable[..., str]) ->
     )
 
 
+def test_two_checks_that_would_write_the_same_files(run: Run, fails: Callable[..., str]) -> None:
+    check = {"class_path": "HarmfulnessCheck", "init_args": {"probes": str(run.folder / "probes.jsonl")}}
+    run.config["trainer"]["callbacks"] = [check, check]
+    assert fails() == (
+        "trainer.callbacks has HarmfulnessCheck and HarmfulnessCheck, which would write the same files. "
+        "Give one; its probes may be of several subsets."
+    )
+
+
 def test_missing_setting(run: Run, fails: Callable[..., str]) -> None:
     del run.config["model"]["base"]["path"]
     assert fails().startswith("model.base.path: not set, and it must be (str).")

@@ -76,7 +76,7 @@ class Provenance(Callback):
             "versions": versions(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "devices": devices(),
+            "devices": [device_name(trainer.strategy.root_device)],
             "world_size": trainer.world_size,
             "git": git_state(Path.cwd()),
             "files": file_hashes(config),
@@ -109,11 +109,11 @@ def versions() -> dict[str, str | None]:
     return installed_versions(PACKAGES)
 
 
-def devices() -> list[str]:
-    """Names of the GPUs, or of the processor."""
-    if torch.cuda.is_available():
-        return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return [platform.processor() or platform.machine()]
+def device_name(device: torch.device) -> str:
+    """Name of a GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

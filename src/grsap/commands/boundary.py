@@ -48,14 +48,17 @@ def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
             if debug
             else " This is grsap's fault or a library's, not yours: run again with --debug for the traceback."
         )
-        report(f"internal error: {type(error).__name__}: {first_line(error)}.{hint}", debug)
+        report(f"internal error: {type(error).__name__}: {first_line(error)}.{hint}", debug, every_rank=True)
         return OUR_FAULT
 
 
-def report(message: str, debug: bool) -> None:
-    """Print one paragraph on stderr; of several ranks only the first speaks."""
-    if os.environ.get("LOCAL_RANK", "0") != "0" and not debug:
-        return
+def report(message: str, debug: bool, every_rank: bool = False) -> None:
+    """Print one paragraph on stderr; of several ranks only the first tells what all of them know."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if rank != "0":
+        if not (debug or every_rank):
+            return
+        message = f"rank {rank}: {message}"
     if debug:
         traceback.print_exc()
     width = 100 if not sys.stderr.isatty() else min(100, os.get_terminal_size(sys.stderr.fileno()).columns)

@@ -20,10 +20,12 @@ import grsap.objectives
 from grsap.callbacks import (
     AdapterCheckpoint,
     GracefulStop,
+    HarmfulnessCheck,
     MixtureMonitor,
     ProgressReport,
     Provenance,
     RunSummary,
+    TaskScoreCheck,
 )
 from grsap.commands.answers import AnsweringModule
 from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
@@ -48,6 +50,19 @@ DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
     ProgressReport,
 )
 """Every run has one of each; a config that names one sets its arguments."""
+
+
+def check_callbacks(given: Sequence[Callback]) -> None:
+    """Raise ConfigError for two of a kind: they would write the same files."""
+    kinds: tuple[type[Callback], ...] = (HarmfulnessCheck, TaskScoreCheck, *DEFAULT_CALLBACKS)
+    for kind in kinds:
+        names = [type(each).__name__ for each in given if isinstance(each, kind)]
+        if len(names) > 1:
+            raise ConfigError(
+                f"trainer.callbacks has {' and '.join(names)}, which would write the same files",
+                "Give one; its probes may be of several subsets",
+            )
+
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 1,
@@ -143,6 +158,7 @@ class RunSettings(LightningCLI):
             return super()._instantiate_trainer({**config, **others}, callbacks)
         given = config.get("callbacks") or []
         given = list(given) if isinstance(given, (list, tuple)) else [given]
+        check_callbacks(given)
         missing = [kind() for kind in DEFAULT_CALLBACKS if not any(isinstance(each, kind) for each in given)]
         logger = config.get("logger")
         if logger is None or logger is True:
