@@ -186,3 +186,26 @@ def test_adapters_take_turns_on_weights_loaded_once(base, adapter_path, monkeypa
     assert loads == ["cpu"]
     with pytest.raises(ModelError, match="no PEFT adapter"):
         generator.use_adapter("nowhere")
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_a_base_that_an_adapter_changed_is_loaded_anew(start, base, tiny_llama, adapter_path, tmp_path, monkeypatch):
+    """Putting such an adapter on takes its beginning out of the base's weights, and taking it off leaves them so."""
+    model = get_peft_model(
+        copy.deepcopy(tiny_llama),
+        LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=start),
+    )
+    model.save_pretrained(tmp_path / start)
+    loads = []
+    load = BaseModel.load
+    monkeypatch.setattr(BaseModel, "load", lambda self, device: loads.append(1) or load(self, device))
+    generator = TransformersGenerator(base)
+    weights = {}
+    for name, adapter in (("before", None), ("on", str(tmp_path / start)), ("after", None)):
+        generator.use_adapter(adapter)
+        generator.generate(asked(generator)[:1], SETTINGS)
+        layer = generator.model().get_submodule("base_model.model.model" if adapter else "model").layers[0].mlp.up_proj
+        weights[name] = (layer.get_base_layer() if adapter else layer).weight.detach().clone()
+    assert not torch.equal(weights["on"], weights["before"])
+    assert torch.equal(weights["after"], weights["before"])
+    assert len(loads) == 2

@@ -99,3 +99,13 @@ def test_an_objective_without_tokens_gives_zero_and_keeps_the_graph() -> None:
     sums["replay_cross_entropy"].backward()
     assert hidden.grad is not None
     assert hidden.grad.abs().sum() == 0
+
+
+def test_a_device_without_a_target_gives_a_trained_head_a_gradient_of_zeros() -> None:
+    """Else DDP would wait for it for ever."""
+    batch = collate_packed([row("t", "task", [1, 2, 3], 1)])
+    head = torch.nn.Linear(3, 5)
+    sums = objective_sums(torch.zeros(0, 3, requires_grad=True), head, batch, [CrossEntropy("replay")], None, 4, True)
+    sums["replay_cross_entropy"].backward()
+    assert head.weight.grad is not None
+    assert head.weight.grad.abs().sum() == 0

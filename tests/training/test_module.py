@@ -16,7 +16,7 @@ import torch.distributed as dist
 from lightning.pytorch import Trainer
 from peft import LoraConfig, PeftModel
 from torch import Tensor
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 from grsap.callbacks.model_export import export_model
 from grsap.data import Batching, MixtureDataModule, RatioSampler, ReplayDataModule
@@ -77,6 +77,7 @@ def train(
     max_steps: int = 1,
     max_epochs: int | None = None,
     lora: LoraConfig | None = None,
+    precision: Any = None,
     **module_settings: object,
 ) -> SafetyFineTuning:
     """One short run in float32 with plain gradient descent, so that weights show the gradient."""
@@ -105,6 +106,7 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        precision=precision,
     )
     trainer.fit(module, data)
     return module
@@ -336,6 +338,40 @@ def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(ba
         SafetyFineTuning(base, lora, [CrossEntropy("task"), KLToBase()])
     with pytest.raises(ConfigError, match=r"not quantized, and model\.base\.quantization is nf4"):
         SafetyFineTuning(replace(base, quantization="nf4"), lora)
+    with pytest.raises(ConfigError, match="pissa_niter_4 begins by chance"):
+        SafetyFineTuning(base, lora)
+    for setting in ({"bias": "lora_only"}, {"modules_to_save": ["lm_head"]}):
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))} .* changes the base's weights"):
+            SafetyFineTuning(base, LoraConfig(r=4, **setting), [CrossEntropy("task"), KLToBase()])
+
+
+def test_an_output_layer_that_is_trained_is_refused_where_the_bases_is_needed(
+    base: BaseModel, replay_path: str
+) -> None:
+    lora = LoraConfig(r=4, target_modules=["q_proj", "lm_head"])
+    with pytest.raises(ConfigError, match="trains the output layer, and an objective needs the base's"):
+        train(base, replay_path, lora=lora, objectives=[CrossEntropy("task"), KLToBase()])
+
+
+def test_a_head_that_is_not_all_between_states_and_logits_is_refused(
+    base: BaseModel, replay_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = LlamaForCausalLM.forward
+
+    def capped(self: LlamaForCausalLM, *args: Any, **kwargs: Any) -> Any:
+        output = forward(self, *args, **kwargs)
+        output.logits = torch.tanh(output.logits / 0.1) * 0.1
+        return output
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", capped)
+    with pytest.raises(ModelError, match="the model's own logits differ from its output layer's by"):
+        train(base, replay_path)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_a_number_format_of_the_trainer_is_refused(base: BaseModel, replay_path: str, precision: str) -> None:
+    with pytest.raises(ConfigError, match=f"trainer.precision is {precision}"):
+        train(base, replay_path, precision=precision)
 
 
 def test_full_fine_tuning_trains_every_weight(base: BaseModel, replay_path: str, tiny_llama: torch.nn.Module) -> None:
@@ -365,3 +401,5 @@ def test_settings_that_contradict_each_other_are_refused_at_once(base: BaseModel
         SafetyFineTuning(base, objectives=[CrossEntropy("task"), CrossEntropy("task")])
     with pytest.raises(ConfigError, match="needs the base model"):
         SafetyFineTuning(base, objectives=[CrossEntropy("task"), KLToBase()])
+    with pytest.raises(ConfigError, match="float16, whose gradients underflow"):
+        SafetyFineTuning(replace(base, compute_dtype="float16"), LoraConfig(r=4))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -18,7 +20,7 @@ from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder, load_adapter, without_adapter
+from grsap.models.lora import adapter_folder, changes_base, load_adapter, without_adapter
 from grsap.text.template import ChatTemplate
 
 
@@ -88,6 +90,8 @@ class TransformersGenerator(Generator):
         return self._model_generator().model
 
     def _model_generator(self) -> ModelGenerator:
+        if self._loaded is not None and self._applied != self.adapter and self._base_is_changed():
+            self.close()
         if self._loaded is None:
             dtype = resolve_dtype(self.base.compute_dtype, self.device)
             model = self.base.load(self.device)
@@ -99,6 +103,11 @@ class TransformersGenerator(Generator):
             if self.adapter is not None:
                 self._loaded.model, self._applied = load_adapter(model, self.adapter), self.adapter
         return self._loaded
+
+    def _base_is_changed(self) -> bool:
+        """Whether the adapter that is on has changed the weights below it, so that they must be loaded anew."""
+        held = self._loaded.model if self._loaded is not None else None
+        return isinstance(held, PeftModel) and any(map(changes_base, held.peft_config.values()))
 
     def identity(self) -> dict[str, Any]:
         """Base, adapter and the libraries' versions."""
@@ -130,4 +139,5 @@ class TransformersGenerator(Generator):
         """Forget the weights."""
         self._loaded = None
         if self.device.type == "cuda":
+            gc.collect()  # a 4-bit weight and its layer hold each other
             torch.cuda.empty_cache()

@@ -43,7 +43,7 @@ class BaseModel:
             cached, and is then the model with the adapter off.
         quantization: format of the frozen weights; `none` for plain LoRA and full fine-tuning.
         double_quantization: quantize the 4-bit scales too; saves about 0.4 bit a weight.
-        quant_storage: how 4-bit weights are stored; `bfloat16` for FSDP.
+        quant_storage: how bitsandbytes stores 4-bit weights.
         skip_modules: parts of the model, by name (`model.layers.0`), whose weights are not quantized. The output head
             never is.
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
@@ -170,7 +170,15 @@ class BaseModel:
         """Folder or Hub id of the weights before they are quantized; `merge_adapter` is merged in."""
         source = self._source()
         if self.merge_adapter:
-            return str(merged_folder(source, self.revision, resolve(self.merge_adapter)))
+            return str(
+                merged_folder(
+                    source,
+                    self.revision,
+                    resolve(self.merge_adapter),
+                    lambda: self._from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32),
+                    self.load_tokenizer,
+                )
+            )
         return source
 
     def identity(self) -> dict[str, Any]:
@@ -230,7 +238,15 @@ class BaseModel:
             return self.attention
         from transformers.utils.import_utils import is_flash_attn_2_available
 
-        return "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else "sdpa"
+        if (
+            device.type != "cuda"
+            or not is_flash_attn_2_available()
+            or torch.cuda.get_device_capability(device) < (8, 0)
+        ):
+            return "sdpa"
+        model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
+        is_half = resolve_dtype(self.compute_dtype, device) != torch.float32
+        return "flash_attention_2" if is_half and getattr(model_class, "_supports_flash_attn", False) else "sdpa"
 
     def _quantization_config(self, dtype: torch.dtype) -> BitsAndBytesConfig | None:
         """bitsandbytes' settings; the output head stays in full precision, as in QLoRA (Dettmers et al. 2023)."""

@@ -36,6 +36,19 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     return model
 
 
+MAX_HEAD_DIFFERENCE = 0.05
+"""Relative; bf16 rounding makes less than 0.01."""
+
+
+def changes_base(config: object) -> bool:
+    """Whether an adapter takes its own beginning out of the base's weights when it is put on.
+
+    PiSSA (arXiv 2404.02948), OLoRA, CorDA and LoftQ do; taking them off does not bring the base back.
+    """
+    start = getattr(config, "init_lora_weights", True)
+    return isinstance(start, str) and start.startswith(("pissa", "olora", "corda", "loftq"))
+
+
 def adapter_folder(path: str) -> Path:
     """The folder of a PEFT adapter: a folder of the user's, or `embedded:NAME`.
 
@@ -66,7 +79,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def without_adapter(model: nn.Module) -> PreTrainedModel:
-    """The base again, as it was before an adapter was put on it; its weights are not loaded anew."""
+    """The base again, as it was before an adapter was put on it, unless that one `changes_base`."""
     base = model.unload() if isinstance(model, PeftModel) else model
     if hasattr(base, "peft_config"):
         del base.peft_config  # else PEFT warns that the next adapter comes on top of this one
@@ -96,6 +109,19 @@ class OutputHead:
         # Cohere multiplies by logit_scale, Granite divides by logits_scaling, Gemma 2 caps.
         self.scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
         self.cap = getattr(config, "final_logit_softcapping", None)
+
+    def check(self, hidden: Tensor, logits: Tensor, name: str) -> None:
+        """See that (..., H) hidden states give the (..., V) logits that the model itself makes of them.
+
+        Raises:
+            ModelError: they do not: the architecture does something between them that is not known here.
+        """
+        difference = (self(hidden).float() - logits.float()).norm() / logits.float().norm()
+        if not float(difference) < MAX_HEAD_DIFFERENCE:
+            raise ModelError(
+                f"{name}: the model's own logits differ from its output layer's by {float(difference):.0%}",
+                "This architecture is not known to grsap yet; use another model",
+            )
 
     @property
     def is_trained(self) -> bool:

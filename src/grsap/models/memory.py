@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from peft import LoraConfig
 from torch import nn
 from transformers import AutoConfig
@@ -156,3 +157,17 @@ def activation_bytes(config: Any, factors: MemoryFactors) -> int:
     # Logits of one chunk and their gradient, in float32.
     logits = 2 * 4 * int(text.vocab_size) * min(factors.max_targets, LOGITS_CHUNK_TOKENS)
     return factors.max_tokens * values * factors.bytes_per_value + logits
+
+
+def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    """Keys and values of one token in all layers of a model with full attention, in bytes.
+
+    Args:
+        config: the base's, as transformers reads it.
+        dtype: that they are held in.
+    """
+    config = config.get_text_config()
+    num_heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
+    num_kept = getattr(config, "num_key_value_heads", None) or num_heads
+    return int(2 * config.num_hidden_layers * num_kept * width * dtype.itemsize)

@@ -44,7 +44,10 @@ def objective_sums(
         name -> () float32 sum; an objective without tokens gives 0 (still attached to `hidden`).
     """
     # Zero times a sum keeps every parameter in the graph when a device has no target in this step.
-    sums = {objective.name: hidden.sum().float() * 0.0 for objective in objectives}
+    nothing = hidden.sum().float() * 0.0
+    if head_is_trained and not len(hidden):
+        nothing = nothing + head(hidden.new_zeros(1, hidden.shape[-1])).sum().float() * 0.0
+    sums = {objective.name: nothing for objective in objectives}
     sources: list[Source] = list(dict.fromkeys(objective.source for objective in objectives))
     for source in sources:
         terms = [objective for objective in objectives if objective.source == source]

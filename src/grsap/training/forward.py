@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from grsap.errors import ConfigError
 from grsap.models.evaluation_mode import evaluating
 from grsap.models.lora import OutputHead, adapter_off, backbone, compute_context, inner_model
 from grsap.models.row_attention import attend_by_row, attends_by_row, stop_attending_by_row
@@ -50,6 +51,24 @@ class Forward:
             for source in SOURCES
             if any(objective.source == source and objective.needs_reference for objective in objectives)
         ]
+
+    def check_head(self, name: str) -> None:
+        """See that hidden states and output layer make the model's logits, and that the base's are still to be had.
+
+        Raises:
+            ModelError: the architecture does something between them that is not known here.
+            ConfigError: an objective needs the base, and its output layer is trained.
+        """
+        if self.reference_sources and self.head.is_trained:
+            raise ConfigError(
+                "model.lora trains the output layer, and an objective needs the base's",
+                "Take the output layer out of model.lora.target_modules, or leave the objective out",
+            )
+        ids = torch.arange(PROBE_LENGTH, device=self.head.layer.weight.device)[None] + 5
+        places = torch.arange(PROBE_LENGTH, device=ids.device)[None]
+        with evaluating(self.model), compute_context(self.model, ids.device, self.dtype):
+            states = self._states(ids, places, None, [0, PROBE_LENGTH])
+            self.head.check(states, self.model(input_ids=ids, position_ids=places, use_cache=False).logits, name)
 
     @cached_property
     def keeps_rows_apart(self) -> bool:

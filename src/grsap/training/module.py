@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import LoraConfig, PeftModel
 from torch import Tensor
@@ -24,12 +25,16 @@ from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import add_lora, casts_off, inner_model
+from grsap.models.lora import add_lora, casts_off, changes_base, inner_model
+from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
-from grsap.training.run_length import planned_steps
+from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule
+
+MAX_KV_BYTES = 4 * 2**30
+"""Keys and values that a check on the way may hold beside what training holds; the same on all devices."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class SafetyFineTuning(LightningModule):
         self.seed = seed
         self.model: PreTrainedModel | PeftModel | None = None
         self._previous: StepReport | None = None
+        self._evaluated: Tensor
         self._clock = 0.0
         self._check_settings()
 
@@ -105,25 +111,46 @@ class SafetyFineTuning(LightningModule):
                 "quantized weights cannot be trained",
                 "Give model.lora, or set model.base.quantization to none",
             )
-        if self.lora is None and any(objective.needs_reference for objective in self.objectives):
-            raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
+        if self.base.compute_dtype == "float16":
+            raise ConfigError(
+                "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
+                "Use auto, bfloat16 or float32",
+            )
+        if any(objective.needs_reference for objective in self.objectives):
+            self._check_base_stays()
         self._check_start_of_adapter()
+
+    def _check_base_stays(self) -> None:
+        """An objective needs the base, with the adapter off: see that nothing of the base is trained."""
+        if self.lora is None:
+            raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
+        changed = {
+            "init_lora_weights": changes_base(self.lora),
+            "modules_to_save": bool(self.lora.modules_to_save),
+            "bias": self.lora.bias != "none",
+        }
+        for key, is_changed in changed.items():
+            if is_changed:
+                value = getattr(self.lora, key)
+                raise ConfigError(
+                    f"model.lora.{key} {value} changes the base's weights, and an objective needs the base",
+                    f"Leave {key} out, or the objective",
+                )
 
     def _check_start_of_adapter(self) -> None:
         """Some ways to start an adapter (PiSSA, arXiv 2404.02948, and its kin) take its part out of the base."""
-        start = getattr(self.lora, "init_lora_weights", True)
-        if not isinstance(start, str) or not start.startswith(("pissa", "olora", "corda")):
+        if self.lora is None or not changes_base(self.lora):
             return
-        if any(objective.needs_reference for objective in self.objectives):
-            raise ConfigError(
-                f"model.lora.init_lora_weights {start} changes the base's weights, and an objective needs the base",
-                "Leave init_lora_weights out, or the objective",
-            )
-        if self.base.quantization != "none" and not start.startswith("olora"):
+        start = str(self.lora.init_lora_weights)
+        if self.base.quantization != "none" and start.startswith(("pissa", "corda")):
             raise ConfigError(
                 f"model.lora.init_lora_weights {start} needs weights that are not quantized, and "
                 f"model.base.quantization is {self.base.quantization}",
                 "Leave init_lora_weights out, or set model.base.quantization to none",
+            )
+        if start.startswith("pissa_niter"):
+            raise ConfigError(
+                f"model.lora.init_lora_weights {start} begins by chance, and could not be loaded again", "Use pissa"
             )
 
     @cached_property
@@ -152,7 +179,9 @@ class SafetyFineTuning(LightningModule):
 
     def generator(self) -> ModelGenerator:
         """Generates with the current weights."""
-        max_batch_tokens = 8192 if self.device.type == "cpu" else 32768
+        limit = 8192 if self.device.type == "cpu" else 32768
+        cached = kv_bytes_per_token(inner_model(self.loaded_model).config, self.compute_dtype)
+        max_batch_tokens = min(limit, max(1024, MAX_KV_BYTES // cached))
         return ModelGenerator(self.loaded_model, self.template, max_batch_tokens, self.compute_dtype)
 
     @cached_property
@@ -172,13 +201,25 @@ class SafetyFineTuning(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """See that the run has an end, before weights are loaded; the data is set up by now.
+        """See that the run has an end and nothing that would make it wrong, before weights are loaded.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: it has none, or the Trainer shards weights, or changes their number format.
         """
         if stage == "fit":
             self.num_training_steps()
+        if self.trainer.precision != "32-true":
+            raise ConfigError(
+                f"trainer.precision is {self.trainer.precision}, which would change the adapter's number format",
+                "Leave it out: model.base.compute_dtype says what is computed in",
+            )
+        if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)) or isinstance(
+            self.trainer.strategy, DeepSpeedStrategy
+        ):
+            raise ConfigError(
+                f"trainer.strategy is {type(self.trainer.strategy).__name__}, which shards weights; grsap does not",
+                "Use ddp, or one device",
+            )
 
     def num_training_steps(self) -> int:
         """Optimizer steps of the whole run, at least 1.
@@ -186,7 +227,8 @@ class SafetyFineTuning(LightningModule):
         Raises:
             ConfigError: nothing bounds it.
         """
-        steps = planned_steps(self.trainer, self.trainer.datamodule.steps_per_epoch)  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps = planned_steps(self.trainer, limited_steps(self.trainer, data.steps_per_epoch))
         if steps is None:
             raise ConfigError(
                 "neither trainer.max_epochs nor trainer.max_steps ends the run, and the learning rate needs its length",
@@ -195,11 +237,14 @@ class SafetyFineTuning(LightningModule):
         return max(1, steps)
 
     def on_fit_start(self) -> None:
-        """Try packing out, once.
+        """Try the model's output layer and packing out, once.
 
         Raises:
-            ConfigError: packed rows would see each other in this model.
+            ConfigError: an objective needs the base's output layer, which is trained; or packed rows would see each
+                other in this model.
+            ModelError: grsap does not know this architecture's way from hidden states to logits.
         """
+        self._forward.check_head(self.base.path)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if data.packs_rows and not self._forward.keeps_rows_apart:
             raise ConfigError(
@@ -297,7 +342,27 @@ class SafetyFineTuning(LightningModule):
     def _evaluate(self, batch: StepBatch, stage: str) -> None:
         num = sum(len(micro_batch.target_ids) for micro_batch in batch.micro_batches)
         total = torch.stack([self._forward.task_loss(micro_batch) for micro_batch in batch.micro_batches]).sum()
-        self.log(f"{stage}/loss", total / max(1, num), on_epoch=True, batch_size=max(1, num), sync_dist=True)
+        self._evaluated += torch.stack([total.double(), total.new_tensor(num, dtype=torch.float64)])
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._evaluated = torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean over all tokens of all devices."""
+        self._log_evaluation("validation")
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_test_epoch_end(self) -> None:
+        """Log the mean over all tokens of all devices."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, stage: str) -> None:
+        total, num = self._evaluated
+        if self.trainer.world_size > 1:
+            total, num = self.trainer.strategy.reduce(self._evaluated, reduce_op="sum")
+        self.log(f"{stage}/loss", (total / num.clamp(min=1)).float())
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Trainable parameters alone: a checkpoint holds no base weights."""

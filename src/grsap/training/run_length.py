@@ -5,6 +5,12 @@ from __future__ import annotations
 from lightning.pytorch import Trainer
 
 
+def limited_steps(trainer: Trainer, steps_per_epoch: int) -> int:
+    """Optimizer steps of an epoch under `trainer.limit_train_batches`, a number or a share, as Lightning counts."""
+    limit = trainer.limit_train_batches
+    return min(steps_per_epoch, limit) if isinstance(limit, int) else int(steps_per_epoch * limit)
+
+
 def planned_steps(trainer: Trainer, steps_per_epoch: int | None) -> int | None:
     """Optimizer steps of the whole run; None if neither `max_epochs` nor `max_steps` bounds it.
 
