@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import LoraConfig, PeftModel
 from torch import Tensor
@@ -25,11 +24,12 @@ from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import add_lora, casts_off, changes_base, inner_model
+from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
+from grsap.training.refusals import check_settings, check_trainer
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule
 
@@ -99,59 +99,7 @@ class SafetyFineTuning(LightningModule):
         self._previous: StepReport | None = None
         self._evaluated: Tensor
         self._clock = 0.0
-        self._check_settings()
-
-    def _check_settings(self) -> None:
-        names = [objective.name for objective in self.objectives]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"model.objectives share a name: {', '.join(names)}", "Set `name` of one of them")
-        if self.lora is None and self.base.quantization != "none":
-            raise ConfigError(
-                f"model.lora is null while model.base.quantization is {self.base.quantization}: "
-                "quantized weights cannot be trained",
-                "Give model.lora, or set model.base.quantization to none",
-            )
-        if self.base.compute_dtype == "float16":
-            raise ConfigError(
-                "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
-                "Use auto, bfloat16 or float32",
-            )
-        if any(objective.needs_reference for objective in self.objectives):
-            self._check_base_stays()
-        self._check_start_of_adapter()
-
-    def _check_base_stays(self) -> None:
-        """An objective needs the base, with the adapter off: see that nothing of the base is trained."""
-        if self.lora is None:
-            raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
-        changed = {
-            "init_lora_weights": changes_base(self.lora),
-            "modules_to_save": bool(self.lora.modules_to_save),
-            "bias": self.lora.bias != "none",
-        }
-        for key, is_changed in changed.items():
-            if is_changed:
-                value = getattr(self.lora, key)
-                raise ConfigError(
-                    f"model.lora.{key} {value} changes the base's weights, and an objective needs the base",
-                    f"Leave {key} out, or the objective",
-                )
-
-    def _check_start_of_adapter(self) -> None:
-        """Some ways to start an adapter (PiSSA, arXiv 2404.02948, and its kin) take its part out of the base."""
-        if self.lora is None or not changes_base(self.lora):
-            return
-        start = str(self.lora.init_lora_weights)
-        if self.base.quantization != "none" and start.startswith(("pissa", "corda")):
-            raise ConfigError(
-                f"model.lora.init_lora_weights {start} needs weights that are not quantized, and "
-                f"model.base.quantization is {self.base.quantization}",
-                "Leave init_lora_weights out, or set model.base.quantization to none",
-            )
-        if start.startswith("pissa_niter"):
-            raise ConfigError(
-                f"model.lora.init_lora_weights {start} begins by chance, and could not be loaded again", "Use pissa"
-            )
+        check_settings(base, lora, self.objectives)
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -208,18 +156,7 @@ class SafetyFineTuning(LightningModule):
         """
         if stage == "fit":
             self.num_training_steps()
-        if self.trainer.precision != "32-true":
-            raise ConfigError(
-                f"trainer.precision is {self.trainer.precision}, which would change the adapter's number format",
-                "Leave it out: model.base.compute_dtype says what is computed in",
-            )
-        if not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)) or isinstance(
-            self.trainer.strategy, DeepSpeedStrategy
-        ):
-            raise ConfigError(
-                f"trainer.strategy is {type(self.trainer.strategy).__name__}, which shards weights; grsap does not",
-                "Use ddp, or one device",
-            )
+        check_trainer(self.trainer)
 
     def num_training_steps(self) -> int:
         """Optimizer steps of the whole run, at least 1.
