@@ -265,7 +265,14 @@ sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Sleeping))
 def test_signals(number: signal.Signals, code: int, told: str, tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(textwrap.dedent(SLEEPER))
     command: Sequence[str] = [sys.executable, "sleeper.py", "--output_dir", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # What runs in the background of a shell ignores SIGINT, and its children would too.
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 30
     while not (tmp_path / "out" / "asleep").exists():
         assert time.monotonic() < deadline

@@ -125,5 +125,7 @@ def test_labels_are_one_short_line() -> None:
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingPackageError, match=r"matplotlib is not installed\. pip install 'grsap\[report\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"matplotlib is not installed\. Install grsap with the extra `report`"
+    ):
         charts()
