@@ -7,9 +7,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from grsap.errors import ModelError, TemplateError
-from grsap.generation import GenerationRequest, SamplingSettings, TransformersGenerator
+from grsap.generation import GenerationRequest, SamplingSettings, ScoringRequest, TransformersGenerator
 from grsap.generation.stopping import TokenizerText, decoding_template
 from grsap.models import BaseModel
+from grsap.models.lora import OutputHead
 
 QUESTIONS = ["How do I get into my own house?", "Extract the order as JSON", "two and two", "The sky is", "key"]
 SETTINGS = SamplingSettings(12)
@@ -209,3 +210,16 @@ def test_a_base_that_an_adapter_changed_is_loaded_anew(start, base, tiny_llama, 
     assert not torch.equal(weights["on"], weights["before"])
     assert torch.equal(weights["after"], weights["before"])
     assert len(loads) == 2
+
+
+def test_the_output_layer_is_tried_once_a_load(base, monkeypatch):
+    names = []
+    check = OutputHead.check
+    monkeypatch.setattr(OutputHead, "check", lambda self, *args: names.append(args[-1]) or check(self, *args))
+    generator = TransformersGenerator(base)
+    for _ in range(2):
+        assert len(list(generator.likelihoods([ScoringRequest("a", (5, 6), (7,))]))) == 1
+    assert names == [base.path]
+    generator.close()
+    list(generator.likelihoods([ScoringRequest("a", (5, 6), (7,))]))
+    assert names == [base.path, base.path]

@@ -78,18 +78,9 @@ class LikelihoodScorer:
             DataError: a request with an empty part; names it.
         """
         rows = [_row(request) for request in requests]
-        self._check_head()
         with evaluation_modes(self.model), dense(self.model, self.dtype):
             for batch in batch_by_length([row.length for row in rows], 0, self.max_batch_tokens):
                 yield from self._score([rows[index] for index in batch])
-
-    def _check_head(self) -> None:
-        model = inner_model(self.model)  # type: ignore[arg-type]
-        device = next(model.parameters()).device
-        ids = torch.arange(8, device=device)[None]
-        with evaluation_modes(self.model), torch.no_grad(), compute_context(self.model, device, self.dtype):
-            states = backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
-            OutputHead(model).check(states, model(input_ids=ids, use_cache=False).logits, str(model.name_or_path))
 
     def _score(self, rows: Sequence[EncodedRow]) -> list[Likelihood]:
         device = next(self.model.parameters()).device

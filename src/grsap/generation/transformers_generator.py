@@ -20,7 +20,7 @@ from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder, changes_base, load_adapter, without_adapter
+from grsap.models.lora import OutputHead, adapter_folder, changes_base, inner_model, load_adapter, without_adapter
 from grsap.text.template import ChatTemplate
 
 
@@ -48,6 +48,7 @@ class TransformersGenerator(Generator):
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.max_batch_tokens = max_batch_tokens or (8192 if self.device.type == "cpu" else 65536)
         self._loaded: ModelGenerator | None = None
+        self._checked: ModelGenerator | None = None
         self._applied: Path | None = None
 
     @cached_property
@@ -82,8 +83,16 @@ class TransformersGenerator(Generator):
         """How likely the model finds given continuations, batch by batch, the longest first."""
         if requests:
             held = self._model_generator()
+            self._check_head(held)
             scorer = LikelihoodScorer(held.model, held.template.pad_token_id, self.max_batch_tokens, held.dtype)
             yield from scorer.stream(requests)
+
+    def _check_head(self, held: ModelGenerator) -> None:
+        """See, once after each load, that likelihoods are those of the model's own logits."""
+        if self._checked is not held:
+            model: Any = held.model
+            OutputHead(inner_model(model)).check(model, held.dtype or torch.float32, self.base.path)
+            self._checked = held
 
     def model(self) -> nn.Module:
         """The model with its adapter, weights loaded; for what asks it in another way."""
@@ -137,7 +146,7 @@ class TransformersGenerator(Generator):
 
     def close(self) -> None:
         """Forget the weights."""
-        self._loaded = None
+        self._loaded = self._checked = None
         if self.device.type == "cuda":
             gc.collect()  # a 4-bit weight and its layer hold each other
             torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
+from grsap.models.evaluation_mode import evaluating
 
 
 def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
@@ -36,6 +37,7 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     return model
 
 
+HEAD_PROBE_LENGTH = 16
 MAX_HEAD_DIFFERENCE = 0.05
 """Relative; bf16 rounding makes less than 0.01."""
 
@@ -110,12 +112,21 @@ class OutputHead:
         self.scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
         self.cap = getattr(config, "final_logit_softcapping", None)
 
-    def check(self, hidden: Tensor, logits: Tensor, name: str) -> None:
-        """See that (..., H) hidden states give the (..., V) logits that the model itself makes of them.
+    def check(self, model: PreTrainedModel | PeftModel, dtype: torch.dtype, name: str) -> None:
+        """See on a few tokens that hidden states and this layer make the logits that the model itself makes.
+
+        Args:
+            model: the one that the layer is of, with its adapter.
+            dtype: number format of the matrix products.
+            name: of the model, for the error.
 
         Raises:
             ModelError: they do not: the architecture does something between them that is not known here.
         """
+        ids = torch.arange(HEAD_PROBE_LENGTH, device=self.layer.weight.device)[None] + 5
+        with evaluating(model), compute_context(model, ids.device, dtype):
+            hidden = backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
+            logits = inner_model(model)(input_ids=ids, use_cache=False).logits
         difference = (self(hidden).float() - logits.float()).norm() / logits.float().norm()
         if not float(difference) < MAX_HEAD_DIFFERENCE:
             raise ModelError(
