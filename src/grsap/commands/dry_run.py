@@ -17,7 +17,7 @@ from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.shape import empty_model
 from grsap.text.collation import SOURCES
-from grsap.training.run_length import planned_steps
+from grsap.training.run_length import limited_steps, planned_steps
 
 MAX_STEPS_MEASURED = 200
 """Steps whose micro-batches are formed to measure the packing; the others are like them."""
@@ -120,7 +120,7 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
     """Steps, share of replay, micro-batches."""
     data: MixtureDataModule = settings.datamodule
     summary = data.summary()
-    total = planned_steps(settings.trainer, data.steps_per_epoch)
+    total = planned_steps(settings.trainer, limited_steps(settings.trainer, data.steps_per_epoch))
     console.print("[bold]Steps[/]")
     console.print(
         f"  {'unbounded' if total is None else f'{total:,}'} optimizer steps; {data.steps_per_epoch:,} an epoch of"
