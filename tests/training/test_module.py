@@ -332,19 +332,6 @@ def test_what_peft_knows_trains_and_is_exported(
     assert (logits - plain).abs().max() > 0.1
 
 
-def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(base: BaseModel) -> None:
-    lora = LoraConfig(r=4, init_lora_weights="pissa_niter_4")
-    with pytest.raises(ConfigError, match="pissa_niter_4 changes the base's weights, and an objective needs the base"):
-        SafetyFineTuning(base, lora, [CrossEntropy("task"), KLToBase()])
-    with pytest.raises(ConfigError, match=r"not quantized, and model\.base\.quantization is nf4"):
-        SafetyFineTuning(replace(base, quantization="nf4"), lora)
-    with pytest.raises(ConfigError, match="pissa_niter_4 begins by chance"):
-        SafetyFineTuning(base, lora)
-    for setting in ({"bias": "lora_only"}, {"modules_to_save": ["lm_head"]}):
-        with pytest.raises(ConfigError, match=f"{next(iter(setting))} .* changes the base's weights"):
-            SafetyFineTuning(base, LoraConfig(r=4, **setting), [CrossEntropy("task"), KLToBase()])
-
-
 def test_an_output_layer_that_is_trained_is_refused_where_the_bases_is_needed(
     base: BaseModel, replay_path: str
 ) -> None:
@@ -392,14 +379,3 @@ def test_full_fine_tuning_trains_every_weight(base: BaseModel, replay_path: str,
     assert set(after) == {*before}
     moved = [name for name, value in after.items() if not torch.equal(value, before[name])]
     assert len(moved) == len(before)
-
-
-def test_settings_that_contradict_each_other_are_refused_at_once(base: BaseModel, tiny_base_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.lora is null while model\.base\.quantization is nf4"):
-        SafetyFineTuning(BaseModel(str(tiny_base_path)))
-    with pytest.raises(ConfigError, match="share a name: task_cross_entropy, task_cross_entropy"):
-        SafetyFineTuning(base, objectives=[CrossEntropy("task"), CrossEntropy("task")])
-    with pytest.raises(ConfigError, match="needs the base model"):
-        SafetyFineTuning(base, objectives=[CrossEntropy("task"), KLToBase()])
-    with pytest.raises(ConfigError, match="float16, whose gradients underflow"):
-        SafetyFineTuning(replace(base, compute_dtype="float16"), LoraConfig(r=4))

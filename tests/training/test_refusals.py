@@ -1,7 +1,9 @@
-"""What the Trainer may not do to weights. Refused settings of the model are in test_module.py."""
+"""What would train wrongly, refused before any weights load."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +15,18 @@ from lightning.pytorch.strategies import (
     SingleDeviceStrategy,
     Strategy,
 )
+from peft import LoraConfig
 
 from grsap.errors import ConfigError
+from grsap.models import BaseModel
+from grsap.objectives import CrossEntropy, KLToBase
+from grsap.training import SafetyFineTuning
 from grsap.training.refusals import check_trainer
+
+
+@pytest.fixture
+def base(tiny_base_path: Path) -> BaseModel:
+    return BaseModel(str(tiny_base_path), quantization="none", compute_dtype="float32")
 
 
 def trainer(strategy: type[Strategy], precision: str = "32-true") -> SimpleNamespace:
@@ -31,3 +42,27 @@ def test_each_device_holds_the_whole_model(strategy: type[Strategy]) -> None:
 def test_shards_are_refused(strategy: type[Strategy]) -> None:
     with pytest.raises(ConfigError, match=f"trainer.strategy is {strategy.__name__}, which shards weights"):
         check_trainer(trainer(strategy))  # type: ignore[arg-type]
+
+
+def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(base: BaseModel) -> None:
+    lora = LoraConfig(r=4, init_lora_weights="pissa_niter_4")
+    with pytest.raises(ConfigError, match="pissa_niter_4 changes the base's weights, and an objective needs the base"):
+        SafetyFineTuning(base, lora, [CrossEntropy("task"), KLToBase()])
+    with pytest.raises(ConfigError, match=r"not quantized, and model\.base\.quantization is nf4"):
+        SafetyFineTuning(replace(base, quantization="nf4"), lora)
+    with pytest.raises(ConfigError, match="pissa_niter_4 begins by chance"):
+        SafetyFineTuning(base, lora)
+    for setting in ({"bias": "lora_only"}, {"modules_to_save": ["lm_head"]}):
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))} .* changes the base's weights"):
+            SafetyFineTuning(base, LoraConfig(r=4, **setting), [CrossEntropy("task"), KLToBase()])
+
+
+def test_settings_that_contradict_each_other_are_refused_at_once(base: BaseModel, tiny_base_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.lora is null while model\.base\.quantization is nf4"):
+        SafetyFineTuning(BaseModel(str(tiny_base_path)))
+    with pytest.raises(ConfigError, match="share a name: task_cross_entropy, task_cross_entropy"):
+        SafetyFineTuning(base, objectives=[CrossEntropy("task"), CrossEntropy("task")])
+    with pytest.raises(ConfigError, match="needs the base model"):
+        SafetyFineTuning(base, objectives=[CrossEntropy("task"), KLToBase()])
+    with pytest.raises(ConfigError, match="float16, whose gradients underflow"):
+        SafetyFineTuning(replace(base, compute_dtype="float16"), LoraConfig(r=4))
