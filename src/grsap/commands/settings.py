@@ -51,19 +51,6 @@ DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
 )
 """Every run has one of each; a config that names one sets its arguments."""
 
-
-def check_callbacks(given: Sequence[Callback]) -> None:
-    """Raise ConfigError for two of a kind: they would write the same files."""
-    kinds: tuple[type[Callback], ...] = (HarmfulnessCheck, TaskScoreCheck, *DEFAULT_CALLBACKS)
-    for kind in kinds:
-        names = [type(each).__name__ for each in given if isinstance(each, kind)]
-        if len(names) > 1:
-            raise ConfigError(
-                f"trainer.callbacks has {' and '.join(names)}, which would write the same files",
-                "Give one; its probes may be of several subsets",
-            )
-
-
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 1,
     "devices": 1,
@@ -81,6 +68,18 @@ LINKS: dict[str, str] = {
     **{f"data.base.{field.name}": f"model.base.{field.name}" for field in fields(BaseModel)},
 }
 """Settings that follow another, and the one they follow. Only the latter can be given."""
+
+
+def check_callbacks(given: Sequence[Callback]) -> None:
+    """Raise ConfigError for two of a kind: they would write the same files."""
+    kinds: tuple[type[Callback], ...] = (HarmfulnessCheck, TaskScoreCheck, *DEFAULT_CALLBACKS)
+    for kind in kinds:
+        names = [type(each).__name__ for each in given if isinstance(each, kind)]
+        if len(names) > 1:
+            raise ConfigError(
+                f"trainer.callbacks has {' and '.join(names)}, which would write the same files",
+                "Give one; its probes may be of several subsets",
+            )
 
 
 class RunSettings(LightningCLI):
