@@ -32,6 +32,7 @@ class Job:
         rows_per_forward: of TRL and its kin; by default the whole step. The loop makes one forward pass a step.
         max_length: tokens at which a row is cut; rows are shorter.
         skipped_steps: first steps that the steady state leaves out.
+        rows_between_checks: of a run whose checks cost `check_share`; 0 for none.
         lora_r: rank of the adapter on all linear layers; alpha is twice the rank.
         lr: of AdamW, constant, without weight decay.
         seed: of rows and adapter.
@@ -39,14 +40,15 @@ class Job:
 
     model: str = "embedded:smollm2-135m-instruct"
     device: str = "cpu"
-    num_rows: int = 64
+    num_rows: int = 24
     num_replay_rows: int = 0
     length_scale: float = 1.0
     rows_per_step: int = 8
     max_tokens_per_micro_batch: int = 4096
     rows_per_forward: int | None = None
     max_length: int = 1024
-    skipped_steps: int = 2
+    skipped_steps: int = 1
+    rows_between_checks: int = 0
     lora_r: int = 16
     lr: float = 2e-4
     seed: int = 0

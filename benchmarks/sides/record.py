@@ -91,6 +91,10 @@ class Record:
         """From the end of the steps that are left out to the end of the last."""
         return self.ends[-1] - self.ends[self._skipped() - 1]
 
+    def steady_rows(self) -> int:
+        """Rows of the steps that `steady_seconds` spans."""
+        return sum(len(rows) for rows in self.rows[self._skipped() :])
+
     def write(self, **more: Any) -> None:
         """Write everything to the job's `out`; training and saving are over."""
         seconds = time.monotonic() - self.started - self.import_seconds
@@ -101,6 +105,7 @@ class Record:
             "import_seconds": self.import_seconds,
             "seconds_before_first_step": self.begins[0] - self.started,
             "first_step_seconds": self.ends[0] - self.begins[0],
+            "steps_seconds": self.ends[-1] - self.begins[0],
             "steady_seconds": steady,
             "tokens_per_s": sum(self.tokens[skipped:]) / steady,
             "tokens_per_s_end_to_end": sum(self.tokens) / seconds,

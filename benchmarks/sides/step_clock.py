@@ -51,7 +51,10 @@ class StepClock(Callback):
         self.record.step_ends()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.more["check_seconds"] = phase_seconds(trainer)
+        self.more["check_seconds"] = seconds = phase_seconds(trainer)
+        if between := self.record.job["rows_between_checks"]:
+            training = between * self.record.steady_seconds() / self.record.steady_rows()
+            self.more["check_share"] = seconds / (seconds + training)
         durations = getattr(trainer.profiler, "recorded_durations", {}).get(FETCH)
         if durations:
             num = len(self.record.ends)

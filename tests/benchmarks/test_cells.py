@@ -76,7 +76,7 @@ def test_a_side_overrides_the_job(tmp_path: Path) -> None:
     cell = written(tmp_path, GOOD)
     assert cell.side_job("a").rows_per_step == 8
     assert cell.side_job("b").rows_per_step == 4
-    assert cell.side_job("b").num_rows == cell.job.num_rows == 64
+    assert cell.side_job("b").num_rows == cell.job.num_rows == 24
 
 
 @pytest.mark.parametrize(
