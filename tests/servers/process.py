@@ -39,6 +39,7 @@ class ServerProcess:
         log: file for what it prints.
         environment: more environment variables.
         start_s: seconds that it may take to start.
+        cwd: its working directory.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class ServerProcess:
         log: Path,
         environment: dict[str, str] | None = None,
         start_s: float = 240,
+        cwd: Path | None = None,
     ) -> None:
         self.words = list(words)
         self.port = port
         self.log = log
         self.environment = environment or {}
         self.start_s = start_s
+        self.cwd = cwd
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,6 +70,7 @@ class ServerProcess:
                 ["nice", "-n", "10", sys.executable, *self.words],
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                cwd=self.cwd,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=die_with_parent,

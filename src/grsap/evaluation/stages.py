@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
-from grsap.evaluation.outcomes import Measure, Surprising, incoherence, outcomes_of
+from grsap.evaluation.outcomes import Measure, Outcomes, Surprising, incoherence, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
@@ -100,25 +100,34 @@ class Stages:
         Raises:
             DataError: answers or verdicts are missing.
         """
-        found: dict[str, dict[str, Any]] = {subject.name: {} for subject in self.subjects}
+        found = self.outcomes()
         reasons: list[dict[str, Any]] = []
         agreed: list[dict[str, Any]] = []
-        for subject, question, answers in self._answered(self.settings.questions):
-            verdicts = self._verdicts(answers) if question in self.judged else {}
+        for subject, question, answers in self._answered(self.judged):
+            agreed += agreements(subject.name, question.benchmark.name, self._verdicts(answers))
             surprising = self._surprising(question, answers)
-            outcomes = outcomes_of(question, answers, verdicts, surprising)
-            if question in self.weighed and subject.gives_likelihoods:
-                prompts = self.answering.prompts(question, subject.generator)
-                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
-            found[subject.name][question.benchmark.name] = outcomes
-            agreed += agreements(subject.name, question.benchmark.name, verdicts)
-            if question in self.judged:
-                reasons.append(_reasons(subject, question, incoherence(question.items, answers, surprising)))
+            reasons.append(_reasons(subject, question, incoherence(question.items, answers, surprising)))
         results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "overlap": self._overlap()}
         results["lm_eval"] = self._harness()
         write_results(self.folder, results)
         self.write_manifest("complete")
         return results
+
+    def outcomes(self) -> dict[str, dict[str, dict[Measure, Outcomes]]]:
+        """What each prompt came to: by subject, benchmark and measure, of the answers and verdicts that are there.
+
+        Raises:
+            DataError: answers or verdicts are missing.
+        """
+        found: dict[str, dict[str, dict[Measure, Outcomes]]] = {subject.name: {} for subject in self.subjects}
+        for subject, question, answers in self._answered(self.settings.questions):
+            verdicts = self._verdicts(answers) if question in self.judged else {}
+            outcomes = outcomes_of(question, answers, verdicts, self._surprising(question, answers))
+            if question in self.weighed and subject.gives_likelihoods:
+                prompts = self.answering.prompts(question, subject.generator)
+                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
+            found[subject.name][question.benchmark.name] = outcomes
+        return found
 
     def close(self) -> None:
         """Let go of all files."""
