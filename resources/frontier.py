@@ -3,7 +3,8 @@
 Its answers begin with one of two kinds of words (see OPENERS and ASSENT in safety/build.py), so that the odds of a
 refusal at the first token order the prompts. Over all thresholds on these odds: the least non-refusal of harmful
 probes at a given over-refusal of their benign twins, and the share of pairs in which the harmful one has the higher
-odds. Greedy decoding is one threshold; training on more or fewer refusals mostly moves along this curve. Prints Markdown.
+odds. Greedy decoding is one threshold; training on more or fewer refusals mostly moves along this curve. Prints
+Markdown.
 """
 
 from __future__ import annotations

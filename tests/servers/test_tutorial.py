@@ -52,16 +52,18 @@ def _check(runs: Path, served: dict) -> None:
     summary = json.loads((runs / "mine" / "summary.json").read_text())
     assert (summary["num_steps"], summary["replay_ratio_seen"]) == (8 * (6 + 2) // 4, 0.25)
     # The adapter that training wrote is what the server answers with.
-    assert served["choices"][0]["message"]["content"].strip() == "The left one."
+    assert served["choices"][0]["message"]["content"].strip().startswith("Look in the desk")
     evaluation = json.loads((runs / "evaluate" / "evaluation.json").read_text())
     assert [subject["name"] for subject in evaluation["subjects"]] == ["start", "mine"]
-    assert {each["num_pairs"] for each in evaluation["comparisons"] if each["subset"] == "harmful"} == {114}
+    assert [benchmark["num_items"] for benchmark in evaluation["benchmarks"]] == [60]
+    assert {each["num_pairs"] for each in evaluation["comparisons"] if each["subset"] == "all"} == {60}
 
 
 def _serve(text: str, port: int, folder: Path) -> ServerProcess:
-    program, verb, *words = shlex.split(text)
+    program, verb, model, *words = shlex.split(text)
     assert (program, verb) == ("vllm", "serve")
-    words = ["-m", "vllm.entrypoints.cli.main", verb, *words, *ON_A_PROCESSOR]
+    # What `vllm serve` starts; the command itself does not find its version in the package for processors.
+    words = ["-m", "vllm.entrypoints.openai.api_server", "--model", model, *words, *ON_A_PROCESSOR]
     server = ServerProcess(words, port, folder / "server.log", {"VLLM_CPU_KVCACHE_SPACE": "1"}, 400, cwd=folder)
     server.start()
     return server
