@@ -51,6 +51,11 @@ COLORS = {
     START: "#5c6670",
 }
 ALIKE = ("mauve_c2", "classifier_accuracy", "precision", "recall")
+SHOWN = {
+    "ratio": "Rates over the share of replay rows",
+    "pareto": "Task score against non-refusal or incoherent answers",
+    "course": "Non-refusal or incoherent answers over the steps of training",
+}
 COMPARED = (
     (START, "none"),
     (START, "gr_sap"),
@@ -298,24 +303,44 @@ def main() -> int:
     folder = Path(sys.argv[1])
     plt.rcParams.update({"font.size": 9, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
     page = PAGE.read_text()
+    for part, lines in parts(folder):
+        page = replaced(page, part, lines or ["Not run yet."])
+    PAGE.write_text(page)
+    return 0
+
+
+def parts(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """The parts of the page: name, and lines; none where nothing was run. Draws the pictures on the way."""
+    sealed: dict[str, Seeds] = {}
     for task in ("extraction", "dates"):
         for stage in ("evaluate", "unseen"):
             folders = sorted(each.parent for each in folder.glob(f"{stage}/{task}/*/evaluation.json"))
-            if folders:
-                seeds = Seeds(folders)
-                page = replaced(page, f"{stage} {task}", [*table(seeds), "", *tests(seeds)])
-                if (stage, task) == ("evaluate", "extraction"):
-                    page = replaced(page, "similarity", list(similarities(folder, seeds)))
-    if (folder / "others" / "extraction" / "evaluation.json").is_file():
-        others = Seeds([folder / "others" / "extraction"])
-        page = replaced(page, "others", list(table(others)))
-        draw_ratios(others)
-        draw_pareto(others)
-    if (folder / "along" / "extraction" / "evaluation.json").is_file():
-        draw_course(folder / "along" / "extraction")
-    page = replaced(page, "cost", list(costs(folder)))
-    PAGE.write_text(page)
-    return 0
+            seeds = Seeds(folders) if folders else None
+            yield f"{stage} {task}", [*table(seeds), "", *tests(seeds)] if seeds else []
+            if seeds and stage == "evaluate":
+                sealed[task] = seeds
+    others = folder / "others" / "extraction"
+    if (others / "evaluation.json").is_file():
+        seeds = Seeds([others])
+        draw_ratios(seeds)
+        draw_pareto(seeds)
+        yield "others", [*table(seeds), "", *pictures("ratio", "pareto")]
+    else:
+        yield "others", []
+    course = folder / "along" / "extraction"
+    if (course / "evaluation.json").is_file():
+        draw_course(course)
+        yield "course", list(pictures("course"))
+    else:
+        yield "course", []
+    yield "similarity", list(similarities(folder, sealed["extraction"])) if "extraction" in sealed else []
+    yield "cost", list(costs(folder))
+
+
+def pictures(*names: str) -> Iterator[str]:
+    """Links to pictures, with what they show."""
+    for name in names:
+        yield f"![{SHOWN[name]}](images/evidence_{name}.svg)"
 
 
 if __name__ == "__main__":
