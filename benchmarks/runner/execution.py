@@ -128,10 +128,11 @@ def job_of(cell: Cell, name: str, folder: Path, options: Options) -> dict[str, A
 
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:
-    """Pinned threads, no hub, and an empty cache of compiled code: compile time counts."""
+    """Pinned threads, no hub, and an empty cache of compiled code: compile time counts. Python keeps its bytecode."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return {
-        **os.environ,
+        **inherited,
         **pinned,
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
