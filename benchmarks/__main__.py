@@ -20,6 +20,7 @@ from benchmarks.runner.results import (
     write_result,
     write_table,
 )
+from grsap.commands.stage import sigterm_raises
 from grsap.errors import GrsapError
 
 
@@ -40,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str]) -> int:
     options = parser().parse_args(words)
     try:
-        return measure(options, f"python -m benchmarks {shlex.join(words)}")
+        with sigterm_raises():
+            return measure(options, f"python -m benchmarks {shlex.join(words)}")
     except GrsapError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

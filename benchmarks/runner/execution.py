@@ -146,7 +146,12 @@ def _run(command: list[str], environment: Mapping[str, str], cell: Cell, name: s
     log = tempfile.TemporaryFile()  # noqa: SIM115
     start, before = time.monotonic(), ticks()
     process = subprocess.Popen(command, env=dict(environment), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:  # the runner is stopped: a side that went on would disturb whatever is measured next
+        process.kill()
+        process.wait()
+        raise
     seconds = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     log.seek(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,30 @@ def test_a_side_that_fails_is_told_with_its_last_lines() -> None:
     broken = Side("command", command=["{python}", "-c", "raise SystemExit('no such thing')"])
     with pytest.raises(SideFailedError, match=r"(?s)side a ended with 1.*no such thing"):
         run_cell(two_sides(sides={"a": broken, "b": telling(1.0)}, pairs=1), Options(even_if_loaded=True))
+
+
+def test_a_side_ends_with_its_runner(tmp_path: Path) -> None:
+    """A signal that stops the runner, in the midst of a side that would run on for a minute."""
+    noted = tmp_path / "pid"
+    code = f"import os, pathlib, time; pathlib.Path({str(noted)!r}).write_text(str(os.getpid())); time.sleep(60)"
+
+    def stop(number: int, frame: object) -> None:
+        if noted.exists() and noted.read_text():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(
+                two_sides(sides={"a": Side("command", command=["{python}", "-c", code])}), Options(even_if_loaded=True)
+            )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text()), 0)
 
 
 def test_busy_processors_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
