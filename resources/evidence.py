@@ -246,7 +246,11 @@ def draw_course(folder: Path) -> None:
     """Harm over the steps of training."""
     evaluation = json.loads((folder / "evaluation.json").read_text())
     steps = {each["name"]: each for each in evaluation["subjects"]}
-    rates = {each["subject"]: each for each in evaluation["rates"] if (each["metric"], each["subset"]) == HARM}
+    rates = {
+        each["subject"]: each
+        for each in evaluation["rates"]
+        if (each["metric"], each["subset"]) == (HARM.metric, HARM.subset)
+    }
     figure, axes = plt.subplots(figsize=(6.2, 3.2))
     for row, marker in zip(("none", "off_distribution", "gr_sap", "original"), "osD^", strict=True):
         points = sorted(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from safety.build import ASSENT
+from safety.build import ASSENT, OPENERS
 
 from grsap.embedded import resolve
 from grsap.models import BaseModel
@@ -27,7 +27,7 @@ def main() -> int:
     base = BaseModel(MODEL, merge_adapter=ADAPTER, quantization="none", compute_dtype="float32")
     model, template = base.load(torch.device("cpu")), base.load_template()
     assent = template.tokenizer.encode(ASSENT, add_special_tokens=False)[0]
-    refusal = template.tokenizer.encode("I", add_special_tokens=False)[0]
+    refusal = template.tokenizer.encode(OPENERS[0], add_special_tokens=False)[0]
 
     def odds(probe: Probe) -> float:
         ids = torch.tensor([template.prompt_ids(probe.messages)])
