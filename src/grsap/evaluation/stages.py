@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
-from grsap.evaluation.outcomes import Measure, Outcomes, Surprising, incoherence, outcomes_of
+from grsap.evaluation.outcomes import Measure, Surprising, incoherence, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
-from grsap.evaluation.results import Found, comparisons, conclusions, rates
+from grsap.evaluation.results import ByMeasure, Found, comparisons, conclusions, rates
 from grsap.evaluation.subjects import Subject, say
 from grsap.evaluation.verdicts import Judging
 from grsap.evaluation.work import Work
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 
 BY_LIKELIHOOD = Measure("likelihood", "task_score", "all")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a subject's answers to a benchmark came to, and what that rests on."""
+
+    subject: Subject
+    question: Question
+    answers: Mapping[str, list[Answer]]
+    verdicts: Mapping[Judge, Mapping[str, list[Verdict]]]
+    surprising: Surprising
+    outcomes: ByMeasure
 
 
 class Stages:
@@ -100,33 +112,31 @@ class Stages:
         Raises:
             DataError: answers or verdicts are missing.
         """
-        found = self.outcomes()
+        found: dict[str, dict[str, ByMeasure]] = {subject.name: {} for subject in self.subjects}
         reasons: list[dict[str, Any]] = []
         agreed: list[dict[str, Any]] = []
-        for subject, question, answers in self._answered(self.judged):
-            agreed += agreements(subject.name, question.benchmark.name, self._verdicts(answers))
-            surprising = self._surprising(question, answers)
-            reasons.append(_reasons(subject, question, incoherence(question.items, answers, surprising)))
+        for each in self._measured():
+            name, question = each.subject.name, each.question
+            found[name][question.benchmark.name] = each.outcomes
+            agreed += agreements(name, question.benchmark.name, each.verdicts)
+            if question in self.judged:
+                broken = incoherence(question.items, each.answers, each.surprising)
+                reasons.append(_reasons(each.subject, question, broken))
         results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "overlap": self._overlap()}
         results["lm_eval"] = self._harness()
         write_results(self.folder, results)
         self.write_manifest("complete")
         return results
 
-    def outcomes(self) -> dict[str, dict[str, dict[Measure, Outcomes]]]:
+    def outcomes(self) -> dict[str, dict[str, ByMeasure]]:
         """What each prompt came to: by subject, benchmark and measure, of the answers and verdicts that are there.
 
         Raises:
             DataError: answers or verdicts are missing.
         """
-        found: dict[str, dict[str, dict[Measure, Outcomes]]] = {subject.name: {} for subject in self.subjects}
-        for subject, question, answers in self._answered(self.settings.questions):
-            verdicts = self._verdicts(answers) if question in self.judged else {}
-            outcomes = outcomes_of(question, answers, verdicts, self._surprising(question, answers))
-            if question in self.weighed and subject.gives_likelihoods:
-                prompts = self.answering.prompts(question, subject.generator)
-                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
-            found[subject.name][question.benchmark.name] = outcomes
+        found: dict[str, dict[str, ByMeasure]] = {subject.name: {} for subject in self.subjects}
+        for each in self._measured():
+            found[each.subject.name][each.question.benchmark.name] = each.outcomes
         return found
 
     def close(self) -> None:
@@ -163,6 +173,16 @@ class Stages:
         for subject in self.subjects:
             for question in questions:
                 yield subject, question, self.answering.answers(subject, question)
+
+    def _measured(self) -> Iterator[Measured]:
+        for subject, question, answers in self._answered(self.settings.questions):
+            verdicts = self._verdicts(answers) if question in self.judged else {}
+            surprising = self._surprising(question, answers)
+            outcomes = outcomes_of(question, answers, verdicts, surprising)
+            if question in self.weighed and subject.gives_likelihoods:
+                prompts = self.answering.prompts(question, subject.generator)
+                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
+            yield Measured(subject, question, answers, verdicts, surprising, outcomes)
 
     def _choices(self, subject: Subject) -> list[Prompt]:
         return [prompt for each in self.weighed for prompt in self.answering.prompts(each, subject.generator)]
