@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.page_blocks import BLOCK, ROOT, run_block
 from tests.servers.process import ServerProcess, free_port
 
 pytestmark = pytest.mark.vllm
 
-ROOT = Path(__file__).parents[2]
-GRSAP = ROOT / ".venv" / "bin" / "python"
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ON_A_PROCESSOR = ["--dtype", "float32", "--enforce-eager", "--max-num-seqs", "32"]
 
 
@@ -38,7 +32,7 @@ def test_the_page_runs(folder: Path, tmp_path: Path) -> None:
                 (tmp_path / name).write_text(text)
             else:
                 assert language == "bash"
-                printed.append(_run(text, tmp_path))
+                printed.append(run_block(text, tmp_path, ROOT / ".venv" / "bin" / "python"))
     finally:
         if server is not None:
             server.kill()
@@ -67,17 +61,3 @@ def _serve(text: str, port: int, folder: Path) -> ServerProcess:
     server = ServerProcess(words, port, folder / "server.log", {"VLLM_CPU_KVCACHE_SPACE": "1"}, 400, cwd=folder)
     server.start()
     return server
-
-
-def _run(text: str, folder: Path) -> str:
-    binaries = folder / "bin"
-    binaries.mkdir(exist_ok=True)
-    (binaries / "grsap").write_text(f'#!/bin/sh\nexec {GRSAP} -m grsap "$@"\n')
-    (binaries / "grsap").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        ["bash", "-ec", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{text}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
-    print(f"$ {text}{done.stdout}", file=sys.stderr)
-    return done.stdout
