@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from benchmarks.runner.results import (
     write_result,
     write_table,
 )
-from grsap.commands.stage import sigterm_raises
 from grsap.errors import GrsapError
 
 
@@ -41,8 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str]) -> int:
     options = parser().parse_args(words)
     try:
-        with sigterm_raises():
-            return measure(options, f"python -m benchmarks {shlex.join(words)}")
+        return measure(options, f"python -m benchmarks {shlex.join(words)}")
     except GrsapError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -81,4 +80,5 @@ def measure(options: argparse.Namespace, command: str) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the side that runs ends with us
     raise SystemExit(main(sys.argv[1:]))

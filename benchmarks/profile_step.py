@@ -43,11 +43,8 @@ def main() -> int:
     shares = shares_of(lambda: run(model, step))
     layers, head = linear_shapes(model)
     operations = 4.0 * (num_tokens * sum(a * b for a, b in layers) + num_supervised * head[0] * head[1])
-    speeds = {shape: speed(num_tokens, *shape) for shape in dict.fromkeys(layers)} | {
-        head: speed(num_supervised, *head)
-    }
-    least = sum(4.0 * num_tokens * a * b / speeds[a, b] for a, b in layers)
-    least += 4.0 * num_supervised * head[0] * head[1] / speeds[head]
+    seconds_of = {shape: product_seconds(num_tokens, *shape) for shape in dict.fromkeys(layers)}
+    least = sum(seconds_of[shape] for shape in layers) + product_seconds(num_supervised, *head)
     rate = f"{seconds:.1f} s, {num_tokens / seconds:.0f} tokens/s"
     print(f"A step of {num_tokens:,} tokens, {num_supervised:,} supervised: {rate}")
     print("\n| work | share of the step |\n|---|---|")
@@ -116,8 +113,8 @@ def linear_shapes(model: Any) -> tuple[list[tuple[int, int]], tuple[int, int]]:
     return layers, (base.lm_head.in_features, base.lm_head.out_features)
 
 
-def speed(num: int, inputs: int, outputs: int) -> float:
-    """Operations a second of a layer's two products, forward and by its input: the best of five."""
+def product_seconds(num: int, inputs: int, outputs: int) -> float:
+    """Seconds of a layer's two products, forward and by its input: the best of five."""
     weight, states, gradient = torch.randn(outputs, inputs), torch.randn(num, inputs), torch.randn(num, outputs)
 
     def both() -> None:
@@ -125,7 +122,7 @@ def speed(num: int, inputs: int, outputs: int) -> float:
         gradient @ weight
 
     both()
-    return 4.0 * num * inputs * outputs / min(timed(both) for _ in range(5))
+    return min(timed(both) for _ in range(5))
 
 
 def timed(call: Callable[[], None]) -> float:
