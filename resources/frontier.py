@@ -10,21 +10,23 @@ Markdown.
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import torch
+import yaml
 from safety.build import ASSENT, OPENERS
 
 from grsap.embedded import resolve
 from grsap.models import BaseModel
 from grsap.records import Probe, read_probes
 
-MODEL, ADAPTER = "embedded:smollm2-135m-instruct", "embedded:quickstart/aligned_adapter"
+RECIPE = Path(__file__).parents[1] / "configs" / "recipes" / "paper_mini" / "fit.yaml"
 OVER_REFUSAL = (0.05, 0.1, 0.25, 0.5)
 
 
 def main() -> int:
     """Print the frontier."""
-    base = BaseModel(MODEL, merge_adapter=ADAPTER, quantization="none", compute_dtype="float32")
+    base = BaseModel(**yaml.safe_load(RECIPE.read_text())["model"]["base"])
     model, template = base.load(torch.device("cpu")), base.load_template()
     assent = template.tokenizer.encode(ASSENT, add_special_tokens=False)[0]
     refusal = template.tokenizer.encode(OPENERS[0], add_special_tokens=False)[0]

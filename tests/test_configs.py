@@ -127,8 +127,9 @@ def test_there_are_configs() -> None:
     assert kinds == {"model", "data", "objectives", "trainer", "callbacks", "judges", "recipes"} | stages
     assert {path.parent.name for path in STUDIES} == {"paper", "paper_mini"}
     names = {path.stem for path in RECIPES}
-    assert {"quickstart", "quickstart_plain", "quickstart_align", "qlora_1gpu", "qlora_ddp"} <= names
+    assert {"quickstart", "quickstart_plain", "quickstart_align", "quickstart_align_nf4"} <= names
     assert {"quickstart_synthesize", "quickstart_curate", "quickstart_own_replay", "quickstart_evaluate"} <= names
+    assert {"qlora_1gpu", "qlora_ddp"} <= names
 
 
 @parametrize(RECIPES)
