@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from tests.scripts import load_script
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-SCRIPT = Path(__file__).parents[1] / "resources" / "safety" / "join_adapters.py"
+join = load_script(Path(__file__).parents[1] / "resources" / "safety" / "join_adapters.py").join
 
 
 def train(base: LlamaForCausalLM, path: Path, r: int, lora_alpha: int, layers: list[int] | None) -> LlamaForCausalLM:
@@ -24,15 +24,6 @@ def train(base: LlamaForCausalLM, path: Path, r: int, lora_alpha: int, layers: l
     merged = model.merge_and_unload()
     assert isinstance(merged, LlamaForCausalLM)
     return merged
-
-
-def join(first: Path, second: Path, target: Path) -> None:
-    spec = importlib.util.spec_from_file_location("join_adapters", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.join(first, second, target)
 
 
 def test_the_joint_adapter_is_the_sum(tiny_base_path: Path, tiny_llama: LlamaForCausalLM, tmp_path: Path) -> None:

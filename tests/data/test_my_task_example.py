@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
+
+from tests.scripts import load_script
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_task.py"
 
@@ -9,10 +10,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "my_task.py"
 def test_the_example_is_a_task_of_15_lines(make_mixture):
     lines = [line for line in EXAMPLE.read_text().splitlines() if line.strip()]
     assert len(lines) <= 15
-    spec = importlib.util.spec_from_file_location("my_task", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    task = module.CapitalsTask()
+    task = load_script(EXAMPLE).CapitalsTask()
     splits = {split: [row["capital"] for row in task.rows(split)] for split in ("train", "validation", "test")}
     assert splits == {"train": ["Paris", "Lima", "Tokyo", "Oslo"], "validation": [], "test": ["Nairobi", "Havana"]}
     row = next(iter(task.rows("train")))
