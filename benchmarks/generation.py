@@ -45,7 +45,7 @@ Side = Callable[[], int]
 
 def make_requests(base: BaseModel, num: int) -> list[GenerationRequest]:
     """Probes in a fixed shuffled order, some of them long."""
-    template = base.load_template()
+    template = base.template
     rows = [json.loads(line) for line in resolve("embedded:quickstart/probes.jsonl").read_text().splitlines()]
     texts = [row["messages"][0]["content"] for row in rows]
     order = random.Random(0)
@@ -67,7 +67,7 @@ def ours(base: BaseModel, requests: list[GenerationRequest], settings: SamplingS
 def fixed_batches(base: BaseModel, requests: list[GenerationRequest], settings: SamplingSettings) -> Side:
     """What a plain script does: `generate` on 16 prompts at a time, padded on the left, as they come."""
     model = base.load(torch.device("cpu")).eval()
-    template = base.load_template()
+    template = base.template
     stop = sorted(template.stop_token_ids)
 
     def run() -> int:

@@ -27,7 +27,7 @@ OVER_REFUSAL = (0.05, 0.1, 0.25, 0.5)
 def main() -> int:
     """Print the frontier."""
     base = BaseModel(**yaml.safe_load(RECIPE.read_text())["model"]["base"])
-    model, template = base.load(torch.device("cpu")), base.load_template()
+    model, template = base.load(torch.device("cpu")), base.template
     assent = template.tokenizer.encode(ASSENT, add_special_tokens=False)[0]
     refusal = template.tokenizer.encode(OPENERS[0], add_special_tokens=False)[0]
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import fsspec
@@ -123,12 +124,13 @@ def test_links_are_live(run: Run, source: str, target: str, value: object) -> No
 
 def test_all_links_arrive_in_the_objects(run: Run) -> None:
     settings = settings_of(run, "--seed_everything=5", "--model.base.gradient_checkpointing=true")
-    assert settings.datamodule.base == settings.model.base
+    assert settings.datamodule.base is settings.model.base, "so that its tokenizer is loaded once"
+    assert settings.model.template is settings.datamodule.base.template
     assert settings.datamodule.base.gradient_checkpointing is True
     assert (settings.datamodule.seed, settings.model.seed) == (5, 5)
     assert settings.trainer.default_root_dir == str(run.run_dir)
     targets = {each for each in LINKS if each.startswith("data.base.")}
-    assert targets == {f"data.base.{name}" for name in vars(settings.model.base)}
+    assert targets == {f"data.base.{name}" for name in asdict(settings.model.base)}
 
 
 def test_a_linked_setting_cannot_be_given(run: Run, error_of: Callable[[], str]) -> None:

@@ -117,7 +117,7 @@ def test_wrong_settings_are_told_before_anything_loads(
 
 def test_a_hub_model_that_cannot_be_reached_says_what_to_check() -> None:
     with pytest.raises(ModelError, match=r"no-such-org/no-such-model cannot be loaded.*accept its licence"):
-        BaseModel("no-such-org/no-such-model").load_template()
+        _ = BaseModel("no-such-org/no-such-model").template
 
 
 def test_a_model_without_a_template_takes_one_from_a_file(tmp_path: Path, tiny_base_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_a_model_without_a_template_takes_one_from_a_file(tmp_path: Path, tiny_b
     shutil.copytree(tiny_base_path, folder)
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(TemplateError, match="chat_template"):
-        BaseModel(str(folder)).load_template()
+        _ = BaseModel(str(folder)).template
     template = tmp_path / "mine.jinja"
     template.write_text((tiny_base_path / "chat_template.jinja").read_text())
-    given = BaseModel(str(folder), chat_template=str(template)).load_template()
-    assert given.hash == BaseModel(str(tiny_base_path)).load_template().hash
+    given = BaseModel(str(folder), chat_template=str(template)).template
+    assert given.hash == BaseModel(str(tiny_base_path)).template.hash
 
 
 def test_the_embedded_model_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def base(folder: Path) -> BaseModel:
 @pytest.fixture(scope="session")
 def prompts(base: BaseModel) -> list[GenerationRequest]:
     """The first 50 probes of the quickstart, by the model's chat template."""
-    template = base.load_template()
+    template = base.template
     rows = [json.loads(line) for line in resolve("embedded:quickstart/probes.jsonl").read_text().splitlines()]
     return [
         GenerationRequest(row["id"], tuple(template.prompt_ids(row["messages"])), seed=number)

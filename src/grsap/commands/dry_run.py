@@ -173,7 +173,7 @@ def print_memory(console: Console, module: Any, estimate: MemoryEstimate) -> Non
 
 def print_first_step(console: Console, batches: Sequence[StepBatch], data: MixtureDataModule) -> None:
     """The rows of the first step with their mask."""
-    tokenizer = data.base.load_template().tokenizer
+    tokenizer = data.base.tokenizer
     colour = console.color_system is not None
     how = "supervised tokens are green" if colour else f"supervised tokens stand between {OPEN} and {CLOSE}"
     rows = [row for batch in batches for row in masked_rows(batch, lambda ids: str(tokenizer.decode(list(ids))))]

@@ -150,6 +150,7 @@ class RunSettings(LightningCLI):
         """
         with refusals_told():
             super().instantiate_classes()
+        self.datamodule.base = self.model.base  # they are equal by LINKS: one tokenizer for both
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if self.verb != "fit":  # nothing is written beside what the verb itself writes

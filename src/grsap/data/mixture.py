@@ -28,7 +28,6 @@ from grsap.models.base import BaseModel
 from grsap.records import SafetyRecord, Source, Split
 from grsap.text.collation import SOURCES
 from grsap.text.encoding import EncodedRow, EncodingReport, EncodingSettings, encode_rows
-from grsap.text.template import ChatTemplate
 
 DEFAULT_BATCHING = Batching()
 DEFAULT_ENCODING = EncodingSettings()
@@ -87,7 +86,6 @@ class MixtureDataModule(LightningDataModule):
         self.schedule: Schedule
         self._replay_records: list[SafetyRecord] = []
         self._evaluation_rows: dict[Split, list[EncodedRow]] = {}
-        self._template: ChatTemplate | None = None
         self._order: Order
         self._first_pass = ""
         self._builder: StepBuilder
@@ -157,21 +155,18 @@ class MixtureDataModule(LightningDataModule):
     def _encode(
         self, rows: Iterable[Mapping[str, Any]], source: Source, split: Split
     ) -> tuple[list[EncodedRow], EncodingReport]:
-        if self._template is None:
-            self._template = self.base.load_template()
         place = place_of(self.task, split)
         if source == "replay" and self.replay is not None:
             place = f"rows kept of {self.replay.path}"
-        encoded = encode_rows(rows, self._template, source, self.encoding, place)
+        encoded = encode_rows(rows, self.base.template, source, self.encoding, place)
         return encoded.rows, encoded.report
 
     def _step_builder(self, task: Sequence[EncodedRow], replay: Sequence[EncodedRow]) -> StepBuilder:
-        assert self._template is not None
         return StepBuilder(
             rows={"task": task, "replay": replay},
             max_tokens=self.batching.max_tokens_per_micro_batch,
             packed=self.packs_rows,
-            pad_token_id=self._template.pad_token_id,
+            pad_token_id=self.base.template.pad_token_id,
         )
 
     @cached_property

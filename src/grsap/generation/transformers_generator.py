@@ -51,15 +51,15 @@ class TransformersGenerator(Generator):
         self._checked: ModelGenerator | None = None
         self._applied: Path | None = None
 
-    @cached_property
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's."""
-        return self.base.load_tokenizer()
+        return self.base.tokenizer
 
-    @cached_property
+    @property
     def template(self) -> ChatTemplate:
         """The base's."""
-        return self.base.load_template()
+        return self.base.template
 
     def use_adapter(self, adapter: str | None) -> None:
         """Answer with another adapter from now on, or with the base alone; weights that are loaded stay so.

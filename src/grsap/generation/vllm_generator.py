@@ -100,15 +100,15 @@ class VLLMGenerator(Generator):
         self._started: Any = None
         self._numbers = count()
 
-    @cached_property
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's."""
-        return self.base.load_tokenizer()
+        return self.base.tokenizer
 
-    @cached_property
+    @property
     def template(self) -> ChatTemplate:
         """The base's."""
-        return self.base.load_template()
+        return self.base.template
 
     @cached_property
     def _text(self) -> DecodingTemplate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,17 +112,19 @@ class BaseModel:
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
         return not getattr(model_class, "_is_stateful", False)
 
-    def load_template(self) -> ChatTemplate:
-        """The tokenizer and chat template; loads no weights.
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template with its tokenizer; loaded once, without weights.
 
         Raises:
             ModelError: the tokenizer cannot be found.
             TemplateError: it has no chat template.
         """
-        return ChatTemplate(self.load_tokenizer(), dict(self.chat_template_kwargs or {}))
+        return ChatTemplate(self.tokenizer, dict(self.chat_template_kwargs or {}))
 
-    def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer, with `chat_template` on it if that is set.
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, with `chat_template` on it if that is set; loaded once.
 
         Raises:
             ModelError: it cannot be found.
@@ -176,7 +179,7 @@ class BaseModel:
                     self.revision,
                     resolve(self.merge_adapter),
                     lambda: self._from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32),
-                    self.load_tokenizer,
+                    lambda: self.tokenizer,
                 )
             )
         return source

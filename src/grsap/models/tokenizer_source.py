@@ -42,7 +42,7 @@ class TokenizerSource:
             ModelError: it cannot be found.
         """
         try:
-            return self._model().load_tokenizer()
+            return self._model().tokenizer
         except ModelError as error:
             raise ModelError(error.problem.replace("model.base.", "tokenizer."), error.remedy) from error
 

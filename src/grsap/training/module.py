@@ -101,10 +101,10 @@ class SafetyFineTuning(LightningModule):
         self._clock = 0.0
         check_settings(base, lora, self.objectives)
 
-    @cached_property
+    @property
     def template(self) -> ChatTemplate:
-        """Tokenizer and chat template; loads no weights."""
-        return self.base.load_template()
+        """The base's; loads no weights."""
+        return self.base.template
 
     def configure_model(self) -> None:
         """Load and quantize the base, and put the adapter on. Called by Lightning, once the device is known."""
