@@ -257,6 +257,20 @@ def test_resume_goes_on_with_the_present_settings(run: Run, error_of: Callable[[
     assert steps == {1, 2, 3, 4}
 
 
+def test_resume_trains_with_the_present_learning_rate(run: Run) -> None:
+    run.config["model"]["schedule"] = {"class_path": "CosineWithFloor", "init_args": {"warmup_ratio": 0.99}}
+    unfinished(run)
+    run.config["model"]["optimizer"]["init_args"] |= {"lr": 1.0e-4, "weight_decay": 0.25}
+    assert run.fit("--trainer.max_epochs=2", "--resume") == 0
+    rows = [line.split(",") for line in (run.run_dir / "metrics.csv").read_text().splitlines()]
+    rates = [float(value) for _, key, value in rows if key == "train/learning_rate"]
+    # Two steps of a warm-up of two to 1e-3, then the third and fourth of a warm-up of four to 1e-4.
+    assert rates == pytest.approx([0.5e-3, 1.0e-3, 0.75e-4, 1.0e-4])
+    state = torch.load(RunFolder(run.run_dir).checkpoints()[-1] / "trainer.ckpt", weights_only=True)
+    (group,) = state["optimizer_states"][0]["param_groups"]
+    assert (group["initial_lr"], group["weight_decay"]) == (1.0e-4, 0.25)
+
+
 def test_a_checkpoint_neither_imports_nor_overrides(run: Run) -> None:
     checkpoint = unfinished(run)
     state = torch.load(checkpoint / "trainer.ckpt", weights_only=True)

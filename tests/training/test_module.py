@@ -140,7 +140,7 @@ def opt(base: BaseModel, tmp_path: Path, attention: Literal["eager", "auto"]) ->
         dropout=0.0,
     )  # fmt: skip
     OPTForCausalLM(config).save_pretrained(tmp_path / "opt")
-    base.load_tokenizer().save_pretrained(tmp_path / "opt")
+    base.tokenizer.save_pretrained(tmp_path / "opt")
     return BaseModel(str(tmp_path / "opt"), quantization="none", compute_dtype="float32", attention=attention)
 
 

@@ -98,6 +98,8 @@ class SafetyFineTuning(LightningModule):
         self.model: PreTrainedModel | PeftModel | None = None
         self._previous: StepReport | None = None
         self._evaluated: Tensor
+        self._groups: list[dict[str, Any]] = []
+        self._learning_rate = 0.0
         self._clock = 0.0
         check_settings(base, lora, self.objectives)
 
@@ -144,6 +146,7 @@ class SafetyFineTuning(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over trainable parameters, and its schedule by step."""
         optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        self._groups = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
         num_steps = self.num_training_steps()
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -192,7 +195,13 @@ class SafetyFineTuning(LightningModule):
     on_validation_start = on_test_start = on_fit_start
 
     def on_train_start(self) -> None:
-        """Start the clock."""
+        """Start the clock, and let the optimizer's present settings hold: a resumed state brings those of its time."""
+        optimizer = self.trainer.optimizers[0]
+        scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        scheduler.base_lrs = [settings["lr"] for settings in self._groups]
+        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+        for group, settings, factor in zip(optimizer.param_groups, self._groups, factors, strict=True):
+            group.update(settings, initial_lr=settings["lr"], lr=settings["lr"] * factor)
         self._clock = time.perf_counter()
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> None:
@@ -250,6 +259,7 @@ class SafetyFineTuning(LightningModule):
             raise NonFiniteLossError(_non_finite(batch, told_by_any(_bad_rows(batch, local), self.trainer.world_size)))
         self._grad_norm = norm.detach()
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()  # type: ignore[union-attr]
@@ -263,7 +273,7 @@ class SafetyFineTuning(LightningModule):
         log["train/loss"] = sum(weights[name] * values[name] / self._divisor(name, batch) for name in values)
         log["train/tokens_per_second"] = batch.num_tokens / max(1e-9, now - self._clock)
         log["train/grad_norm"] = float(self._grad_norm)
-        log["train/learning_rate"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        log["train/learning_rate"] = self._learning_rate
         self._clock = now
         self._previous = StepReport(batch.step, means)
         self.log_dict(log, on_step=True, on_epoch=False, batch_size=1)
