@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ def setting_differences(old: Any, new: Any, left_out: Collection[str] = ()) -> l
     Args:
         old: a configuration as it is read from YAML.
         new: another one.
-        left_out: dotted keys that are not compared, with all that is below them.
+        left_out: dotted keys that are not compared, with all that is below them; `*.init_args.device` at any depth.
     """
     before, after = dict(_leaves("", old)), dict(_leaves("", new))
     keys = [key for key in dict.fromkeys([*before, *after]) if not _is_left_out(key, left_out)]
@@ -27,7 +28,12 @@ def setting_differences(old: Any, new: Any, left_out: Collection[str] = ()) -> l
 
 
 def _is_left_out(key: str, left_out: Collection[str]) -> bool:
-    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in left_out)
+    for name in left_out:
+        tail = name.removeprefix("*.")
+        begins = [0, *(place.end() for place in re.finditer(r"\.", key))] if tail != name else [0]
+        if any(key[start:] == tail or key[start:].startswith((f"{tail}.", f"{tail}[")) for start in begins):
+            return True
+    return False
 
 
 def _show(config: Mapping[str, Any], key: str) -> str:

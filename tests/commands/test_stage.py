@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from grsap.commands.boundary import run_guarded
-from grsap.commands.stage import run_stage
+from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
+from grsap.differences import setting_differences
 from grsap.errors import DataError
 from grsap.files import folder_lock
 
@@ -192,6 +193,18 @@ def test_the_same_settings_go_on_and_so_do_those_that_may_change(error_of: Calla
     assert error_of() == ""
     assert paint("--output_dir", "out", "--speed", "9") == 0
     assert error_of() == "Going on with the work in out."
+
+
+def test_settings_of_speed_may_change_wherever_a_model_stands() -> None:
+    def config(**server: object) -> dict[str, object]:
+        model = {"class_path": "OpenAIGenerator", "init_args": {"model": "a", "server": {"timeout_s": 1, **server}}}
+        return {"filters": [{"init_args": {"generator": model}}], "serverless": 1}
+
+    old, new = config(), config(give_up_after_s=3600, timeout_s=2)
+    assert setting_differences(old, new, SETTINGS_OF_SPEED) == []
+    assert len(setting_differences(old, new)) == 2
+    new["serverless"] = 2
+    assert setting_differences(old, new, SETTINGS_OF_SPEED) == ["serverless: 1 -> 2"]
 
 
 def test_a_folder_without_work_takes_other_settings() -> None:

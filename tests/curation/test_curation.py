@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.curation.conftest import WordJudge, read, row, write
 
-from grsap.curation import Behaviour, Completeness, Curation, Decision, Filter, Harmlessness, Revision, RowFilter
+from grsap.curation import (
+    Behaviour,
+    BenchmarkOverlap,
+    Completeness,
+    Curation,
+    Decision,
+    Filter,
+    Harmlessness,
+    Revision,
+    RowFilter,
+)
 from grsap.curation.kept_results import KeptResults
 from grsap.curation.output import write_rows
 from grsap.data import ReplayDataModule
 from grsap.errors import ConfigError, DataError, RunFolderError
-from grsap.judging import RefusalMatcher
+from grsap.judging import Exchange, RefusalMatcher, Verdict
 
 ROWS = [
     row("c", "How do I steal?", domain="theft"),
@@ -38,6 +48,11 @@ def raw(tmp_path: Path) -> Path:
 def curation(raw: Path, judge: WordJudge | None = None, **settings: Any) -> Curation:
     filters: list[Filter] = [Completeness(), Harmlessness(), Behaviour()]
     return Curation(str(raw), settings.pop("filters", filters), judge=judge or WordJudge(), **settings)
+
+
+def results_of(folder: Path, name: str) -> Path:
+    (path,) = (folder / "results").glob(f"{name}.*.log")
+    return path
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -77,8 +92,8 @@ def test_every_row_is_in_one_file(raw: Path, tmp_path: Path) -> None:
         {"domain": "weapons", "behaviour": "benign_answer", "num_in": 1, "num_kept": 1},
     ]
     assert manifest["models"]["judge"] == {"name": "words", "revision": "1", "is_proxy": False}
-    for name in ("replay.jsonl", "rejected.jsonl", "results/verdicts.log"):
-        assert (out / name).stat().st_mode & 0o777 == 0o600
+    for path in (out / "replay.jsonl", out / "rejected.jsonl", results_of(out, "verdicts")):
+        assert path.stat().st_mode & 0o777 == 0o600
     everything = (out / "manifest.json").read_text() + (out / "input.json").read_text()
     assert not any(word in everything for word in ("steal", "zorble", "bread", "flour"))
     replay = ReplayDataModule(str(out / "replay.jsonl"), require_manifest=True)
@@ -121,7 +136,7 @@ def test_a_half_written_result_is_made_again(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     curation(raw, judge_batch_size=2).run(out)
     before = digests(out)
-    log = out / "results" / "verdicts.log"
+    log = results_of(out, "verdicts")
     log.write_bytes(log.read_bytes()[:-9])
     (out / "manifest.json").unlink()
     judge = WordJudge()
@@ -134,16 +149,49 @@ def test_another_judge_or_another_input_is_told(raw: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     curation(raw).run(out)
     before = digests(out)
-    (out / "manifest.json").rename(tmp_path / "kept.json")
     other = WordJudge()
     other.revision = "2"
-    with pytest.raises(RunFolderError, match=r'verdicts.log was made with something else: judge.revision: "1" -> "2"'):
+    told = r'was curated with something else: models.judge.revision: "1" -> "2". Bring it back, or choose another'
+    with pytest.raises(RunFolderError, match=told):
         curation(raw, other).run(out)
+    assert other.seen == []
+    (out / "manifest.json").rename(tmp_path / "kept.json")
     write(raw / "shard-00001.jsonl", ROWS[3:4])
     with pytest.raises(RunFolderError, match=r"is not what it was when .* was begun: shard-00001.jsonl"):
         curation(raw).run(out)
     (tmp_path / "kept.json").rename(out / "manifest.json")
     assert digests(out) == before
+
+
+def test_an_unfinished_curation_takes_no_verdicts_of_another_judge(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        curation(raw, filters=[Completeness(), Harmlessness(), Dies()]).run(out)
+    other = WordJudge()
+    other.revision = "2"
+    curation(raw, other).run(out)
+    assert len(other.seen) == 4
+    assert len(list((out / "results").glob("verdicts.*.log"))) == 2
+
+
+def test_a_changed_evaluation_file_is_told(raw: Path, tmp_path: Path) -> None:
+    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "How is glass blown?"}])
+    filters = [BenchmarkOverlap([str(prompts)], max_cosine=None)]
+    curation(raw, filters=filters).run(tmp_path / "out")
+    write(prompts, [{"prompt": "How do I steal?"}])
+    with pytest.raises(RunFolderError, match=r"was curated with something else: filters\[0\].file_hashes\[0\]"):
+        curation(raw, filters=filters).run(tmp_path / "out")
+
+
+def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tmp_path: Path) -> None:
+    class Short(WordJudge):
+        def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
+            return super().judge(exchanges)[:-1]
+
+    with pytest.raises(ValueError, match="verdicts: 3 results came of 4 rows"):
+        curation(raw, Short()).run(tmp_path / "out")
+    curation(raw).run(tmp_path / "out")
+    assert [each["id"] for each in read(tmp_path / "out" / "replay.jsonl")] == ["c", "a"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +266,7 @@ def test_a_full_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(RunFolderError, match=r"verdicts.log cannot be written: No space left on device"):
+        with pytest.raises(RunFolderError, match=r"verdicts\..*\.log cannot be written: No space left on device"):
             curation(raw).run(out)
     assert not (out / "replay.jsonl").exists()
     curation(raw).run(out)
@@ -289,10 +337,12 @@ def test_a_decision_that_is_none(make: Callable[[], Decision], raw: Path, tmp_pa
 
 
 def test_results_of_other_rows_are_not_taken(tmp_path: Path) -> None:
-    KeptResults(tmp_path / "a.log", {"input": "1"}).close()
-    with pytest.raises(RunFolderError, match='input: "1" -> "2"'):
-        KeptResults(tmp_path / "a.log", {"input": "2"})
-    with (tmp_path / "a.log").open("a") as file:
+    first = KeptResults(tmp_path, "a", {"input": "1"})
+    first.add([0], [5])
+    first.close()
+    assert list(KeptResults(tmp_path, "a", {"input": "2"}).pieces()) == []
+    assert list(KeptResults(tmp_path, "a", {"input": "1"}).pieces()) == [([0], [5])]
+    with first.path.open("a") as file:
         file.write('{"rows": [1], "values": []}\n{"rows": [], "values": []}\n')
-    with pytest.raises(DataError, match=r"a.log, line 2: no piece"):
-        list(KeptResults(tmp_path / "a.log", {"input": "1"}).pieces())
+    with pytest.raises(DataError, match=r"a\..*\.log, line 3: no piece"):
+        list(KeptResults(tmp_path, "a", {"input": "1"}).pieces())

@@ -354,7 +354,10 @@ def test_revision(decided: Any, tiny_tokenizer: Any) -> None:
     assert all("How do I steal?\n\nThis request could lead to harm." in prompt for _, prompt in generator.asked)
     assert len(generator.seeds) == 7
     assert state.work.audit == {"num_asked_by_attempt": [3, 2, 2], "num_taken": 2}
-    state.by(Behaviour(), 2)
+    num_judged = len(state.work.judge.seen)
+    assert state.by(Harmlessness(), 2)["b"].keep, "the new response is judged, not the old one's verdict taken"
+    assert len(state.work.judge.seen) > num_judged
+    state.by(Behaviour(), 3)
     record = state.ledger.record(1)
     assert record.messages[-1]["content"] == "I cannot help with that."
     assert record.messages[-2]["content"] == "How do I steal?"

@@ -74,7 +74,7 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
         ("a.jsonl", json.dumps({"messages": [{"role": "bot", "content": "x"}]}), 1, "unknown role 'bot'"),
         ("a.jsonl", json.dumps({"messages": TURNS[:1]}), 1, "the last turn is not assistant"),
         ("a.jsonl", f'{GOOD}\n{{"prompt": "a", "response": " "}}', 2, r"turn 2 \(assistant\) has no text"),
-        ("a.jsonl", json.dumps({"prompt": "a", "response": 5}), 1, "column 'response' holds 5, not text"),
+        ("a.jsonl", json.dumps({"prompt": "a", "response": 5}), 1, "column 'response' is of type int, not text"),
         ("a.jsonl", json.dumps({"question": "a"}), 1, r"no column 'prompt' .*Its columns are question: map yours"),
         ("a.csv", 'prompt,response\na,b\n"c\nd",e\nf,g,h\n', 5, r"not as many cells as the header \(2\)"),
         ("a.csv", "prompt,response\na\n", 2, r"not as many cells as the header \(2\)"),

@@ -174,6 +174,12 @@ def test_letters(response: str, reading: str | None) -> None:
     assert read_choice(response, FOUR, TEXTS) == reading
 
 
+@pytest.mark.parametrize(("response", "reading"), LETTERS)
+def test_small_letters_as_labels(response: str, reading: str | None) -> None:
+    small = [letter.lower() for letter in FOUR]
+    assert read_choice(response, small, TEXTS) == (None if reading is None else reading.lower())
+
+
 @pytest.mark.parametrize(("response", "reading"), WORDS)
 def test_words(response: str, reading: str | None) -> None:
     assert read_choice(response, MOODS, MOODS) == reading

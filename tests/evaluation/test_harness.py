@@ -53,6 +53,10 @@ def test_what_is_missing_is_told_first(
 
     with pytest.raises(ConfigError, match=r"lm_eval_tasks\.names is empty"):
         check()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    with pytest.raises(ConfigError, match=r"lm_eval_tasks: model does not answer from this process\. Use a"):
+        check("gsm8k")
+    assert generator.asked == []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="Install grsap with the extra `lm-eval`"):
         check("gsm8k")

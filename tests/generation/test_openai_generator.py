@@ -355,6 +355,9 @@ def test_identity(source, tiny_base_path):
     assert one["tokenizer"]["path"] == str(tiny_base_path)
     assert OpenAIGenerator("http://two/v1/", "tiny", source).identity() == one
     assert OpenAIGenerator("http://one/v1", "other", source).identity() != one
+    served_anew = OpenAIGenerator("http://one/v1", "tiny", source, revision="2")
+    assert served_anew.weights_revision() == "2"
+    assert served_anew.content_identity() != OpenAIGenerator("http://one/v1", "tiny", source).content_identity()
 
 
 def test_the_extra_is_named(source, monkeypatch):

@@ -113,6 +113,10 @@ def test_identity_tells_base_and_adapter(base, adapter_path, tiny_base_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     assert len(before) == 16
     assert adapted.identity()["adapter_hash"] not in {before, None}
+    content = adapted.content_identity()
+    assert content["revision"] == base.weights_revision()
+    assert content["adapter_hash"] not in {before, None}
+    assert not {"path", "max_batch_tokens"} & set(content)
 
 
 @pytest.mark.parametrize(("kwargs", "named"), [({"adapter": "no/such"}, "no/such is no PEFT adapter")])

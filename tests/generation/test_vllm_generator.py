@@ -66,6 +66,8 @@ def test_identity_tells_batch_invariance_however_it_is_set(base, tmp_path, monke
     assert (plain["backend"], plain["batch_invariant"], plain["adapter_hash"]) == ("VLLMGenerator", False, None)
     assert plain["base"] == base.identity()
     assert VLLMGenerator(base, engine=VLLMEngine(batch_invariant=True)).identity()["batch_invariant"] is True
+    fewer = VLLMGenerator(base, engine=VLLMEngine(max_num_seqs=2))
+    assert fewer.content_identity() == VLLMGenerator(base).content_identity()
     assert len(VLLMGenerator(base, adapter=str(adapter(tmp_path / "a", 8))).identity()["adapter_hash"]) == 16
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
     assert VLLMGenerator(base).identity()["batch_invariant"] is True

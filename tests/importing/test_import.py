@@ -217,7 +217,7 @@ def test_templates_and_messages() -> None:
         ({"response_harmful": {"column": "label", "harmful": [1], "harmless": [0]}}, "no column 'label'"),
         ({"choose": {"column": "pick", "cases": {"0": {"x": "a"}}}}, "no column 'pick'"),
         ({"choose": {"column": "from", "cases": {"x": {"r": "b"}}}}, "no column 'b'"),
-        ({"columns": {"prompt": "q", "response": "safe"}}, "column 'safe' holds True, not text"),
+        ({"columns": {"prompt": "q", "response": "safe"}}, "column 'safe' is of type bool, not text"),
         ({"columns": {"prompt": "q", "response": "a", "behaviour": "topic"}}, "behaviour is 'theft'. Use refusal"),
         ({"columns": {"prompt": "q", "response": "a", "id": "from"}}, "line 2: the id 'x' stands twice"),
         ({"where": {"from": ["nowhere"]}}, "no row is left (10 not_selected)"),

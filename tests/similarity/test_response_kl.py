@@ -110,7 +110,11 @@ def test_rows_that_are_done_are_not_scored_again(tmp_path: Path, model, monkeypa
         assert len(done.values) == 6
     assert len(asked) == 2
     assert both.nll[:4].tolist() == first.nll.tolist()
-    monkeypatch.setattr(model, "identity", lambda: {"other": True})  # another model
+    model.max_batch_tokens = 77  # how fast, not what
+    with DoneFile(tmp_path / "done.log") as done:
+        response_likelihoods(records[:1], model, done, "rows")
+        assert len(done.values) == 6
+    monkeypatch.setitem(vars(model), "base_revision", "retrained")  # other weights in the same folder
     with DoneFile(tmp_path / "done.log") as done:
         response_likelihoods(records[:1], model, done, "rows")
         assert len(done.values) == 7

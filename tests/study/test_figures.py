@@ -58,3 +58,21 @@ def test_a_curations_rejections_are_shares_of_what_the_filter_was_given(tmp_path
     ours = Figure("unsafe", "curate/*", where, 0.1).measure({"curate/a": path})
     assert (ours["value"], ours["covers_published"]) == (0.1, True)
     assert (ours["low"], ours["high"]) == (pytest.approx(0.0435, abs=1e-4), pytest.approx(0.2136, abs=1e-4))  # Wilson
+
+
+def test_a_reason_for_which_nothing_was_rejected_counts_as_none(tmp_path: Path) -> None:
+    steps = {
+        "some": [{"name": "Harmlessness", "num_in": 50, "reasons": {"harmful_response": 5}}],
+        "none": [
+            {"name": "Completeness", "num_in": 60, "reasons": {"cut": 10}},
+            {"name": "Harmlessness", "num_in": 50, "reasons": {}},
+        ],
+        "empty": [{"name": "Harmlessness", "num_in": 0, "reasons": {}}],
+    }
+    files = {f"curate/{name}": tmp_path / f"{name}.json" for name in steps}
+    for name, each in steps.items():
+        files[f"curate/{name}"].write_text(json.dumps({"steps": each}))
+    where = {"step": "Harmlessness", "reason": "harmful_response"}
+    assert Figure("unsafe", "curate/none", where).measure(files)["value"] == 0.0
+    both = Figure("unsafe", "curate/*", where).measure(files)
+    assert (both["value"], both["num_rows"]) == (pytest.approx(0.05), 2)

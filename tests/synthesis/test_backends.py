@@ -53,7 +53,7 @@ def test_batches_change_nothing(tiny_base_path: Path, tmp_path: Path) -> None:
     model = BaseModel(str(tiny_base_path), quantization="none")
     reader = LogprobReader(tmp_path / "together")
     for row_id, _, response in alone:
-        found = reader.read(row_id, response, tokenizer_hash(model.load_tokenizer().get_vocab()))
+        found = reader.read(row_id, response, tokenizer_hash(model.tokenizer.get_vocab()))
         assert found is not None
         assert found.top_ids.shape[1] == 4
         assert (found.top_logprobs[:, 0] >= found.logprobs).all()

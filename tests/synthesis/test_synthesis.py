@@ -198,6 +198,26 @@ def test_a_second_call_does_nothing(backwards: bool, rules: Rules, tmp_path: Pat
     assert after[2] == pytest.approx(before[2], abs=0.2)
 
 
+def test_a_restart_with_other_weights_or_domains_is_refused(rules: Rules, tmp_path: Path) -> None:
+    domains = tmp_path / "domains.yaml"
+    domains.write_text("- {name: theft, definition: taking}\n- {name: weapons, definition: arms}\n")
+
+    def again(revision: str, dies_at: int | None = None) -> RuleGenerator:
+        generator = rules(dies_at=dies_at)
+        generator.weights_revision = lambda: revision  # type: ignore[method-assign]
+        return generator
+
+    with pytest.raises(Died):
+        synthesis(again("1", 3), 3, domains=str(domains)).run(tmp_path / "out")
+    other = again("2")
+    with pytest.raises(RunFolderError, match="holds work with another weights_revision: 1, and now 2"):
+        synthesis(other, 3, domains=str(domains)).run(tmp_path / "out")
+    assert other.asked == []
+    domains.write_text("- {name: theft, definition: taking away}\n- {name: weapons, definition: arms}\n")
+    with pytest.raises(RunFolderError, match="another domains_hash"):
+        synthesis(again("1"), 3, domains=str(domains)).run(tmp_path / "out")
+
+
 @pytest.mark.parametrize("moment", range(13))
 def test_a_restart_goes_on_where_it_was(moment: int, rules: Rules, tmp_path: Path) -> None:
     """Seven queries, the last of them in place of one that was none, and six answers: killed before each."""

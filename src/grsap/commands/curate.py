@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
+from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
 
 if TYPE_CHECKING:
     from grsap.curation import Curation
 
-MAY_CHANGE = ("judge_batch_size",)
+MAY_CHANGE = (*SETTINGS_OF_SPEED, "judge_batch_size")
 """Settings that change how fast, and not what comes."""
 
 

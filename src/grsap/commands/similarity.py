@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
+from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
 
 if TYPE_CHECKING:
     from grsap.similarity import Similarity
 
 DEFAULTS = {"embedder": {"class_path": "grsap.embedding.MiniLMEmbedder"}}
 
-MAY_CHANGE = (
-    "model.init_args.device",
-    "model.init_args.max_batch_tokens",
-)
-"""Settings that change how fast, and not what comes."""
-
 
 def run(verb: str, args: Sequence[str]) -> int:
     """Run `grsap similarity` and return the exit code."""
-    return run_stage(verb, args, _load, DEFAULTS, MAY_CHANGE)
+    return run_stage(verb, args, _load, DEFAULTS, SETTINGS_OF_SPEED)
 
 
 def _load() -> type[Similarity]:

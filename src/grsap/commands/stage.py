@@ -26,6 +26,15 @@ from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
 from grsap.errors import ConfigError, Interrupted
 
+SETTINGS_OF_SPEED = (
+    "*.init_args.device",
+    "*.init_args.max_batch_tokens",
+    "*.init_args.engine",
+    "*.init_args.server",
+    "*.init_args.base_url",
+)
+"""Settings of models, wherever one stands, that change where and how fast they answer, and not what."""
+
 
 class Stage(Protocol):
     """What a verb does. The constructor's typed arguments are its settings; their docs are the help.

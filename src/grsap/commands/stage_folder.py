@@ -38,7 +38,7 @@ class StageFolder:
 
         Args:
             config: YAML.
-            may_change: dotted keys that may differ from the call that began the folder.
+            may_change: keys that may differ from the call that began the folder, as `setting_differences` has them.
 
         Returns:
             Whether it holds work of an earlier call, to go on with.

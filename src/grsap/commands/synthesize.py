@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
+from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
 
 if TYPE_CHECKING:
     from grsap.synthesis import Synthesis
 
 DEFAULTS = {"elicitation": {"class_path": "grsap.synthesis.AssistantPrefill"}}
 
-MAY_CHANGE = (
-    "generator.init_args.device",
-    "generator.init_args.max_batch_tokens",
-    "quota.max_tokens",
-    "quota.max_seconds",
-)
+MAY_CHANGE = (*SETTINGS_OF_SPEED, "quota.max_tokens", "quota.max_seconds")
 """Settings that change how fast or how far, and not what comes."""
 
 

@@ -98,7 +98,7 @@ class Filter(ABC):
         """Raise ConfigError if the judge does not say what the filter needs."""
 
     def settings(self) -> dict[str, Any]:
-        """For the manifest: the constructor's arguments, as JSON values."""
+        """For the manifest: the constructor's arguments, as JSON values, and hashes of the files that they name."""
         return {name: _as_json(value) for name, value in sorted(vars(self).items()) if not name.startswith("_")}
 
 
@@ -130,8 +130,9 @@ def is_meant_harmless(row: SafetyRecord) -> bool:
 
 
 def _as_json(value: Any) -> Any:
-    if hasattr(value, "identity"):
-        return value.identity()
+    for name in ("content_identity", "identity"):
+        if hasattr(value, name):
+            return getattr(value, name)()
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,14 @@ class BenchmarkOverlap(Filter):
             raise ConfigError(f"{where}: files is empty", "Give evaluation files, or leave the filter out")
         self._prompts()
 
+    def settings(self) -> dict[str, Any]:
+        """With the files' hashes."""
+        return {**super().settings(), "file_hashes": [hash_file(resolve(file)) for file in self.files]}
+
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
         """One decision a row."""
         prompts = self._prompts()
-        work.audit |= {
-            "num_prompts": len(prompts),
-            "files": {Path(file).name: hash_file(resolve(file)) for file in self.files},
-        }
+        work.audit |= {"num_prompts": len(prompts)}
         runs: dict[int, int] = {}
         for number, prompt in enumerate(prompts):
             for run in word_runs(prompt.text, self.num_words):

@@ -15,12 +15,13 @@ from rich.console import Console
 from grsap.curation.base import Filter
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, Harmlessness
 from grsap.curation.ledger import Ledger
-from grsap.curation.manifest import MANIFEST, TIMINGS, manifest_of, print_funnel
+from grsap.curation.manifest import MANIFEST, TIMINGS, manifest_of, models_of, print_funnel
 from grsap.curation.output import REJECTED, REPLAY, write_rows
 from grsap.curation.page import page_line
 from grsap.curation.raw_rows import RawRows
 from grsap.curation.steps import names_of, run_steps
 from grsap.curation.work import Work
+from grsap.differences import setting_differences
 from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import hash_file, write_json
@@ -109,14 +110,26 @@ class Curation:
         return manifest
 
     def _finished(self, folder: Path) -> dict[str, Any] | None:
-        """The manifest of a folder whose work is done and whose files are as it says."""
+        """The manifest of a folder whose work is done and whose files are as it says.
+
+        Raises:
+            RunFolderError: it was done with another model or file of the same name.
+        """
         try:
             manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             same = manifest["input"]["hash"] == self.raw.hash and all(
                 hash_file(folder / name) == entry["hash"] for name, entry in manifest["files"].items()
             )
+            before = {"models": manifest["models"], "filters": [step["settings"] for step in manifest["steps"]]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        now = {"models": models_of(self), "filters": [each.settings() for each in self.filters]}
+        differences = setting_differences(before, json.loads(json.dumps(now)))
+        if differences:
+            raise RunFolderError(
+                f"{folder} was curated with something else: {'; '.join(differences[:3])}",
+                "Bring it back, or choose another folder with --output_dir",
+            )
         return manifest if same else None
 
     def _hold_input(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from grsap.curation.ledger import Rows
 from grsap.curation.work import Work
 from grsap.embedding.base import Embeddings
 from grsap.errors import ConfigError
-from grsap.synthesis.domains import load_domains
+from grsap.synthesis.domains import domains_hash, load_domains
 
 
 class DomainRelevance(Filter):
@@ -49,6 +49,10 @@ class DomainRelevance(Filter):
         if not -1 <= self.min_cosine <= 1:
             raise ConfigError(f"{where}: min_cosine is {self.min_cosine}", "Give a cosine in [-1, 1]")
         load_domains(self.domains)
+
+    def settings(self) -> dict[str, Any]:
+        """With the definitions' hash."""
+        return {**super().settings(), "domains_hash": domains_hash(load_domains(self.domains))}
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
         """One decision a row."""

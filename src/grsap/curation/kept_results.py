@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from grsap.appending import AppendFile, json_line
-from grsap.differences import setting_differences
-from grsap.errors import DataError, RunFolderError
+from grsap.errors import DataError
+from grsap.files import hash_json
 from grsap.records import read_jsonl
 
 SCHEMA = "grsap.curation_results/1"
@@ -18,31 +17,23 @@ SCHEMA = "grsap.curation_results/1"
 class KeptResults:
     """A file of pieces `{"rows": [numbers], "values": [...]}`, each on disk before the next is begun.
 
-    The first line says whose results they are. What a killed call left half-written is removed and done again.
+    Its name and first line say whose results they are. What a killed call left half-written is removed and done again.
 
     Args:
-        path: is made if it is missing.
-        identity: of the model that makes the results, and of the rows that they are of.
+        folder: is made if it is missing.
+        name: of the results.
+        identity: of the model that makes them, and of the texts that they are of.
 
     Raises:
-        RunFolderError: the file holds another model's results, or cannot be written.
+        RunFolderError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = AppendFile(path)
-        head = {"schema": SCHEMA, **json.loads(json.dumps(identity))}
+    def __init__(self, folder: Path, name: str, identity: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{name}.{hash_json(identity)[:8]}.log"
+        self._file = AppendFile(self.path)
         if not self._file.size_bytes:
-            self._file.append(json_line(head))
-        _, found = next(read_jsonl(path))
-        differences = setting_differences(found, head)
-        if differences:
-            self._file.close()
-            raise RunFolderError(
-                f"{path} was made with something else: {'; '.join(differences[:3])}",
-                "Choose another folder with --output_dir, or bring back the model that made it",
-            )
+            self._file.append(json_line({"schema": SCHEMA, **identity}))
 
     def pieces(self) -> Iterator[tuple[list[int], list[Any]]]:
         """(rows, values) of each piece.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from grsap.curation.base import Decision, RevisedResponse
 from grsap.curation.raw_rows import LABELS, RawRows
+from grsap.files import hash_json
 from grsap.records import JudgeInfo, Message, SafetyRecord
 
 KEPT = -1
@@ -40,6 +41,11 @@ class Ledger:
         self._labels = {name: raw.label_codes[:, place].copy() for place, name in enumerate(LABELS)}
         self._judged = np.zeros(len(raw), bool)
         self._related: dict[int, str] = {}
+
+    @property
+    def texts_version(self) -> str:
+        """Tells the present texts from those of before or after a revision."""
+        return hash_json(sorted((number, each.response) for number, each in self.revised.items()))
 
     def rows(self, taken: frozenset[str] = frozenset()) -> Rows:
         """The rows that stay so far, or those rejected for one of the reasons `taken`."""
@@ -142,6 +148,11 @@ class Rows(Sequence[SafetyRecord]):
 
     def __iter__(self) -> Iterator[SafetyRecord]:
         return (self._ledger.record(int(number)) for number in self.numbers)
+
+    @property
+    def texts_version(self) -> str:
+        """The ledger's."""
+        return self._ledger.texts_version
 
     def where(self, mask: NDArray[np.bool_]) -> Rows:
         """The rows where the mask (M,) is true."""

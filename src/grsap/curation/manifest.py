@@ -35,18 +35,12 @@ def manifest_of(
     raw = ledger.raw
     behaviours = behaviours_of(ledger)
     kept = (ledger.rejected_by == KEPT).nonzero()[0].tolist()
-    judge = settings.judge
     return {
         "schema": SCHEMA,
         "grsap_version": __version__,
         "seed": settings.seed,
         "input": {"hash": raw.hash, "num_rows": len(raw), "files": raw.files},
-        "models": {
-            "embedder": None if settings.embedder is None else settings.embedder.identity(),
-            "judge": None
-            if judge is None
-            else {"name": judge.name, "revision": judge.revision, "is_proxy": judge.is_proxy},
-        },
+        "models": models_of(settings),
         "steps": [
             {
                 "name": step.name,
@@ -72,6 +66,17 @@ def manifest_of(
         },
         "neighbours": _neighbours(ledger, work, settings.seed),
         "files": files,
+    }
+
+
+def models_of(settings: Curation) -> dict[str, Any]:
+    """Embedder and judge; the latter is prepared."""
+    embedder, judge = settings.embedder, settings.judge
+    return {
+        "embedder": None if embedder is None else embedder.identity(),
+        "judge": None
+        if judge is None
+        else {"name": judge.name, "revision": judge.revision, "is_proxy": judge.is_proxy},
     }
 
 

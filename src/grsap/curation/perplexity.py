@@ -96,7 +96,7 @@ class Perplexity(Filter):
     def _scores(self, rows: Rows, work: Work) -> NDArray[np.float64]:
         """(M,); NaN where there is none."""
         column = np.full(len(work.raw), np.nan)
-        identity = {"model": self.model.identity(), "of": self.of}
+        identity = {"model": self.model.content_identity(), "of": self.of}
 
         def compute(piece: Sequence[SafetyRecord]) -> list[float | None]:
             return perplexities([text_of(row, self.of) for row in piece], self.model)

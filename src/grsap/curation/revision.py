@@ -93,7 +93,8 @@ class Revision(Filter):
         judge = work.judge
         identity = {
             **judge_identity(judge),
-            "generator": self.generator.identity(),
+            "generator": self.generator.content_identity(),
+            "template_hash": self.generator.template.hash,
             "settings": [self.instruction, self.sampling.__dict__, work.seed],
         }
 

@@ -60,7 +60,7 @@ class Work:
         self._folder = folder
         self._embedder = embedder
         self._judge = judge
-        self._vectors: dict[TextOf, _Vectors] = {}
+        self._vectors: dict[tuple[TextOf, str], _Vectors] = {}
 
     @property
     def judge(self) -> Judge:
@@ -96,13 +96,18 @@ class Work:
         """Yield (row numbers, results) until each row of `rows` has one; those that are on disk come first.
 
         Args:
-            name: of the results; names their file too.
-            identity: tells the model that makes them from others.
+            name: of the results; begins their file's name.
+            identity: tells the model that makes them from others; results of each are a file.
             rows: whose results are wanted.
             compute: gives one JSON value a row.
             rows_a_piece: rows that it is given at once.
+
+        Raises:
+            ValueError: `compute` gave more or fewer values than rows.
         """
-        results = KeptResults(self._folder / f"{name}.log", {**identity, "input": self.raw.hash})
+        results = KeptResults(
+            self._folder, name, {**identity, "input": self.raw.hash, "texts_version": rows.texts_version}
+        )
         try:
             missing = set(rows.numbers.tolist())
             for numbers, values in results.pieces():
@@ -116,6 +121,8 @@ class Work:
                 for start in range(0, len(rest), rows_a_piece):
                     piece = rest[start : start + rows_a_piece]
                     computed = list(compute(list(piece)))
+                    if len(computed) != len(piece):
+                        raise ValueError(f"{name}: {len(computed)} results came of {len(piece)} rows")
                     results.add(piece.numbers.tolist(), computed)
                     advance(len(piece))
                     yield piece.numbers.tolist(), computed
@@ -124,7 +131,8 @@ class Work:
 
     def embeddings(self, rows: Rows, of: TextOf = "query") -> Embeddings:
         """(M, D) float32 unit rows, in the order of `rows`."""
-        held = self._vectors.setdefault(of, _Vectors(len(self.raw)))
+        version = "" if of == "query" else rows.texts_version
+        held = self._vectors.setdefault((of, version), _Vectors(len(self.raw)))
         lacking = rows.where(held.place[rows.numbers] < 0)
         if len(lacking):
             self._embed(lacking, of, held)
@@ -132,9 +140,9 @@ class Work:
         is_all = len(places) == len(held.matrix) and bool((places == np.arange(len(places))).all())
         return held.matrix if is_all else held.matrix[places]
 
-    def embedded(self, of: TextOf = "query") -> tuple[np.ndarray, Embeddings]:
-        """Numbers of all rows that were embedded, and their vectors."""
-        held = self._vectors.get(of)
+    def embedded(self) -> tuple[np.ndarray, Embeddings]:
+        """Numbers of all rows whose query was embedded, and the vectors."""
+        held = self._vectors.get(("query", ""))
         if held is None:
             return np.zeros(0, np.intp), np.zeros((0, 0), np.float32)
         numbers = np.flatnonzero(held.place >= 0)

@@ -90,7 +90,7 @@ class ColumnMap:
             )
         value = row[name]
         if not isinstance(value, str):
-            raise place.error(f"column {name!r} holds {value!r}, not text", "Write it as a string")
+            raise place.error(f"column {name!r} is of type {type(value).__name__}, not text", "Write it as a string")
         return value
 
 

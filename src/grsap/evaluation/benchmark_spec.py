@@ -201,7 +201,7 @@ class BenchmarkSpec(Benchmark):
         if text is None or (isinstance(text, str) and not text.strip()):
             return None
         if not isinstance(text, str):
-            raise place.error(f"the prompt is {text!r}, not text", "Write it as a string")
+            raise place.error(f"the prompt is of type {type(text).__name__}, not text", "Write it as a string")
         return [{"role": "user", "content": text.strip()}]
 
     def _reference(self, row: Mapping[str, Any], place: Place, labels: tuple[str, ...]) -> str | None:

@@ -35,9 +35,10 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
     text = text.replace("**", "").strip()
     if any(len(label) > 1 for label in labels):
         return _only(_words(last_statement(text) or "", labels) or _words(text, labels))
-    for named in _letters(text, "".join(labels)):
+    letters = {label.upper(): label for label in labels}
+    for named in _letters(text, "".join(letters)):
         if named:
-            return _only(named)
+            return _only({letters[letter] for letter in named})
     return _only({label for label, choice in zip(labels, choices, strict=False) if _plain(choice) == _plain(text)})
 
 

@@ -17,6 +17,7 @@ from grsap.evaluation.stages import Stages
 from grsap.evaluation.subjects import Engines, Subject, SubjectSource, say
 from grsap.evaluation.surprise import Surprise
 from grsap.evaluation.table import print_results
+from grsap.generation import TransformersGenerator
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
 
@@ -117,6 +118,9 @@ class Evaluation:
             judge.prepare()
         questions = self.questions
         _check_distinct("subjects", [subject.name for subject in self.found_subjects])
+        for subject in self.found_subjects if self.lm_eval_tasks is not None else ():
+            _check_local(subject)
+        _check_told_apart(self.found_subjects)
         for generator in {id(each.generator): each.generator for each in self.found_subjects}.values():
             for question in questions:
                 prompts_of(question, generator)
@@ -171,6 +175,27 @@ def with_reference(subjects: Sequence[Subject], reference: str | None) -> list[S
         else subject
         for subject in subjects
     ]
+
+
+def _check_local(subject: Subject) -> None:
+    try:
+        _ = subject.local_generator
+    except ConfigError as error:
+        raise ConfigError(f"lm_eval_tasks: {error.problem}", f"{error.remedy}, or leave lm_eval_tasks out") from error
+
+
+def _check_told_apart(subjects: Sequence[Subject]) -> None:
+    """Weights on this machine are told apart by their content; of others nothing is known but what is said of them."""
+    seen: dict[str, Subject] = {}
+    for subject in subjects:
+        if isinstance(subject.generator, TransformersGenerator):
+            continue
+        other = seen.setdefault(subject.hash, subject)
+        if other.generator is not subject.generator:
+            raise ConfigError(
+                f"subjects {other.name} and {subject.name} are the same model by all that is known of them",
+                "Give each generator its own revision, or leave one out",
+            )
 
 
 def _check_distinct(setting: str, names: Sequence[str]) -> None:

@@ -23,7 +23,6 @@ from grsap.generation import (
     TransformersGenerator,
 )
 from grsap.models import BaseModel
-from grsap.models.compute import resolve_dtype
 from grsap.models.lora import adapter_folder, inner_model
 from grsap.progress import printable
 
@@ -73,16 +72,26 @@ class Subject:
         self._take_generator()
         yield from self.generator.likelihoods(requests)
 
-    def model(self) -> nn.Module:
-        """The weights on this machine, with the adapter's layers in them.
+    @property
+    def local_generator(self) -> TransformersGenerator:
+        """What answers, where its weights are in this process.
 
         Raises:
             ConfigError: it answers from elsewhere.
         """
         if not isinstance(self.generator, TransformersGenerator):
-            raise ConfigError(f"{self.name} does not answer from this machine", "Use a run, a model or an adapter")
+            raise ConfigError(f"{self.name} does not answer from this process", "Use a run, a model or an adapter")
+        return self.generator
+
+    def model(self) -> nn.Module:
+        """The weights in this process, with the adapter's layers in them.
+
+        Raises:
+            ConfigError: it answers from elsewhere.
+        """
+        generator = self.local_generator
         self._take_generator()
-        return inner_model(self.generator.model())  # type: ignore[arg-type]
+        return inner_model(generator.model())  # type: ignore[arg-type]
 
     def with_start(self, start: str | None) -> Subject:
         """The same, compared with another subject."""
@@ -94,7 +103,11 @@ class Subject:
 
         Reads all weight files of a model on this machine.
         """
-        return {**_engine_identity(self.generator, self.adapter), "template_hash": self.generator.template.hash}
+        found = {**self.generator.content_identity(), "template_hash": self.generator.template.hash}
+        if isinstance(self.generator, TransformersGenerator):  # adapters take turns on it
+            weights = None if self.adapter is None else adapter_folder(self.adapter) / "adapter_model.safetensors"
+            found["adapter_hash"] = None if weights is None else hash_file(weights)
+        return found
 
     @property
     def hash(self) -> str:
@@ -105,22 +118,6 @@ class Subject:
         """Put this subject's adapter on the base that it shares."""
         if isinstance(self.generator, TransformersGenerator):
             self.generator.use_adapter(self.adapter)
-
-
-def _engine_identity(generator: Generator, adapter: str | None) -> dict[str, Any]:
-    if not isinstance(generator, TransformersGenerator):
-        return {**generator.identity(), "revision": generator.weights_revision()}
-    base = generator.base
-    described = {key: value for key, value in base.identity().items() if key not in ("path", "merge_adapter")}
-    return {
-        "backend": type(generator).__name__,
-        **described,
-        "model": base.name,
-        "revision": generator.base_revision,
-        "adapter_hash": None if adapter is None else hash_file(adapter_folder(adapter) / "adapter_model.safetensors"),
-        "device": generator.device.type,
-        "compute_dtype": str(resolve_dtype(base.compute_dtype, generator.device)),
-    }
 
 
 class Engines:
@@ -193,7 +190,8 @@ class GeneratorSubject(SubjectSource):
     """Whatever answers: a model on a server or in vLLM, or a class of one's own.
 
     Args:
-        generator: answers. What its `identity` leaves out does not tell two models apart.
+        generator: answers. What its `content_identity` leaves out does not tell two models apart: give a model on a
+            server its `revision`.
         name: of the subject; by default the model's.
 
     Raises:
@@ -208,7 +206,8 @@ class GeneratorSubject(SubjectSource):
 
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
         """The one subject."""
-        return [Subject(self.name, "model", self.generator)]
+        adapter = self.generator.adapter if isinstance(self.generator, TransformersGenerator) else None
+        return [Subject(self.name, "model", self.generator, None if adapter is None else str(adapter))]
 
 
 def say(text: str) -> None:

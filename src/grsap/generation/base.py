@@ -146,6 +146,13 @@ class Generator(ABC):
         """What tells this backend and its model from another, for manifests and caches; JSON values."""
         return {"backend": type(self).__name__}
 
+    def content_identity(self) -> dict[str, Any]:
+        """What its answers depend on, and not where files lie or how fast it goes: for results that are kept.
+
+        May take seconds, as `weights_revision`.
+        """
+        return {**self.identity(), "revision": self.weights_revision()}
+
     @property
     def model_name(self) -> str:
         """What people call the model, such as a Hub id; empty if it has no name."""

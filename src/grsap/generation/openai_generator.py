@@ -55,6 +55,8 @@ class OpenAIGenerator(Generator):
         tokenizer: the served model's own tokenizer and chat template, read on this machine.
         server: how much to ask at once, how long to wait, when to give up.
         prompt_format: `auto` finds out; `ids` refuses a server that takes strings only; `text` sends strings.
+        revision: of the served weights, such as a commit or a date. No server tells it: change it when other weights
+            are served under the same name, or answers that are kept pass for theirs.
 
     Raises:
         ConfigError: an address that is none or holds a secret, or a setting out of range.
@@ -67,6 +69,7 @@ class OpenAIGenerator(Generator):
         tokenizer: TokenizerSource,
         server: ServerSettings = DEFAULT_SETTINGS,
         prompt_format: PromptFormat = "auto",
+        revision: str = "",
     ) -> None:
         check_address(base_url)
         server.check()
@@ -76,6 +79,7 @@ class OpenAIGenerator(Generator):
         self.tokenizer_source = tokenizer
         self.server = server
         self.prompt_format = prompt_format
+        self.revision = revision
         self._rate = RequestRate(server.max_requests_per_minute)
         self._open: tuple[BackgroundLoop, ServerClient] | None = None
         self._dialect: Dialect | None = None
@@ -118,6 +122,7 @@ class OpenAIGenerator(Generator):
         return {
             **super().identity(),
             "model": self.model,
+            "revision": self.revision,
             "tokenizer": self.tokenizer_source.identity(),
             "prompt_format": self.prompt_format,
         }
@@ -126,6 +131,10 @@ class OpenAIGenerator(Generator):
     def model_name(self) -> str:
         """As the server calls it."""
         return self.model
+
+    def weights_revision(self) -> str:
+        """As it was given."""
+        return self.revision
 
     def close(self) -> None:
         """Close the connections and stop the thread."""

@@ -129,6 +129,17 @@ class TransformersGenerator(Generator):
             "max_batch_tokens": self.max_batch_tokens,
         }
 
+    def content_identity(self) -> dict[str, Any]:
+        """Base and adapter by content, kind of device, and number format."""
+        return {
+            "backend": type(self).__name__,
+            **self.base.content_identity(),
+            "revision": self.base_revision,
+            "adapter_hash": self.identity()["adapter_hash"],
+            "device": self.device.type,
+            "compute_dtype": str(resolve_dtype(self.base.compute_dtype, self.device)),
+        }
+
     @property
     def model_name(self) -> str:
         """The base's."""

@@ -155,6 +155,11 @@ class VLLMGenerator(Generator):
             "vllm": _version(),
         }
 
+    def content_identity(self) -> dict[str, Any]:
+        """Base and adapter by content, whether batches are invariant, and vLLM's version."""
+        held = {key: value for key, value in self.identity().items() if key not in ("base", "engine")}
+        return {**self.base.content_identity(), **held, "revision": self.base.weights_revision()}
+
     @property
     def model_name(self) -> str:
         """The base's."""

@@ -198,6 +198,11 @@ class BaseModel:
             "compute_dtype": self.compute_dtype,
         }
 
+    def content_identity(self) -> dict[str, Any]:
+        """The same without the places of files, and with the name; `weights_revision` tells the weights."""
+        placeless = {key: value for key, value in self.identity().items() if key not in ("path", "merge_adapter")}
+        return {**placeless, "model": self.name}
+
     @property
     def name(self) -> str:
         """The Hub id, or the folder's name without its place."""

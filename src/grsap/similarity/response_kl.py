@@ -86,7 +86,7 @@ def response_likelihoods(
     Raises:
         UserError: a row that the template cannot render; names it.
     """
-    identity = [model.identity(), model.template.hash]
+    identity = [model.content_identity(), model.template.hash]
     messages = [_encodable_messages(record) for record in records]
     keys = [hash_json([identity, turns]) for turns in messages]
     missing: dict[str, ScoringRequest] = {}

@@ -43,7 +43,12 @@ class Figure:
         """
         from grsap.metrics import independent_mean_interval  # imports torch, which a study has no other use for
 
-        rows = [row for name, path in summaries.items() if fnmatchcase(name, self.stages) for row in rows_of(path)]
+        rows = [
+            row
+            for name, path in summaries.items()
+            if fnmatchcase(name, self.stages)
+            for row in rows_of(path, self.where)
+        ]
         rows = [row for row in rows if all(_fits(row.get(key), pattern) for key, pattern in self.where.items())]
         if not rows or any(row["value"] is None for row in rows):
             return {"value": None, "low": None, "high": None, "num_rows": len(rows), "covers_published": None}
@@ -58,8 +63,12 @@ class Figure:
         return {"value": value, "low": low, "high": high, "num_rows": len(rows), "covers_published": covers}
 
 
-def rows_of(summary: Path) -> Iterator[Row]:
+def rows_of(summary: Path, where: Mapping[str, str]) -> Iterator[Row]:
     """The rows of a stage's summary that have a value and an interval; none if the file is missing.
+
+    Args:
+        summary: the file.
+        where: as `Figure` has it: a step that rejected nothing for the reason wanted has a row with 0.
 
     Raises:
         DataError: the file cannot be read.
@@ -70,18 +79,21 @@ def rows_of(summary: Path) -> Iterator[Row]:
         found = json.loads(summary.read_text(encoding="utf-8"))
         yield from found.get("rates", [])
         yield from found.get("measures", [])
-        yield from (row for step in found.get("steps", []) for row in _rejections(step))
+        yield from (row for step in found.get("steps", []) for row in _rejections(step, where))
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"cannot be read: {error}", "Remove the folder, and run the study again", path=summary
         ) from error
 
 
-def _rejections(step: Mapping[str, Any]) -> Iterator[Row]:
+def _rejections(step: Mapping[str, Any], where: Mapping[str, str]) -> Iterator[Row]:
     """Of a curation's filter: the share of its rows that it rejected for each reason."""
     from grsap.metrics import wilson_interval
 
-    for reason, num in step["reasons"].items():
+    if not step["num_in"]:
+        return
+    counted = {where["reason"]: 0} if "reason" in where and _fits(step["name"], where.get("step", "")) else {}
+    for reason, num in {**counted, **step["reasons"]}.items():
         low, high = wilson_interval(num, step["num_in"])
         yield {"step": step["name"], "reason": reason, "value": num / step["num_in"], "low": low, "high": high}
 

@@ -13,6 +13,7 @@ import yaml
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
+from grsap.files import hash_json
 
 PAPER_DOMAINS = Path(__file__).with_name("domains.yaml")
 _KEYS = {"name", "definition", "group"}
@@ -64,6 +65,11 @@ def load_domains(path: str | None = None, names: Sequence[str] | None = None) ->
             "domain_names is empty" if not names else "domain_names names a domain twice", "Name each domain once"
         )
     return [domains[name] for name in names]
+
+
+def domains_hash(domains: Sequence[Domain]) -> str:
+    """Hash of names, definitions and groups."""
+    return hash_json([[each.name, each.definition, each.group] for each in domains])
 
 
 def _read(path: Path) -> list[Domain]:

@@ -15,9 +15,10 @@ from rich.text import Text
 
 from grsap import __version__
 from grsap.errors import DataError, RunFolderError
-from grsap.files import hash_json, write_json
+from grsap.files import write_json
 from grsap.progress import duration, printable
 from grsap.response_logprobs import tokenizer_hash
+from grsap.synthesis.domains import domains_hash
 from grsap.synthesis.ledger import Ledger, Tally
 from grsap.synthesis.raw_folder import ATTEMPTS, RawFolder
 
@@ -46,7 +47,14 @@ class Report:
         self.status = "running"
         self._ledger = ledger
         self._path = folder.path / MANIFEST
-        self._earlier_seconds = self._read_seconds()
+        self._earlier = self._read()
+        self._earlier_seconds = float(self._earlier.get("seconds") or 0.0)
+        self._made_with = {
+            "weights_revision": settings.generator.weights_revision(),
+            "template_hash": settings.generator.template.hash,
+            "tokenizer_hash": tokenizer_hash(settings.generator.tokenizer.get_vocab()),
+            "domains_hash": domains_hash(settings.chosen_domains),
+        }
         self._started = time.monotonic()
         self._at_start = self.total.num_tokens
 
@@ -73,6 +81,15 @@ class Report:
         """Rows whose attempts are used up."""
         return self._ledger.num_given_up(self.settings.quota.max_attempts)
 
+    def check_same(self) -> None:
+        """Raise RunFolderError if the folder holds work of other weights, another template or other domains."""
+        for name, value in self._made_with.items():
+            if self.total.num_asked and self._earlier.get(name, value) != value:
+                raise RunFolderError(
+                    f"{self.folder.path} holds work with another {name}: {self._earlier[name]}, and now {value}",
+                    "Bring it back to go on, or choose another folder with --output_dir",
+                )
+
     def write(self, status: str, *, with_files: bool = False) -> None:
         """Write the manifest, whole or not at all.
 
@@ -88,9 +105,7 @@ class Report:
             "grsap": __version__,
             "packages": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
             "generator": settings.generator.identity(),
-            "template_hash": settings.generator.template.hash,
-            "tokenizer_hash": tokenizer_hash(settings.generator.tokenizer.get_vocab()),
-            "domains_hash": hash_json([[d.name, d.definition, d.group] for d in settings.chosen_domains]),
+            **self._made_with,
             "seed": settings.seed,
             "seconds": round(self.seconds, 3),
             "tokens_per_second": None if not self.seconds else round(self.total.num_tokens / self.seconds, 2),
@@ -126,11 +141,13 @@ class Report:
             counts.setdefault(name, {})[kind] = tally.to_dict()
         return {domain.name: counts.get(domain.name, {}) for domain in self.settings.chosen_domains}
 
-    def _read_seconds(self) -> float:
+    def _read(self) -> dict[str, Any]:
+        """The manifest that an earlier call left; empty if there is none."""
         try:
-            return float(json.loads(self._path.read_text(encoding="utf-8"))["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

@@ -90,7 +90,7 @@ class Synthesis:
         """Write what is missing in a folder, and print what there is.
 
         Raises:
-            UserError: the folder's files are broken or cannot be written, or nothing usable came.
+            UserError: the folder's files are broken, of another model or cannot be written, or nothing usable came.
         """
         output_dir.mkdir(parents=True, exist_ok=True)
         folder = RawFolder(output_dir, self.rows_per_shard, self.response_sampling.top_logprobs is not None)
@@ -99,6 +99,7 @@ class Synthesis:
         try:
             ledger = Ledger.read(folder, keep_rows=self.quota.until_kept is not None)
             report = Report(self, folder, ledger)
+            report.check_same()
             try:
                 report.write("running")
                 status = self._work(folder, ledger, report)
