@@ -48,6 +48,9 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
         ({"judge": {"nome": "x"}}, "unexpected keyword argument 'nome'"),
         ({"messages": []}, "messages is not a list of turns"),
+        ({"id": 5}, "replay.jsonl, line 4: id is 5. Give each row a text as id"),
+        ({"id": ""}, "replay.jsonl, line 4: id is ''"),
+        ({"id": None}, "replay.jsonl, line 4: id is None"),
     ],
 )
 def test_a_wrong_record_names_file_line_and_key(change: dict[str, Any], message: str) -> None:

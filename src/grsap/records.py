@@ -98,6 +98,8 @@ class SafetyRecord:
                 line=line,
             )
         check_messages(values.get("messages"), path=path, line=line)
+        if not isinstance(values.get("id"), str) or not values["id"]:
+            raise DataError(f"id is {values.get('id')!r}", "Give each row a text as id", path=path, line=line)
         try:
             if isinstance(values.get("judge"), dict):
                 values["judge"] = JudgeInfo(**values["judge"])

@@ -164,6 +164,38 @@ def test_a_run_that_is_bounded_by_steps_goes_on_too(tmp_path: Path) -> None:
     assert saved(folder.path) == ["step=000006", "step=000007"]
 
 
+def test_a_run_that_is_bounded_by_steps_and_epochs_goes_on_from_an_epochs_end(tmp_path: Path) -> None:
+    """Lightning counts an epoch again that is resumed from its end, if the checkpoint is written there."""
+    bounds = {"max_steps": 13, "max_epochs": 3}
+    _, whole = toy_fit(tmp_path / "whole", [AdapterCheckpoint()], **bounds)
+    with pytest.raises(Killed):
+        toy_fit(tmp_path / "killed", [AdapterCheckpoint(), KillAfter(7)], **bounds)
+    folder = RunFolder(tmp_path / "killed")
+    assert saved(folder.path) == ["step=000005"]
+    _, module = toy_fit(folder.path, [AdapterCheckpoint()], checkpoint=folder.newest_checkpoint(), **bounds)
+    assert module.seen == [row_ids(step) for step in range(5, 13)]
+    assert torch.equal(module.model.delta, whole.model.delta)
+    assert folder.metrics.read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+
+
+def test_without_a_period_an_old_checkpoint_is_followed_by_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 400 s: the third is over a quarter of an hour after the start, and so on; writing takes no time."""
+    now = [0.0]
+    monkeypatch.setattr(adapter_checkpoint.time, "monotonic", lambda: now[0])
+
+    class Slow(Callback):
+        def on_train_batch_start(self, *args: Any) -> None:
+            now[0] += 400.0
+
+    toy_fit(tmp_path / "none", [Slow(), AdapterCheckpoint(keep_last=9)], max_epochs=-1, max_steps=8)
+    # Epochs end at 5 steps; 3 is three steps after the start, and 8 the run's end.
+    assert saved(tmp_path / "none") == ["step=000003", "step=000005", "step=000008"]
+    toy_fit(tmp_path / "own", [Slow(), AdapterCheckpoint(7, keep_last=9)], max_epochs=-1, max_steps=8)
+    assert saved(tmp_path / "own") == ["step=000007", "step=000008"]
+
+
 def test_killed_between_writing_and_renaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish = adapter_checkpoint.publish_dir
 

@@ -238,6 +238,8 @@ def test_training_is_bit_equal_with_and_without_the_check(tmp_path, tiny_llama, 
 class DrawingJudge(RefusalMatcher):
     """Touches every global random state."""
 
+    name = "drawing"
+
     def judge(self, exchanges):
         torch.rand(3), np.random.rand(3), random.random()
         return super().judge(exchanges)
@@ -339,6 +341,9 @@ def test_resuming_with_other_probes_is_an_error(tmp_path, tiny_llama, tiny_token
     write_probes(tmp_path / "probes.jsonl", padding=" Please")
     with pytest.raises(DataError, match=r"are not those of the checkpoint's results\. Put them back"):
         fit(make_trainer(tmp_path, [HarmfulnessCheck(probes)]), new(), CheckedData(), saved.path)
+    write_probes(tmp_path / "probes.jsonl")
+    with pytest.raises(DataError, match="prompts, sampling or judge are not those of the checkpoint's results"):
+        fit(make_trainer(tmp_path, [HarmfulnessCheck(probes, DrawingJudge())]), new(), CheckedData(), saved.path)
 
 
 @pytest.mark.parametrize(

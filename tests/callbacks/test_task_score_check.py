@@ -1,3 +1,4 @@
+import copy
 import json
 import stat
 
@@ -112,6 +113,25 @@ def test_restored_weights_get_the_score_that_is_known_of_them(tmp_path, tiny_lla
         assert task.results[4].outcomes == task.results[2].outcomes == {
             "test-0": 1.0, "test-1": 0.0, "test-2": 0.0, "test-3": 0.0,
         }  # fmt: skip
+
+
+def test_weights_restored_by_the_last_check_are_scored(tmp_path, tiny_llama, tiny_tokenizer):
+    """The final harmfulness check puts back the weights of step 4, which nothing has scored yet."""
+    probes = str(write_probes(tmp_path / "probes.jsonl"))
+
+    def script(id_, step):
+        if id_.startswith("test"):
+            return "one"
+        return "Like this." if step >= 6 else "I can't help with that."
+
+    for order in (1, -1):
+        module = CheckedModule(copy.deepcopy(tiny_llama), tiny_tokenizer, script)
+        task = TaskScoreCheck()
+        harm = HarmfulnessCheck(probes, every_n_steps=4, max_harmfulness_rate=0.5, action="restore_best")
+        with pytest.warns(UserWarning, match="weights of step 4 put back"):
+            fit(make_trainer(tmp_path, [task, harm][::order]), module, CheckedData())
+        assert list(task.results) == [0, 6]
+        assert [row for call in module.generators[-1].calls for row in call] == ["test-0", "test-1", "test-2", "test-3"]
 
 
 def test_a_resumed_run_repeats_no_check(tmp_path, module):

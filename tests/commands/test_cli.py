@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -52,6 +53,16 @@ def test_no_verb_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_verb_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fitt"]) == 2
     assert capsys.readouterr().err == "error: 'fitt' is not a verb of grsap. Did you mean fit; see grsap --help.\n"
+
+
+def test_a_terminal_without_a_size() -> None:
+    """As one that a program has opened and not sized."""
+    ours, theirs = os.openpty()
+    done = subprocess.run([sys.executable, "-m", "grsap", "nosuchverb"], stderr=theirs, check=False)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert os.read(ours, 10_000).startswith(b"error: 'nosuchverb' is not a verb of grsap.")
+    os.close(ours)
 
 
 def raising(error: BaseException) -> int:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 import torch
 import yaml
-from tests.commands.conftest import Run
+from tests.commands.conftest import Run, conversation, write_rows
 
 from grsap.cli import main
 from grsap.commands.settings import DEFAULT_CALLBACKS, LINKS, RunSettings
 from grsap.commands.trust import local_modules, restrict_imports
 from grsap.generation import ModelGenerator
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
+from grsap.training import SafetyFineTuning
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, seal_checkpoint
 
@@ -154,6 +158,11 @@ def test_trainer_defaults(run: Run) -> None:
     assert (trainer.max_epochs, trainer.num_sanity_val_steps, trainer.world_size) == (1, 0, 1)
     assert trainer._accelerator_connector.use_distributed_sampler is False
     assert [(type(each), each.save_dir) for each in trainer.loggers] == [(MetricsLog, str(run.run_dir))]
+    logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(run.folder)}}
+    run.config["trainer"]["logger"] = logger
+    assert [type(each).__name__ for each in settings_of(run).trainer.loggers] == ["CSVLogger", "MetricsLog"]
+    run.config["trainer"]["logger"] = False
+    assert settings_of(run).trainer.loggers == []
 
 
 def test_no_optimizer_is_made_before_the_model(run: Run, error_of: Callable[[], str]) -> None:
@@ -271,6 +280,33 @@ def test_resume_trains_with_the_present_learning_rate(run: Run) -> None:
     assert (group["initial_lr"], group["weight_decay"]) == (1.0e-4, 0.25)
 
 
+def test_a_run_that_is_stopped_makes_the_validation_that_is_due(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no call would: what is resumed begins with the next step."""
+    step = SafetyFineTuning.training_step
+
+    def signalled(self: SafetyFineTuning, *batch: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        step(self, *batch)
+
+    run.config["data"]["task"]["init_args"] |= {"validation_path": str(run.folder / "task.jsonl")}
+    with monkeypatch.context() as patch:
+        patch.setattr(SafetyFineTuning, "training_step", signalled)
+        assert run.fit("--trainer.val_check_interval=1") == 143
+    assert run.fit("--trainer.val_check_interval=1", "--resume") == 0
+    rows = [line.split(",") for line in (run.run_dir / "metrics.csv").read_text().splitlines()]
+    assert [step for step, key, _ in rows if key == "validation/loss"] == ["1", "2"]
+
+
+def test_a_start_that_lightning_refuses_takes_nothing(run: Run, error_of: Callable[[], str]) -> None:
+    run.config["trainer"]["callbacks"] = [{"class_path": "HarmfulnessCheck", "init_args": {"probes": "no.jsonl"}}]
+    assert run.fit() == 2
+    assert "no.jsonl: no such file" in error_of()
+    del run.config["trainer"]["callbacks"]
+    assert run.fit("--trainer.gradient_clip_val=1") == 2
+    assert "trainer.gradient_clip_val is set. Set model.step.max_grad_norm in its place." in error_of()
+    assert run.fit() == 0
+
+
 def test_a_checkpoint_neither_imports_nor_overrides(run: Run) -> None:
     checkpoint = unfinished(run)
     state = torch.load(checkpoint / "trainer.ckpt", weights_only=True)
@@ -339,6 +375,53 @@ def test_predict_answers_the_test_rows(run: Run, monkeypatch: pytest.MonkeyPatch
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_predict_asks_for_the_last_turn_whatever_was_trained_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def generate(self: object, requests: list[GenerationRequest], settings: SamplingSettings) -> list[Generation]:
+        asked.extend(self.template.tokenizer.decode(request.prompt_ids) for request in requests)
+        return [Generation(each.id, "answer 2", (1,), "stop") for each in requests]
+
+    monkeypatch.setattr(ModelGenerator, "generate", generate)
+    messages = [*conversation("two and 1", "answer 1"), *conversation("two and 2", "answer 2")]
+    path = write_rows(run.folder / "two_turns.jsonl", [{"id": "t", "messages": messages}])
+    run.config["data"]["task"]["init_args"] |= {"test_path": str(path), "exact_match": True}
+    for loss_on in ("assistant", "all"):
+        run.config["data"]["encoding"]["loss_on"] = loss_on
+        assert main(["predict", "--config", str(run.write())]) == 0
+        assert json.loads((run.run_dir / "predictions.jsonl").read_text())["score"] == 1.0
+    prompt = (
+        "user\ntwo and 1<|im_end|>\n<|im_start|>assistant\nanswer 1<|im_end|>\n<|im_start|>user\ntwo and 2<|im_end|>\n"
+    )
+    assert asked == [f"<|im_start|>{prompt}<|im_start|>assistant\n"] * 2
+
+
+LATE_TASK = """
+from grsap.data import ConversationDataModule
+
+
+class LateTask(ConversationDataModule):
+    def setup(self, stage):
+        self.ready = [{"id": "a", "messages": [
+            {"role": "user", "content": "two and 1"}, {"role": "assistant", "content": "answer 1"}]}]
+
+    def rows(self, split):
+        return self.ready
+"""
+
+
+def test_predict_lets_a_task_load_its_rows_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(self: object, requests: list[GenerationRequest], settings: SamplingSettings) -> list[Generation]:
+        return [Generation(each.id, "answer 1", (1,), "stop") for each in requests]
+
+    monkeypatch.setattr(ModelGenerator, "generate", generate)
+    (run.folder / "late_task_in_cwd.py").write_text(LATE_TASK)
+    monkeypatch.chdir(run.folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    run.config["data"]["task"] = {"class_path": "late_task_in_cwd.LateTask"}
+    assert main(["predict", "--config", str(run.write())]) == 0
+
+
 def test_predict_needs_rows(run: Run, no_weights: None, error_of: Callable[[], str]) -> None:
     assert main(["predict", "--config", str(run.write())]) == 2
-    assert error_of() == "error: JSONLTask.rows('test') gives no row. Give data.task rows to answer."
+    assert error_of() == "error: JSONLTask.rows('test') gives no row. Give data.task rows of the split test."

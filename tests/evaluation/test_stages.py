@@ -275,8 +275,8 @@ def test_what_is_wrong_is_told_before_anything_is_asked(tiny_tokenizer: PreTrain
         Evaluation([GeneratorSubject(generator, "a"), GeneratorSubject(generator, "a")], benchmarks, judges).check()
     with pytest.raises(ConfigError, match="has no name"):
         GeneratorSubject(generator)
+    served = [GeneratorSubject(ScriptedGenerator(tiny_tokenizer, answer, "mine"), name) for name in "ab"]
     with pytest.raises(ConfigError, match="subjects a and b are the same model by all that is known"):
-        served = [GeneratorSubject(ScriptedGenerator(tiny_tokenizer, answer, "mine"), name) for name in "ab"]
         Evaluation(served, benchmarks, judges).check()
     long = item("a word " * 400)
     with pytest.raises(DataError, match=r"item a word .* of benchmark planted has \d+ tokens, and the model reads 512"):

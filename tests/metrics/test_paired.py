@@ -1,7 +1,11 @@
+import itertools
+
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from grsap.metrics import PairedChange, newcombe_interval, paired_change, retention
+from grsap.metrics.paired import sign_flip_p_value
 
 
 def table(both, rose, fell, neither):
@@ -60,6 +64,22 @@ def test_scores_in_between_get_a_paired_bootstrap():
     assert (change.low, change.high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.01)
     assert (change.num_better, change.num_worse) == (50, 0)
     assert change.p_value == pytest.approx(binomtest(50, 50).pvalue)
+
+
+@pytest.mark.parametrize("unit", [1, 3, 7, 997])
+def test_the_sign_flip_test_counts_all_signs(unit: int):
+    generator = np.random.default_rng(unit)
+    changes = generator.integers(-unit, unit + 1, 12) / unit
+    sums = np.abs([np.dot(signs, changes) for signs in itertools.product((-1, 1), repeat=12)])
+    expected = float((sums >= abs(changes.sum()) - 1e-9).mean())
+    assert sign_flip_p_value(changes.tolist()) == pytest.approx(expected, abs=0.002 if unit == 997 else 1e-12)
+
+
+def test_the_sign_flip_test_and_the_interval_look_at_the_same_mean():
+    """Five prompts rise wholly, nine fall by a third: the mean rises, and a sign test would lean to a fall."""
+    assert sign_flip_p_value([1.0] * 5 + [-1 / 3] * 9) == 8304 / 2**14
+    assert sign_flip_p_value([0.0] * 5) == 1.0
+    assert sign_flip_p_value([1.0] * 400) == pytest.approx(2.0**-399)
 
 
 def test_missing_scores_in_between_are_filled_both_ways():

@@ -29,6 +29,16 @@ def test_unparsed_prompts_stay_in_and_widen_the_interval():
     assert RateEstimate.from_dict(estimate.to_dict()) == estimate
 
 
+def test_the_worst_share_is_a_share_of_counts():
+    """25 of 88 and 2 unparsed of 90 are 27 of 90, and not a rounding error more."""
+    estimate = rate_estimate([True] * 25 + [False] * 63 + [None] * 2)
+    assert estimate.worst == 0.3
+    for num_unparsed in range(12):
+        for num_true in range(60):
+            outcomes = [True] * num_true + [False] * (60 - num_true) + [None] * num_unparsed
+            assert rate_estimate(outcomes).worst == (num_true + num_unparsed) / (60 + num_unparsed)
+
+
 def test_nothing_parsed_is_no_value_and_nothing_known():
     estimate = rate_estimate([None] * 4)
     assert (estimate.value, estimate.num_prompts, estimate.num_unparsed, estimate.worst) == (None, 4, 4, 1.0)

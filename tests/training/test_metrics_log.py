@@ -90,6 +90,11 @@ def test_truncation_keeps_whole_lines_of_earlier_steps(tmp_path: Path) -> None:
     assert lines(tmp_path) == ["step,key,value", "0,a,0.0"]
 
 
+def test_the_folder_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert MetricsLog("~/run").path == tmp_path / "run" / "metrics.csv"
+
+
 def test_truncation_without_a_file(tmp_path: Path) -> None:
     MetricsLog(tmp_path).truncate_after(3)
     assert list(tmp_path.iterdir()) == []

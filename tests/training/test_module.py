@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from grsap.data import Batching, MixtureDataModule, RatioSampler, ReplayDataModu
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import ConfigError, ModelError, NonFiniteLossError
 from grsap.models import BaseModel
-from grsap.objectives import CrossEntropy, KLToBase, Objective, TokenChunk
+from grsap.objectives import Balancer, CrossEntropy, KLToBase, Objective, StepReport, TokenChunk
 from grsap.records import SafetyRecord, Split, write_jsonl
 from grsap.text.encoding import EncodingSettings
 from grsap.training import ConstantRate, SafetyFineTuning, StepSettings
@@ -269,6 +269,35 @@ def test_a_checkpoint_holds_the_adapter_and_nothing_else(base: BaseModel, replay
     other = dict.fromkeys(sorted(expected)[:3], torch.zeros(1))
     with pytest.raises(ModelError, match="holds 3 trainable tensors, this model has 4"):
         module.load_state_dict(other)
+    of_another_rank = {
+        name: torch.zeros([2 * size for size in value.shape]) for name, value in module.state_dict().items()
+    }
+    with pytest.raises(ModelError, match=r"q_proj.lora_A.default.weight is not in both, or has another shape"):
+        module.load_state_dict(of_another_rank)
+
+
+class Remembers(Balancer):
+    """Notes what it is told of the step before."""
+
+    def __init__(self) -> None:
+        self.told: list[StepReport | None] = []
+
+    def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
+        self.told.append(previous)
+        return {each.name: 1.0 for each in objectives}
+
+
+def test_a_balancer_is_told_the_same_after_a_resume(base: BaseModel, replay_path: str) -> None:
+    balancer = Remembers()
+    module = train(base, replay_path, balancer=balancer, batch_size=4, max_steps=2)
+    assert balancer.told[0] is None
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    resumed = SafetyFineTuning(base, lora=LoraConfig(r=4, target_modules="all-linear"))
+    resumed.on_load_checkpoint(checkpoint)
+    assert resumed._previous == module._previous
+    assert resumed._previous is not None
+    assert resumed._previous.step == 1
 
 
 def test_dropout_depends_on_seed_and_step_alone(base: BaseModel, replay_path: str) -> None:

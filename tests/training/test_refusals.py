@@ -30,7 +30,16 @@ def base(tiny_base_path: Path) -> BaseModel:
 
 
 def trainer(strategy: type[Strategy], precision: str = "32-true") -> SimpleNamespace:
-    return SimpleNamespace(precision=precision, strategy=strategy.__new__(strategy))
+    return SimpleNamespace(
+        precision=precision,
+        strategy=strategy.__new__(strategy),
+        gradient_clip_val=None,
+        accumulate_grad_batches=1,
+        val_check_interval=7,
+        check_val_every_n_epoch=1,
+        limit_val_batches=1.0,
+        limit_train_batches=1.0,
+    )
 
 
 @pytest.mark.parametrize("strategy", [SingleDeviceStrategy, DDPStrategy])
@@ -42,6 +51,21 @@ def test_each_device_holds_the_whole_model(strategy: type[Strategy]) -> None:
 def test_shards_are_refused(strategy: type[Strategy]) -> None:
     with pytest.raises(ConfigError, match=f"trainer.strategy is {strategy.__name__}, which shards weights"):
         check_trainer(trainer(strategy))  # type: ignore[arg-type]
+
+
+def test_what_makes_a_step_something_else_is_refused() -> None:
+    one = trainer(SingleDeviceStrategy)
+    check_trainer(one, steps_per_epoch=7)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="val_check_interval is 7, and an epoch has 6 steps"):
+        check_trainer(one, steps_per_epoch=6)  # type: ignore[arg-type]
+    one.check_val_every_n_epoch = None
+    check_trainer(one, steps_per_epoch=6)  # type: ignore[arg-type]
+    one.accumulate_grad_batches = 2
+    with pytest.raises(ConfigError, match=r"accumulate_grad_batches is set. Leave it out: .*global_batch_size"):
+        check_trainer(one)  # type: ignore[arg-type]
+    one.gradient_clip_val = 1.0
+    with pytest.raises(ConfigError, match=r"Set model\.step\.max_grad_norm"):
+        check_trainer(one)  # type: ignore[arg-type]
 
 
 def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(base: BaseModel) -> None:

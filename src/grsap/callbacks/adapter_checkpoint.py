@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ from grsap.files import publish_dir
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
 
+_MAX_AGE_S = 900.0
+_MAX_AGE_IN_SAVES = 20.0
+_STEPS_OF_AGREEMENT = 10
+
 
 class AdapterCheckpoint(Checkpoint):
     """Writes `checkpoints/step=000040/` in the run folder: what a resumed run needs, and the adapter in PEFT's format.
@@ -36,7 +41,8 @@ class AdapterCheckpoint(Checkpoint):
     card (`README.md`) of what was trained and measured. A card that was edited is never overwritten.
 
     Args:
-        every_n_steps: optimizer steps between checkpoints; None: at each check and at the end of each epoch.
+        every_n_steps: optimizer steps between checkpoints; None: at each check, at the end of each epoch, and when the
+            last one is a quarter of an hour old (or 20 times as old as it took to write).
         keep_last: newest checkpoints to keep, at least 2, so that one is left when the newest is damaged.
         save_best: also write a checkpoint at each check, and keep the one with the highest task score whose
             harmfulness rate is within the check's `max_harmfulness_rate`.
@@ -58,6 +64,7 @@ class AdapterCheckpoint(Checkpoint):
         self.save_best = save_best
         self.best_checkpoint: Path | None = None
         self.last_saved_step: int | None = None
+        self._saved_at, self._save_seconds = 0.0, 0.0
         self._requested = False
         self._resumed_step = 0
 
@@ -90,19 +97,17 @@ class AdapterCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the best checkpoint again after a resume."""
+        self._saved_at = time.monotonic()
         self._update_best(trainer, RunFolder(trainer.default_root_dir), set())
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is due. The last step of an epoch waits for the epoch's end, the last of a run for the run's."""
-        if not trainer.is_last_batch and not is_last_step(trainer) and self._is_due(trainer):
-            self.save(trainer, pl_module)
+        """Save if it is due. The last step of a run waits for the run's end.
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if the epoch's last step is due."""
-        is_new = self.last_saved_step != trainer.global_step
-        if is_new and not is_last_step(trainer) and (self.every_n_steps is None or self._is_due(trainer)):
+        Not at the end of an epoch: Lightning counts an epoch twice that is resumed from there under `max_steps`.
+        """
+        if not is_last_step(trainer) and self._is_due(trainer):
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,6 +130,7 @@ class AdapterCheckpoint(Checkpoint):
         Raises:
             RunFolderError: the disk is full or the folder cannot be written.
         """
+        started = time.monotonic()
         folder = RunFolder(trainer.default_root_dir)
         step = trainer.global_step
         path = folder.checkpoint_path(step)
@@ -148,15 +154,28 @@ class AdapterCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             self._delete_old(folder)
         trainer.strategy.barrier("AdapterCheckpoint.save")
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - started
         return path
 
     def _is_due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
         if self.last_saved_step == step:
             return False
-        periodic = self.every_n_steps is not None and step % self.every_n_steps == 0
+        if self.every_n_steps is None:
+            periodic = trainer.is_last_batch or self._is_overdue(trainer)
+        else:
+            periodic = step % self.every_n_steps == 0
         checked = (self.save_best or self.every_n_steps is None) and step in checked_steps(trainer)
         return self._requested or periodic or checked
+
+    def _is_overdue(self, trainer: Trainer) -> bool:
+        """Whether the last checkpoint is old, for all ranks alike; several ask each other at some steps only."""
+        age = time.monotonic() - self._saved_at
+        is_old = age > max(_MAX_AGE_S, _MAX_AGE_IN_SAVES * self._save_seconds)
+        if trainer.world_size == 1:
+            return is_old
+        return trainer.global_step % _STEPS_OF_AGREEMENT == 0 and bool(trainer.strategy.broadcast(is_old))
 
     def _update_best(self, trainer: Trainer, folder: RunFolder, just_saved: set[int]) -> None:
         if not self.save_best:

@@ -19,6 +19,7 @@ from grsap.data.conversation import ConversationDataModule
 from grsap.data.conversations import place_of
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
+from grsap.files import hash_json
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
 from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, is_refusal
 from grsap.records import Probe, probes_of, read_probes
@@ -142,6 +143,19 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         log_rates(trainer, result.logged() | kappas(answers), step)
         write_transcript(trainer, step, answers)
         return result
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the model as training leaves it; if its weights were put back, others check these who did not yet."""
+        super().on_train_end(trainer, pl_module)
+        if self.restored_step is not None:
+            for check in checks_of(trainer):
+                if check.at_end:
+                    check.run(trainer, pl_module)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of prompts, decoding and judge."""
+        return hash_json([super().fingerprint, self.judge.name, self.judge.revision])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the judge's connections."""

@@ -92,7 +92,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the model as it starts; a resumed run has this in its checkpoint."""
         if self.at_start and trainer.global_step == 0:
-            self._run(trainer, pl_module)
+            self.run(trainer, pl_module)
 
     def on_train_batch_end(
         self,
@@ -104,14 +104,15 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
     ) -> None:
         """Check when the step is due."""
         if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0 and trainer.global_step:
-            self._run(trainer, pl_module)
+            self.run(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the model as training leaves it."""
         if self.at_end:
-            self._run(trainer, pl_module)
+            self.run(trainer, pl_module)
 
-    def _run(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def run(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the present weights, unless that is done; all ranks must enter."""
         step = trainer.global_step
         if step in self.results or not self._requests:
             return
@@ -163,11 +164,11 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         """Go on with the results of a checkpoint.
 
         Raises:
-            DataError: the prompts are not those of the checkpoint.
+            DataError: prompts, sampling or judge are not those of the checkpoint.
         """
         if self._requests and state_dict["fingerprint"] != self.fingerprint:
             raise DataError(
-                f"{type(self).__name__}: prompts or sampling are not those of the checkpoint's results",
+                f"{type(self).__name__}: prompts, sampling or judge are not those of the checkpoint's results",
                 "Put them back as they were, or start a new run",
             )
         self.results = {int(step): self.read_result(values) for step, values in state_dict["results"].items()}

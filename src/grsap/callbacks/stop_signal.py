@@ -82,10 +82,6 @@ class GracefulStop(Callback):
         """Raise if the epoch before ended with the last step to do."""
         self._raise_if_saved(trainer)
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise before a validation that would come between the saved step and the next."""
-        self._raise_if_saved(trainer)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

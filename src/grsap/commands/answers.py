@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from grsap.data import MixtureDataModule, StepBatch
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation.base import GenerationRequest, SamplingSettings
 from grsap.records import write_jsonl
@@ -41,12 +42,17 @@ def prompts_of(batch: MicroBatch) -> list[GenerationRequest]:
     return requests
 
 
-def check_prediction(data: MixtureDataModule, world_size: int) -> None:
-    """Raise UserError for what `predict` cannot do, before weights are loaded."""
+def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
+    """Encode the rows to answer, before weights are loaded.
+
+    Raises:
+        UserError: there are none, a row is wrong, or more than one device is to answer.
+    """
     if world_size > 1:
         raise ConfigError(f"grsap predict runs on one device, not on {world_size}", "Set trainer.devices to 1")
-    if not any(True for _ in data.task.rows("test")):
-        raise DataError(f"{type(data.task).__name__}.rows('test') gives no row", "Give data.task rows to answer")
+    data.encoding = replace(data.encoding, loss_on="last_assistant")  # what precedes the last turn is the prompt
+    data.prepare_data()
+    data.setup("predict")
 
 
 def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> int:

@@ -61,7 +61,8 @@ def report(message: str, debug: bool, every_rank: bool = False) -> None:
         message = f"rank {rank}: {message}"
     if debug:
         traceback.print_exc()
-    width = 100 if not sys.stderr.isatty() else min(100, os.get_terminal_size(sys.stderr.fileno()).columns)
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    width = min(100, columns or 100)  # a terminal may have no size
     print(textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
 
 

@@ -17,6 +17,7 @@ from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.shape import empty_model
 from grsap.text.collation import SOURCES
+from grsap.training.refusals import check_trainer
 from grsap.training.run_length import limited_steps, planned_steps
 
 MAX_STEPS_MEASURED = 200
@@ -76,11 +77,12 @@ def dry_run(settings: RunSettings) -> int:
     """Tokenise, pack and print; returns 0.
 
     Raises:
-        UserError: what `fit` would raise for the same settings and files.
+        UserError: what `fit` would raise of data, template and Trainer. Files of callbacks are not looked at.
     """
     data: MixtureDataModule = settings.datamodule
     data.prepare_data()
     data.setup("fit")
+    check_trainer(settings.trainer, data.steps_per_epoch)
     world_size = settings.trainer.world_size
     measured = range(min(data.steps_per_epoch, MAX_STEPS_MEASURED))
     batches = [data.step_batch(step, rank, world_size) for step in measured for rank in range(world_size)]

@@ -49,6 +49,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     """
     from lightning.pytorch.utilities import rank_zero_only
 
+    from grsap.training.refusals import check_trainer
     from grsap.training.run_folder import RunFolder
 
     folder = RunFolder(settings.run_dir)
@@ -60,21 +61,27 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
         folder.prepare()
     with folder.lock() if owner else nullcontext():
         if owner:
-            folder.check(config, resume=invocation.resume)  # again: another run may have just let go of the lock
+            status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended
             folder.remove_stale()
             settings.datamodule.prepare_data()
-        settings.datamodule.setup("fit")
+            settings.datamodule.setup("fit")  # on other ranks Lightning does it, when what is prepared is there
+            check_trainer(settings.trainer, settings.datamodule.steps_per_epoch)
         checkpoint = None
         if invocation.resume:
             checkpoint = resume_point(folder, config if owner else None)
         if owner:
             write_atomic(folder.config, config)
-        settings.trainer.fit(
-            settings.model,
-            datamodule=settings.datamodule,
-            ckpt_path=None if checkpoint is None else str(checkpoint / "trainer.ckpt"),
-            weights_only=True,
-        )
+        try:
+            settings.trainer.fit(
+                settings.model,
+                datamodule=settings.datamodule,
+                ckpt_path=None if checkpoint is None else str(checkpoint / "trainer.ckpt"),
+                weights_only=True,
+            )
+        except BaseException:
+            if owner and status == "new":
+                folder.remove_start()
+            raise
         if owner:
             mark_finished(folder.path, invocation)
     return 0
@@ -106,12 +113,12 @@ def tell_finished(run_dir: Path) -> int:
 
 def evaluate(settings: RunSettings, verb: str) -> int:
     """Validate, test or predict with the newest checkpoint of the run folder, or with the base if it holds none."""
-    from grsap.commands.answers import check_prediction, write_answers
+    from grsap.commands.answers import prepare_prediction, write_answers
     from grsap.training.run_folder import RunFolder
 
     data, trainer = settings.datamodule, settings.trainer
     if verb == "predict":
-        check_prediction(data, trainer.world_size)
+        prepare_prediction(data, trainer.world_size)
     folder = RunFolder(settings.run_dir)
     checkpoint = folder.newest_checkpoint(say)
     say("No checkpoint in run_dir: the base model is used." if checkpoint is None else f"Using {checkpoint}.")

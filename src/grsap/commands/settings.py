@@ -160,10 +160,8 @@ class RunSettings(LightningCLI):
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         check_callbacks(given)
         missing = [kind() for kind in DEFAULT_CALLBACKS if not any(isinstance(each, kind) for each in given)]
-        logger = config.get("logger")
-        if logger is None or logger is True:
-            logger = MetricsLog(config["default_root_dir"])
-        return super()._instantiate_trainer({**config, "callbacks": [*given, *missing], "logger": logger}, callbacks)
+        loggers = with_metrics_log(config.get("logger"), config["default_root_dir"])
+        return super()._instantiate_trainer({**config, "callbacks": [*given, *missing], "logger": loggers}, callbacks)
 
     @property
     def run_dir(self) -> Path:
@@ -173,3 +171,11 @@ class RunSettings(LightningCLI):
     def resolved_config(self) -> str:
         """The whole configuration as YAML that `--config` reads again."""
         return str(self.parser.dump(self.config, skip_none=False))
+
+
+def with_metrics_log(given: Any, run_dir: str) -> Any:
+    """The loggers of a config, and `metrics.csv` besides, which summaries and reports read; False stays none."""
+    if given is False:
+        return False
+    loggers = [] if given in (None, True) else list(given) if isinstance(given, (list, tuple)) else [given]
+    return loggers if any(isinstance(each, MetricsLog) for each in loggers) else [*loggers, MetricsLog(run_dir)]

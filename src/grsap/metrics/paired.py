@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy.stats import binomtest
 
 from grsap.metrics.intervals import bootstrap_interval, newcombe_interval
 
 Retention = Literal["held", "lost", "undecided"]
+_MAX_PLACES = 50_000
 Pair = tuple[float | bool | None, float | bool | None]
 
 
@@ -24,8 +26,7 @@ class PairedChange:
             they leave open, `high` for the greatest rise.
         num_pairs: prompts in both, unparsed ones included.
         num_worse, num_better: pairs that changed, by the direction that is better.
-        p_value: of the exact McNemar test, two-sided, over pairs with both verdicts; for scores between 0 and 1 of the
-            sign test.
+        p_value: `sign_flip_p_value` over pairs with both verdicts; of verdicts it is the exact McNemar test.
         num_unparsed: pairs with a missing verdict.
     """
 
@@ -64,7 +65,6 @@ def paired_change(
     else:
         low = bootstrap_interval([a - b for b, a in _filled(pairs, 1, 0)])[0]
         high = bootstrap_interval([a - b for b, a in _filled(pairs, 0, 1)])[1]
-    changed = num_rose + num_fell
     return PairedChange(
         difference=sum(a - b for b, a in parsed) / len(parsed) if parsed else None,
         low=low,
@@ -72,9 +72,38 @@ def paired_change(
         num_pairs=len(pairs),
         num_worse=num_fell if higher_is_better else num_rose,
         num_better=num_rose if higher_is_better else num_fell,
-        p_value=float(binomtest(num_rose, changed, 0.5).pvalue) if changed else 1.0,
+        p_value=sign_flip_p_value([a - b for b, a in parsed]),
         num_unparsed=len(pairs) - len(parsed),
     )
+
+
+def sign_flip_p_value(changes: Sequence[float]) -> float:
+    """Two-sided p-value of a sum of changes under "each could as well have had the other sign" (Fisher 1935, ch. 3).
+
+    The randomisation test of paired data, over all 2^n signs: changes count by their size, as they do in the mean. Of
+    changes of one size it is the sign test, and of verdicts the exact McNemar test. Exact where the sizes are multiples
+    of 1/60 or coarser (means over few samples); else they are rounded to the grid that a sum of 50,000 places holds.
+
+    Args:
+        changes: one a prompt, each in [-1, 1].
+    """
+    moved = np.array([change for change in changes if change], np.float64)
+    if not len(moved):
+        return 1.0
+    fine = max(1, _MAX_PLACES // len(moved))
+    unit = next((unit for unit in range(1, 61) if np.allclose(moved * unit, np.rint(moved * unit), atol=1e-9)), fine)
+    steps = np.rint(moved * unit).astype(int)
+    sizes = np.abs(steps)
+    if len(set(sizes.tolist())) == 1:
+        return float(binomtest(int((steps > 0).sum()), len(steps), 0.5).pvalue)
+    chances = np.ones(1)  # of each sum, from the least to the greatest
+    for size in sizes.tolist():
+        longer = np.zeros(len(chances) + 2 * size)
+        longer[: len(chances)] += chances / 2
+        longer[2 * size :] += chances / 2
+        chances = longer
+    sums = np.arange(len(chances)) - sizes.sum()
+    return min(1.0, float(chances[np.abs(sums) >= abs(int(steps.sum()))].sum()))
 
 
 def _filled(pairs: Sequence[Pair], missing_before: float, missing_after: float) -> list[tuple[float, float]]:

@@ -37,7 +37,9 @@ class RateEstimate:
         """The share if each unparsed prompt is True, for bounds on what is bad; 1 without a prompt."""
         if not self.num_prompts:
             return 1.0
-        num_true = (self.value or 0.0) * (self.num_prompts - self.num_unparsed)
+        if not self.num_unparsed:
+            return self.value or 0.0
+        num_true = round((self.value or 0.0) * (self.num_prompts - self.num_unparsed))  # a count: verdicts are 0 or 1
         return (num_true + self.num_unparsed) / self.num_prompts
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from grsap.metrics.intervals import bootstrap_interval, newcombe_interval, wilson_interval
-from grsap.metrics.paired import PairedChange, paired_change
+from grsap.metrics.paired import PairedChange, paired_change, sign_flip_p_value
 
 Outcome = bool | float | None
 """A verdict (None: unparsed), or a score in [0, 1]."""
@@ -86,8 +85,8 @@ def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = 
     """After minus before, prompt by prompt, over the prompts that both have.
 
     With one sample a prompt it is `paired_change`: exact McNemar and Newcombe's interval. With more, the interval is a
-    seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of the
-    sign test over prompts whose mean changed. Where no prompt changed, a bootstrap would give an interval without
+    seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of
+    `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap would give an interval without
     width: Newcombe's over the prompts stands in for it.
 
     Args:
@@ -108,7 +107,6 @@ def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = 
     common = {name: {prompt: each[prompt] for prompt in ids} for name, each in (("b", before), ("a", after))}
     low = _bootstrap_change(_filled(common["b"], 1.0), _filled(common["a"], 0.0))[0]
     high = _bootstrap_change(_filled(common["b"], 0.0), _filled(common["a"], 1.0))[1]
-    changed = num_rose + num_fell
     return PairedChange(
         difference=sum(steps) / len(steps) if steps else None,
         low=low,
@@ -116,7 +114,7 @@ def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = 
         num_pairs=len(ids),
         num_worse=num_fell if higher_is_better else num_rose,
         num_better=num_rose if higher_is_better else num_fell,
-        p_value=float(binomtest(num_rose, changed, 0.5).pvalue) if changed else 1.0,
+        p_value=sign_flip_p_value(steps),
         num_unparsed=sum(None in (*before[prompt], *after[prompt]) for prompt in ids),
     )
 

@@ -247,9 +247,9 @@ def _changes(found: _Found) -> Iterator[Element]:
     if rows:
         caption = (
             "Paired changes on the same prompts, in points, later minus earlier. Worse / better: prompts that changed. "
-            "p: McNemar's exact test (sign test with several samples), adjusted by Holm over the benchmarks. "
-            "Detectable: the smallest change that is found with a chance of 80 % at this number of prompts. Verdicts "
-            "are against the start."
+            "p: McNemar's exact test (with several samples, exact over the signs of the prompts' changes), adjusted by "
+            "Holm over the benchmarks. Detectable: the smallest change that is found with a chance of 80 % at this "
+            "number of prompts. Verdicts are against the start."
         )
         headings = ["compared", "benchmark", "rate", "change", "worse / better", "p", "detectable", "verdict"]
         yield table(caption, headings, without_repeats(rows), text_columns=3)

@@ -33,7 +33,7 @@ class MetricsLog(Logger):
 
     def __init__(self, run_dir: str | Path) -> None:
         super().__init__()
-        self.path = Path(run_dir) / "metrics.csv"
+        self.path = Path(run_dir).expanduser() / "metrics.csv"
 
     @property
     def name(self) -> str:

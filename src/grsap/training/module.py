@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -311,6 +311,15 @@ class SafetyFineTuning(LightningModule):
             total, num = self.trainer.strategy.reduce(self._evaluated, reduce_op="sum")
         self.log(f"{stage}/loss", (total / num.clamp(min=1)).float())
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a balancer is told at the next step."""
+        checkpoint["previous_step"] = None if self._previous is None else asdict(self._previous)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The inverse."""
+        previous = checkpoint.get("previous_step")
+        self._previous = None if previous is None else StepReport(**previous)
+
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Trainable parameters alone: a checkpoint holds no base weights."""
         trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
@@ -322,14 +331,18 @@ class SafetyFineTuning(LightningModule):
         Raises:
             ModelError: the checkpoint holds other parameters than this adapter has.
         """
-        expected, given = set(self.state_dict()), set(state_dict)
+        expected, given = _shapes(self.state_dict()), _shapes(state_dict)
         if expected != given:
             raise ModelError(
                 f"The checkpoint holds {len(given)} trainable tensors, this model has {len(expected)}; "
-                f"for instance {sorted(expected ^ given)[0]} stands in one only",
+                f"for instance {sorted(expected ^ given)[0][0]} is not in both, or has another shape",
                 "Resume with the settings of model.lora that the run began with",
             )
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tuple(value.shape)) for name, value in tensors.items()}
 
 
 def _bad_rows(batch: StepBatch, local: list[dict[str, Tensor]]) -> str | None:

@@ -12,6 +12,7 @@ from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.models.lora import changes_base
 from grsap.objectives import Objective
+from grsap.training.run_length import limited_steps
 
 
 def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective]) -> None:
@@ -71,12 +72,25 @@ def _check_start(base: BaseModel, start: str) -> None:
         )
 
 
-def check_trainer(trainer: Trainer) -> None:
-    """See that the Trainer leaves number formats and weights alone.
+def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
+    """See that the Trainer leaves number formats, weights and steps alone.
+
+    Args:
+        trainer: of the run.
+        steps_per_epoch: of the data; None if it is not asked for.
 
     Raises:
-        ConfigError: it would cast or shard them.
+        ConfigError: it would cast or shard weights, make a step something else, or never come to validate.
     """
+    if trainer.gradient_clip_val is not None:
+        raise ConfigError("trainer.gradient_clip_val is set", "Set model.step.max_grad_norm in its place")
+    if trainer.accumulate_grad_batches != 1:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches is set",
+            "Leave it out: a step has data.batching.global_batch_size rows, in as many micro-batches as it takes",
+        )
+    if steps_per_epoch is not None:
+        _check_validation(trainer, limited_steps(trainer, steps_per_epoch))
     if trainer.precision != "32-true":
         raise ConfigError(
             f"trainer.precision is {trainer.precision}, which would change the adapter's number format",
@@ -87,4 +101,15 @@ def check_trainer(trainer: Trainer) -> None:
         raise ConfigError(
             f"trainer.strategy is {type(strategy).__name__}, which shards weights; grsap does not",
             "Use ddp, or one device",
+        )
+
+
+def _check_validation(trainer: Trainer, num_steps: int) -> None:
+    """See that validation comes within an epoch of so many steps, if its interval is of steps of an epoch."""
+    interval = trainer.val_check_interval
+    is_within_epoch = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches
+    if isinstance(interval, int) and is_within_epoch and interval > num_steps:
+        raise ConfigError(
+            f"trainer.val_check_interval is {interval}, and an epoch has {num_steps} steps",
+            "Set it lower, or trainer.check_val_every_n_epoch to null to count steps over epochs",
         )

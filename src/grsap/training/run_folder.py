@@ -170,6 +170,12 @@ class RunFolder:
             )
         return status
 
+    def remove_start(self) -> None:
+        """Take back what a run that failed before its first step has written, if there is nothing else."""
+        if {entry.name for entry in _entries(self.path)} <= {self.config.name, self.manifest.name, *_hidden(self.path)}:
+            self.config.unlink(missing_ok=True)
+            self.manifest.unlink(missing_ok=True)
+
     def prepare(self) -> None:
         """Make the folder and try to write in it, before anything expensive is done.
 
@@ -199,6 +205,10 @@ class RunFolder:
 
     def _holds_a_run(self) -> bool:
         return any(path.exists() for path in (self.config, self.manifest, self.checkpoints_dir))
+
+
+def _hidden(folder: Path) -> set[str]:
+    return {entry.name for entry in _entries(folder) if entry.name.startswith(".")}
 
 
 def _entries(folder: Path) -> list[Path]:
