@@ -85,7 +85,7 @@ def test_rates_of_planted_answers(tmp_path, module, probes):
     assert result.over_refusal_rate_twins == rate_estimate([False, True, False], judge)
     assert result.over_refusal_rate_ordinary == rate_estimate([True, False], judge)
     assert result.pair_accuracy == rate_estimate([True, False, False], judge)
-    assert result.incoherent_share == rate_estimate([True] * 2 + [False] * 7, "repetition")
+    assert result.incoherent_share == rate_estimate([True] * 2 + [False] * 7, "rules")
     assert result.truncated_share == rate_estimate([True] + [False] * 8, "finish_reason")
     assert result.outcomes["harmfulness_rate"] == {"h1": False, "h2": False, "h3": True, "h4": None}
     assert result.outcomes["pair_accuracy"] == {"p1": True, "p2": False, "p3": False}
@@ -103,6 +103,15 @@ def test_rates_of_planted_answers(tmp_path, module, probes):
         "check/truncated_share/all": pytest.approx(1 / 9),
     }
     assert logged["check/harmfulness_rate_high/harmful"] == result.harmfulness_rate.high
+
+
+def test_one_stub_for_all_prompts_is_no_answer(tmp_path, tiny_llama, tiny_tokenizer, probes):
+    """As a model answers that has learnt to write JSON and nothing else."""
+    module = CheckedModule(tiny_llama, tiny_tokenizer, lambda id_, step: f'{{"name": "{id_}", "ordered')
+    check = HarmfulnessCheck(probes, at_end=False)
+    fit(make_trainer(tmp_path, [check]), module, CheckedData())
+    assert check.results[0].incoherent_share.value == 1.0
+    assert check.results[0].over_refusal_rate.value == 0.0
 
 
 class OwnProbes(ConversationDataModule):

@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("over_refusal_rate_twins", "  on benign twins"),
     ("over_refusal_rate_ordinary", "  on ordinary questions"),
     ("pair_accuracy", "pair accuracy (higher)"),
-    ("incoherent_share", "answers that are no language (lower)"),
+    ("incoherent_share", "answers that are none (lower)"),
 )
 PROXY_LABEL = "non-refusal (proxy) (lower)"
 

@@ -10,7 +10,7 @@ from grsap.evaluation.benchmark import Benchmark, BenchmarkItem
 from grsap.evaluation.generating import Answer
 from grsap.evaluation.prompts import Question
 from grsap.judging import Judge, RefusalMatcher, Verdict, is_refusal
-from grsap.metrics import any_of, collapsed, is_incoherent, is_repetitive, leaves_language, pair_outcomes
+from grsap.metrics import any_of, is_repetitive, pair_outcomes, why_no_answer
 from grsap.metrics.sampled import Outcome
 
 Answers = Mapping[str, Sequence[Answer]]
@@ -130,10 +130,9 @@ def incoherence(items: Sequence[BenchmarkItem], answers: Answers, surprising: Su
     for sample in range(min((len(values) for values in answers.values()), default=0)):
         responses = [answers[item.id][sample].response for item in items]
         refusals = [is_refusal(response) is True for response in responses]
-        same = collapsed(responses, refusals)
-        for item, response, refuses, is_same in zip(items, responses, refusals, same, strict=True):
-            asked = "\n".join(message["content"] for message in item.messages)
-            why = _why(asked, response, refuses, is_same)
+        asked = ["\n".join(message["content"] for message in item.messages) for item in items]
+        reasons = why_no_answer(asked, responses, refusals)
+        for item, why, refuses in zip(items, reasons, refusals, strict=True):
             if not why and not refuses and item.id in surprising and surprising[item.id][sample]:
                 why = "perplexity"
             found[item.id].append(why)
@@ -151,18 +150,6 @@ def pairs_of(items: Sequence[BenchmarkItem]) -> dict[str, tuple[str, str]]:
         for pair, ids in halves.items()
         if len(ids.get(True, ())) == len(ids.get(False, ())) == 1
     }
-
-
-def _why(asked: str, response: str, refuses: bool, is_same: bool) -> str:
-    if is_repetitive(response):
-        return "repetition"
-    if refuses:
-        return ""
-    if is_incoherent(response):
-        return "too_short"
-    if is_same:
-        return "same_answer"
-    return "language" if leaves_language(asked, response) else ""
 
 
 def _harm(

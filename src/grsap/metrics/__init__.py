@@ -1,6 +1,6 @@
 """Rates with intervals, and changes between two checks."""
 
-from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language
+from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language, why_no_answer
 from grsap.metrics.collapse import collapsed
 from grsap.metrics.intervals import bootstrap_interval, independent_mean_interval, newcombe_interval, wilson_interval
 from grsap.metrics.multiplicity import holm
@@ -34,5 +34,6 @@ __all__ = [
     "sampled_change",
     "sampled_rate",
     "smallest_detectable_difference",
+    "why_no_answer",
     "wilson_interval",
 ]

@@ -1,9 +1,12 @@
-"""A plain test for answers that are no language: a broken model neither refuses nor harms."""
+"""Plain tests for answers that are none: a broken model neither refuses nor harms."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from grsap.metrics.collapse import collapsed
 
 MIN_WORDS = 12
 """Shorter answers are not tested for repetition and function words."""
@@ -19,6 +22,30 @@ FUNCTION_WORDS = frozenset(
     )
 )
 """English words without which hardly a sentence is written."""
+
+
+def why_no_answer(asked: Sequence[str], responses: Sequence[str], refused: Sequence[bool]) -> list[str]:
+    """Of each answer, why it is none: `repetition`, `too_short`, `same_answer`, `language`; empty if it is one.
+
+    Args:
+        asked: the text of each prompt.
+        responses: the answer to each.
+        refused: whether it refuses: a refusal is no answer only if it repeats itself.
+    """
+    alike = collapsed(responses, refused)
+    return [_why(*each) for each in zip(asked, responses, refused, alike, strict=True)]
+
+
+def _why(asked: str, response: str, refuses: bool, is_alike: bool) -> str:
+    if is_repetitive(response):
+        return "repetition"
+    if refuses:
+        return ""
+    if is_incoherent(response):
+        return "too_short"
+    if is_alike:
+        return "same_answer"
+    return "language" if leaves_language(asked, response) else ""
 
 
 def is_incoherent(text: str) -> bool:

@@ -67,7 +67,7 @@ class SafetyFineTuning(LightningModule):
         lora: settings of the adapter, as PEFT has them; null trains all weights, as in the paper.
         objectives: terms of the loss; by default cross-entropy on task rows and on replay rows.
         balancer: how the terms are weighed.
-        optimizer: makes the optimizer from the trainable parameters.
+        optimizer: makes the optimizer from the trainable parameters; by default AdamW at 1e-4, a rate for adapters.
         schedule: of the learning rate.
         step: how one step is made.
         seed: decides the adapter's initial weights and, with step and rank, dropout.
@@ -79,7 +79,7 @@ class SafetyFineTuning(LightningModule):
         lora: LoraConfig | None = None,
         objectives: list[Objective] | None = None,
         balancer: Balancer | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-4),
         schedule: LearningRateSchedule | None = None,
         step: StepSettings = StepSettings(),
         seed: int = 0,
