@@ -81,7 +81,7 @@ check: setup-dev ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-quick: setup ## speed and memory against TRL, held against the committed result (about 15 minutes, quiet machine)
+bench-quick: setup ## speed and memory against TRL, held against the committed result (about 12 minutes, quiet machine)
 	$(BIN)/python -m benchmarks quick --pairs 3 --results runs/benchmarks/quick
 
 bench: setup-dev ## all benchmarks for processors (hours); writes the table in benchmarks/README.md

@@ -77,14 +77,15 @@ BASES = {
 
 def verb_of(path: Path) -> str:
     """The verb that a file is for, told by its keys."""
-    keys = set(yaml.safe_load(path.read_text()))
+    content = yaml.safe_load(path.read_text())
+    keys = set(content)
     if keys & {"columns", "source"}:
         return "import"
     if keys & {"subjects", "judges", "num_samples", "lm_eval_tasks", "surprise"}:
         return "evaluate"
     if "filters" in keys:
         return "curate"
-    if keys & {"reference", "max_rows"}:
+    if keys & {"reference", "max_rows"} or "class_path" in content.get("model", {}):
         return "similarity"
     return "synthesize" if keys & {"elicitation", "quota", "response_sampling"} else "fit"
 
