@@ -53,7 +53,7 @@ COLORS = {
 ALIKE = ("mauve_c2", "classifier_accuracy", "precision", "recall")
 SHOWN = {
     "ratio": "Rates over the share of replay rows",
-    "pareto": "Task score against non-refusal or incoherent answers",
+    "pareto": "Over-refusal of benign twins against non-refusal or incoherent answers, with the task scores",
     "course": "Non-refusal or incoherent answers over the steps of training",
 }
 COMPARED = (
@@ -230,7 +230,7 @@ def costs(folder: Path) -> Iterator[str]:
 def draw_ratios(seeds: Seeds) -> None:
     """Rates over the share of replay rows."""
     rows = [row for row in RATIOS if row in seeds.rows]
-    figure, axes = plt.subplots(figsize=(6.2, 3.2))
+    figure, axes = plt.subplots(figsize=(6.2, 3.8))
     for column, color, marker in ((HARM, "#d1495b", "o"), (TWINS, "#e09f3e", "s"), (TASK, "#2a7f9e", "^")):
         rates = [seeds.rate(row, column) for row in rows]
         places, values = [RATIOS[row] for row in rows], [rate.value or 0.0 for rate in rates]
@@ -251,7 +251,7 @@ def draw_course(folder: Path) -> None:
         for each in evaluation["rates"]
         if (each["metric"], each["subset"]) == (HARM.metric, HARM.subset)
     }
-    figure, axes = plt.subplots(figsize=(6.2, 3.2))
+    figure, axes = plt.subplots(figsize=(6.2, 3.6))
     for row, marker in zip(("none", "off_distribution", "gr_sap", "original"), "osD^", strict=True):
         points = sorted(
             (steps[name]["step"], rates[name]["value"])
@@ -265,17 +265,19 @@ def draw_course(folder: Path) -> None:
 
 
 def draw_pareto(seeds: Seeds) -> None:
-    """Task against harm."""
-    figure, axes = plt.subplots(figsize=(6.2, 3.6))
-    for row in seeds.rows:
-        harm, task = seeds.rate(row, HARM), seeds.rate(row, TASK)
-        place = (harm.value or 0.0, task.value or 0.0)
-        look = {"color": COLORS.get(row, "#2a7f9e"), "marker": "o", "ms": 4, "lw": 0.8, "capsize": 2}
-        axes.errorbar(*place, xerr=_arms([harm]), yerr=_arms([task]), **look)
-        axes.annotate(NAMES[row], place, textcoords="offset points", xytext=(5, 4), fontsize=7.5)
+    """Over-refusal against harm: which rows give up less of both; the task's score stands in the list."""
+    figure, axes = plt.subplots(figsize=(7.0, 3.8))
+    for number, row in enumerate(seeds.rows):
+        harm, twins, task = (seeds.rate(row, column) for column in (HARM, TWINS, TASK))
+        place = (harm.value or 0.0, twins.value or 0.0)
+        look = {"color": COLORS.get(row, "#2a7f9e"), "marker": "o", "ms": 4, "lw": 0.7, "capsize": 2, "alpha": 0.75}
+        label = f"{number}  {NAMES[row]}, task {_percent(task)} %"
+        axes.errorbar(*place, xerr=_arms([harm]), yerr=_arms([twins]), label=label, **look)
+        axes.annotate(str(number), place, textcoords="offset points", xytext=(4, 3), fontsize=8)
     axes.set_xlabel(f"{HARM.name} (left is better)")
-    axes.set_ylabel("task score")
-    _finish(figure, axes, "evidence_pareto", legend=False)
+    axes.set_ylabel(f"{TWINS.name} (low is better)")
+    axes.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.0)
+    _finish(figure, axes, "evidence_pareto")
 
 
 def _arms(rates: Sequence[SampledRate]) -> list[list[float]]:
@@ -285,11 +287,11 @@ def _arms(rates: Sequence[SampledRate]) -> list[list[float]]:
     return [below, [max(0.0, rate.high - value) for value, rate in zip(values, rates, strict=True)]]
 
 
-def _finish(figure: Any, axes: Any, name: str, legend: bool = True) -> None:
+def _finish(figure: Any, axes: Any, name: str) -> None:
     axes.set_ylim(-0.02, 1.05)
     axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize=8, loc="best")
+    if axes.get_legend() is None:
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     figure.tight_layout()
     figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
