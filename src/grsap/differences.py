@@ -28,12 +28,13 @@ def setting_differences(old: Any, new: Any, left_out: Collection[str] = ()) -> l
 
 
 def _is_left_out(key: str, left_out: Collection[str]) -> bool:
-    for name in left_out:
-        tail = name.removeprefix("*.")
-        begins = [0, *(place.end() for place in re.finditer(r"\.", key))] if tail != name else [0]
-        if any(key[start:] == tail or key[start:].startswith((f"{tail}.", f"{tail}[")) for start in begins):
-            return True
-    return False
+    return any(re.match(_pattern(name), key, re.DOTALL) for name in left_out)
+
+
+def _pattern(name: str) -> str:
+    """Of a key and of all that is below it; `*.` before it stands for any keys above it, or none."""
+    tail = name.removeprefix("*.")
+    return rf"{'' if tail == name else '(.*[.])?'}{re.escape(tail)}([.\[]|\Z)"
 
 
 def _show(config: Mapping[str, Any], key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -171,6 +171,11 @@ def probes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], place: str | Path) 
 
 def _role(message: Any) -> Any:
     return message.get("role") if isinstance(message, dict) else None
+
+
+def joined_text(messages: Sequence[Message]) -> str:
+    """The text of all turns, a line a turn."""
+    return "\n".join(message["content"] for message in messages)
 
 
 def check_messages(

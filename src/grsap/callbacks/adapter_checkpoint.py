@@ -105,7 +105,8 @@ class AdapterCheckpoint(Checkpoint):
     ) -> None:
         """Save if it is due. The last step of a run waits for the run's end.
 
-        Not at the end of an epoch: Lightning counts an epoch twice that is resumed from there under `max_steps`.
+        Nothing is saved in `on_train_epoch_end`: Lightning counts an epoch twice that is resumed from there under
+        `max_steps`.
         """
         if not is_last_step(trainer) and self._is_due(trainer):
             self.save(trainer, pl_module)

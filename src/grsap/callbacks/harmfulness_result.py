@@ -9,7 +9,7 @@ from typing import Any
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.judging import Judge, RefusalMatcher, pairwise_agreement
 from grsap.metrics import Rate, RateEstimate, pair_outcomes, why_no_answer
-from grsap.records import Probe
+from grsap.records import Probe, joined_text
 
 Outcomes = dict[str, bool | None]
 
@@ -130,7 +130,7 @@ def kappas(answers: Sequence[MarkedAnswer]) -> dict[str, float | None]:
 
 
 def _incoherent(probes: Sequence[Probe], answers: Sequence[MarkedAnswer]) -> Outcomes:
-    asked = ["\n".join(message["content"] for message in probe.messages) for probe in probes]
+    asked = [joined_text(probe.messages) for probe in probes]
     refused = [row["response_refusal"] is True for row in answers]
     reasons = why_no_answer(asked, [row["response"] for row in answers], refused)
     return {row["id"]: bool(why) for row, why in zip(answers, reasons, strict=True)}

@@ -156,8 +156,7 @@ class RunSettings(LightningCLI):
         if self.verb != "fit":  # nothing is written beside what the verb itself writes
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
             return super()._instantiate_trainer({**config, **others}, callbacks)
-        given = config.get("callbacks") or []
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        given = one_or_more(config.get("callbacks") or [])
         check_callbacks(given)
         missing = [kind() for kind in DEFAULT_CALLBACKS if not any(isinstance(each, kind) for each in given)]
         loggers = with_metrics_log(config.get("logger"), config["default_root_dir"])
@@ -173,9 +172,14 @@ class RunSettings(LightningCLI):
         return str(self.parser.dump(self.config, skip_none=False))
 
 
+def one_or_more(given: Any) -> list[Any]:
+    """What stands in a config where it may hold one or several."""
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
 def with_metrics_log(given: Any, run_dir: str) -> Any:
     """The loggers of a config, and `metrics.csv` besides, which summaries and reports read; False stays none."""
     if given is False:
         return False
-    loggers = [] if given in (None, True) else list(given) if isinstance(given, (list, tuple)) else [given]
+    loggers = [] if given is None or given is True else one_or_more(given)
     return loggers if any(isinstance(each, MetricsLog) for each in loggers) else [*loggers, MetricsLog(run_dir)]

@@ -93,10 +93,9 @@ class StratifiedReplaySampler(RatioSampler):
     """A fixed ratio whose replay rows keep quotas over difficulty x behaviour x domain, in each beginning of a pass.
 
     hard : easy is 1 : 1 as in the paper, "when feasible"; behaviours and domains that occur share equally unless told
-    otherwise (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty stand in when
-    hard or easy ones are used up. Each pass still brings
-    every row once, so quotas that the rows cannot fill are met by rows of other strata: that is reported, and an error
-    if `on_shortfall` says so.
+    otherwise (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty stand in when hard or easy ones are
+    used up. Each pass still brings every row once, so quotas that the rows cannot fill are met by rows of other strata:
+    that is reported, and an error if `on_shortfall` says so.
 
     Args:
         replay_ratio, control, num_rows: as in `RatioSampler`.

@@ -12,6 +12,7 @@ from grsap.evaluation.prompts import Question
 from grsap.judging import Judge, RefusalMatcher, Verdict, is_refusal
 from grsap.metrics import any_of, is_repetitive, pair_outcomes, why_no_answer
 from grsap.metrics.sampled import Outcome
+from grsap.records import joined_text
 
 Answers = Mapping[str, Sequence[Answer]]
 """By item id, one a sample."""
@@ -130,8 +131,7 @@ def incoherence(items: Sequence[BenchmarkItem], answers: Answers, surprising: Su
     for sample in range(min((len(values) for values in answers.values()), default=0)):
         responses = [answers[item.id][sample].response for item in items]
         refusals = [is_refusal(response) is True for response in responses]
-        asked = ["\n".join(message["content"] for message in item.messages) for item in items]
-        reasons = why_no_answer(asked, responses, refusals)
+        reasons = why_no_answer([joined_text(item.messages) for item in items], responses, refusals)
         for item, why, refuses in zip(items, reasons, refusals, strict=True):
             if not why and not refuses and item.id in surprising and surprising[item.id][sample]:
                 why = "perplexity"

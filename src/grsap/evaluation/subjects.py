@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from grsap.errors import ConfigError
-from grsap.files import hash_file, hash_json
+from grsap.files import hash_json
 from grsap.generation import (
     Generation,
     GenerationRequest,
@@ -23,7 +23,7 @@ from grsap.generation import (
     TransformersGenerator,
 )
 from grsap.models import BaseModel
-from grsap.models.lora import adapter_folder, inner_model
+from grsap.models.lora import adapter_folder, adapter_hash, inner_model
 from grsap.progress import printable
 
 Role = Literal["start", "checkpoint", "final", "model"]
@@ -105,8 +105,7 @@ class Subject:
         """
         found = {**self.generator.content_identity(), "template_hash": self.generator.template.hash}
         if isinstance(self.generator, TransformersGenerator):  # adapters take turns on it
-            weights = None if self.adapter is None else adapter_folder(self.adapter) / "adapter_model.safetensors"
-            found["adapter_hash"] = None if weights is None else hash_file(weights)
+            found["adapter_hash"] = adapter_hash(None if self.adapter is None else adapter_folder(self.adapter))
         return found
 
     @property

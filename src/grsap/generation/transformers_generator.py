@@ -13,14 +13,21 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from grsap.files import hash_file
 from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import OutputHead, adapter_folder, changes_base, inner_model, load_adapter, without_adapter
+from grsap.models.lora import (
+    OutputHead,
+    adapter_folder,
+    adapter_hash,
+    changes_base,
+    inner_model,
+    load_adapter,
+    without_adapter,
+)
 from grsap.text.template import ChatTemplate
 
 
@@ -120,11 +127,10 @@ class TransformersGenerator(Generator):
 
     def identity(self) -> dict[str, Any]:
         """Base, adapter and the libraries' versions."""
-        weights = None if self.adapter is None else self.adapter / "adapter_model.safetensors"
         return {
             **super().identity(),
             "base": self.base.identity(),
-            "adapter_hash": None if weights is None else hash_file(weights),
+            "adapter_hash": adapter_hash(self.adapter),
             "device": self.device.type,
             "max_batch_tokens": self.max_batch_tokens,
         }
@@ -135,7 +141,7 @@ class TransformersGenerator(Generator):
             "backend": type(self).__name__,
             **self.base.content_identity(),
             "revision": self.base_revision,
-            "adapter_hash": self.identity()["adapter_hash"],
+            "adapter_hash": adapter_hash(self.adapter),
             "device": self.device.type,
             "compute_dtype": str(resolve_dtype(self.base.compute_dtype, self.device)),
         }
@@ -147,8 +153,7 @@ class TransformersGenerator(Generator):
 
     def weights_revision(self) -> str:
         """The base's, and the adapter's hash."""
-        adapter = None if self.adapter is None else hash_file(self.adapter / "adapter_model.safetensors")
-        return "+".join(part for part in (self.base_revision, adapter) if part)
+        return "+".join(part for part in (self.base_revision, adapter_hash(self.adapter)) if part)
 
     def runs_on(self, device: torch.device) -> bool:
         """Whether this is its device; a GPU without a number is the process's own."""

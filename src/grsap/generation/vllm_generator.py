@@ -17,7 +17,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from grsap.errors import BackendError, ConfigError, MissingPackageError
-from grsap.files import hash_file
 from grsap.generation.base import (
     FinishReason,
     Generation,
@@ -30,7 +29,7 @@ from grsap.generation.model_generator import DecodingTemplate
 from grsap.generation.stopping import decoding_template
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder
+from grsap.models.lora import adapter_folder, adapter_hash
 from grsap.text.template import ChatTemplate
 
 BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"
@@ -111,6 +110,11 @@ class VLLMGenerator(Generator):
         return self.base.template
 
     @cached_property
+    def base_revision(self) -> str:
+        """Of the base's weights without an adapter; the files are read once."""
+        return self.base.weights_revision()
+
+    @cached_property
     def _text(self) -> DecodingTemplate:
         return decoding_template(self)
 
@@ -145,11 +149,10 @@ class VLLMGenerator(Generator):
 
     def identity(self) -> dict[str, Any]:
         """Base, adapter, engine settings, and whether batches are invariant."""
-        weights = None if self.adapter is None else self.adapter / "adapter_model.safetensors"
         return {
             **super().identity(),
             "base": self.base.identity(),
-            "adapter_hash": None if weights is None else hash_file(weights),
+            "adapter_hash": adapter_hash(self.adapter),
             "engine": asdict(self.engine),
             "batch_invariant": self.engine.batch_invariant or os.environ.get(BATCH_INVARIANT, "0") == "1",
             "vllm": _version(),
@@ -158,7 +161,7 @@ class VLLMGenerator(Generator):
     def content_identity(self) -> dict[str, Any]:
         """Base and adapter by content, whether batches are invariant, and vLLM's version."""
         held = {key: value for key, value in self.identity().items() if key not in ("base", "engine")}
-        return {**self.base.content_identity(), **held, "revision": self.base.weights_revision()}
+        return {**self.base.content_identity(), **held, "revision": self.base_revision}
 
     @property
     def model_name(self) -> str:
@@ -167,8 +170,7 @@ class VLLMGenerator(Generator):
 
     def weights_revision(self) -> str:
         """The base's, and the adapter's hash."""
-        adapter = None if self.adapter is None else hash_file(self.adapter / "adapter_model.safetensors")
-        return "+".join(part for part in (self.base.weights_revision(), adapter) if part)
+        return "+".join(part for part in (self.base_revision, adapter_hash(self.adapter)) if part)
 
     def runs_on(self, device: torch.device) -> bool:
         """It takes memory of the GPUs, whichever those are."""

@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from grsap.metrics.intervals import bootstrap_interval, newcombe_interval
 
 Retention = Literal["held", "lost", "undecided"]
-_MAX_PLACES = 50_000
 Pair = tuple[float | bool | None, float | bool | None]
+_MAX_PLACES = 50_000
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def sign_flip_p_value(changes: Sequence[float]) -> float:
     if not len(moved):
         return 1.0
     fine = max(1, _MAX_PLACES // len(moved))
-    unit = next((unit for unit in range(1, 61) if np.allclose(moved * unit, np.rint(moved * unit), atol=1e-9)), fine)
+    unit = next((unit for unit in range(1, 61) if np.abs(moved * unit - np.rint(moved * unit)).max() < 1e-9), fine)
     steps = np.rint(moved * unit).astype(int)
     sizes = np.abs(steps)
     if len(set(sizes.tolist())) == 1:

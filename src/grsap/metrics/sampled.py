@@ -86,8 +86,8 @@ def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = 
 
     With one sample a prompt it is `paired_change`: exact McNemar and Newcombe's interval. With more, the interval is a
     seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of
-    `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap would give an interval without
-    width: Newcombe's over the prompts stands in for it.
+    `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap would give an interval without width:
+    Newcombe's over the prompts stands in for it.
 
     Args:
         before: outcomes by prompt id; missing ones widen the interval both ways.

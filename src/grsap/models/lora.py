@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
+from grsap.files import hash_file
 from grsap.models.evaluation_mode import evaluating
 
 
@@ -63,6 +64,11 @@ def adapter_folder(path: str) -> Path:
             f"{path} is no PEFT adapter (no adapter_config.json)", "Give the folder that holds adapter_config.json"
         )
     return folder
+
+
+def adapter_hash(folder: Path | None) -> str | None:
+    """Hash of an adapter's weights; None without one."""
+    return None if folder is None else hash_file(folder / "adapter_model.safetensors")
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

@@ -48,7 +48,8 @@ class Report:
         self._ledger = ledger
         self._path = folder.path / MANIFEST
         self._earlier = self._read()
-        self._earlier_seconds = float(self._earlier.get("seconds") or 0.0)
+        seconds = self._earlier.get("seconds")
+        self._earlier_seconds = float(seconds) if isinstance(seconds, int | float) else 0.0
         self._made_with = {
             "weights_revision": settings.generator.weights_revision(),
             "template_hash": settings.generator.template.hash,
@@ -83,8 +84,10 @@ class Report:
 
     def check_same(self) -> None:
         """Raise RunFolderError if the folder holds work of other weights, another template or other domains."""
+        if not self.total.num_asked:
+            return
         for name, value in self._made_with.items():
-            if self.total.num_asked and self._earlier.get(name, value) != value:
+            if self._earlier.get(name, value) != value:
                 raise RunFolderError(
                     f"{self.folder.path} holds work with another {name}: {self._earlier[name]}, and now {value}",
                     "Bring it back to go on, or choose another folder with --output_dir",

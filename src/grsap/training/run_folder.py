@@ -128,7 +128,7 @@ class RunFolder:
         """`new`: missing or empty (hidden files left out); `finished`; else `unfinished`."""
         if self.is_finished:
             return "finished"
-        return "unfinished" if any(not entry.name.startswith(".") for entry in _entries(self.path)) else "new"
+        return "unfinished" if _visible(self.path) else "new"
 
     def differences(self, config: str) -> list[str]:
         """How another config differs from the run's `config.yaml`: lines `key: old -> new`, in the order of the keys.
@@ -172,7 +172,7 @@ class RunFolder:
 
     def remove_start(self) -> None:
         """Take back what a run that failed before its first step has written, if there is nothing else."""
-        if {entry.name for entry in _entries(self.path)} <= {self.config.name, self.manifest.name, *_hidden(self.path)}:
+        if set(_visible(self.path)) <= {self.config, self.manifest}:
             self.config.unlink(missing_ok=True)
             self.manifest.unlink(missing_ok=True)
 
@@ -207,9 +207,9 @@ class RunFolder:
         return any(path.exists() for path in (self.config, self.manifest, self.checkpoints_dir))
 
 
-def _hidden(folder: Path) -> set[str]:
-    return {entry.name for entry in _entries(folder) if entry.name.startswith(".")}
-
-
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if not entry.name.startswith(".")]
