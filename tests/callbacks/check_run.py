@@ -189,3 +189,25 @@ def write_probes(path: Path, rows: Sequence[tuple[str, str, str | None]] = tuple
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_equal_weights(first, second):
+    assert list(first) == list(second)
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+class Snapshots(Callback):
+    """Weights after each step, as callbacks that come later find them."""
+
+    def __init__(self):
+        self.by_step = {}
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.by_step[trainer.global_step] = weights(pl_module)
+
+    def on_train_start(self, trainer, pl_module):
+        self.by_step[0] = weights(pl_module)

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
 from tests.callbacks.check_run import (
     NUM_STEPS,
     PROBES,
@@ -15,8 +14,11 @@ from tests.callbacks.check_run import (
     CheckedModule,
     KeptLog,
     SaveAt,
+    Snapshots,
+    assert_equal_weights,
     fit,
     make_trainer,
+    weights,
     write_probes,
 )
 
@@ -47,28 +49,6 @@ def module(tiny_llama, tiny_tokenizer):
 @pytest.fixture
 def probes(tmp_path):
     return str(write_probes(tmp_path / "probes.jsonl"))
-
-
-def weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def assert_equal_weights(first, second):
-    assert list(first) == list(second)
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
-
-
-class Snapshots(Callback):
-    """Weights after each step, as callbacks that come later find them."""
-
-    def __init__(self):
-        self.by_step = {}
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.by_step[trainer.global_step] = weights(pl_module)
-
-    def on_train_start(self, trainer, pl_module):
-        self.by_step[0] = weights(pl_module)
 
 
 def test_rates_of_planted_answers(tmp_path, module, probes):

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings, TokenLogprobs
 from grsap.records import SafetyRecord, read_jsonl
-from grsap.synthesis import Quota, Synthesis
+from grsap.synthesis import Quota, Synthesis, load_domains
+from grsap.synthesis.slots import Slot
 from grsap.text import ChatTemplate
 
 Rule = Callable[[str, int, int], str]
@@ -99,6 +100,10 @@ def synthesis(generator: Generator, num: int = 3, **settings: Any) -> Synthesis:
     settings.setdefault("quota", Quota(num_per_domain=num))
     settings.setdefault("domain_names", ["theft", "weapons"])
     return Synthesis(generator, **settings)
+
+
+def expected_ids(num: int, *names: str) -> list[str]:
+    return [Slot(domain, index).id(0) for domain in load_domains(names=names) for index in range(num)]
 
 
 def rows_of(folder: Path) -> list[SafetyRecord]:
