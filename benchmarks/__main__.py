@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.runner.cell import all_cells, load_cells
 from benchmarks.runner.execution import Options, run_cell
+from benchmarks.runner.journal import UNFINISHED, Journal
 from benchmarks.runner.machine import check_quiet, describe
 from benchmarks.runner.results import (
     RESULTS,
@@ -60,20 +61,24 @@ def measure(options: argparse.Namespace, command: str) -> int:
     failed = 0
     if cells:
         check_quiet(load=True, even_if_loaded=how.even_if_loaded)
+    machine = describe() | {"loaded": how.even_if_loaded}
     for cell in cells:
         print(f"{cell.name}: {cell.title}", file=sys.stderr, flush=True)
+        journal = None if options.tiny else Journal(UNFINISHED, cell, {**machine, "model": options.model})
         try:
-            alternations = run_cell(cell, how)
+            alternations = run_cell(cell, how, journal)
         except GrsapError as error:
             print(f"Error: {error}", file=sys.stderr, flush=True)
             failed = failed or error.exit_code
             continue
-        result = result_of(cell, alternations, describe() | {"loaded": how.even_if_loaded}, command)
+        result = result_of(cell, alternations, machine, command)
         print("\n".join(result_lines(result)), flush=True)
         if folder is not None and folder != RESULTS:
             print("\n".join(comparison(result, committed.get(cell.name))), flush=True)
         if folder is not None:
             write_result(folder, result)
+        if journal is not None:
+            journal.finish()
     if folder == RESULTS:
         write_table(every, read_results(RESULTS))
     return failed

@@ -17,7 +17,8 @@ from typing import Any
 from benchmarks.runner.cell import PROGRAMS, Cell
 from benchmarks.runner.environments import ROOT, python_of
 from benchmarks.runner.figures import check_agreement
-from benchmarks.runner.machine import check_quiet, share_since, ticks
+from benchmarks.runner.journal import Journal
+from benchmarks.runner.machine import share_since, ticks, wait_until_quiet
 from benchmarks.runner.models import model_folder
 from benchmarks.runner.rows import make_rows, write_rows
 from grsap.errors import GrsapError
@@ -48,8 +49,8 @@ class SideFailedError(GrsapError):
     """A side's process failed."""
 
 
-def run_cell(cell: Cell, options: Options) -> list[dict[str, dict[str, Any]]]:
-    """All alternations: for each, side -> record.
+def run_cell(cell: Cell, options: Options, journal: Journal | None = None) -> list[dict[str, dict[str, Any]]]:
+    """All alternations: for each, side -> record. Those in the journal are not measured again.
 
     Raises:
         LoadedMachineError: others compute here.
@@ -58,16 +59,20 @@ def run_cell(cell: Cell, options: Options) -> list[dict[str, dict[str, Any]]]:
     """
     pythons = {name: python_of(side.environment or PROGRAMS[side.program]) for name, side in cell.sides.items()}
     pairs = 1 if options.tiny else options.pairs or cell.pairs
-    alternations = []
-    for pair in range(pairs):
+    alternations = [] if journal is None else journal.alternations[:pairs]
+    if alternations:
+        print(f"  {len(alternations)} of {pairs} alternations were measured before", file=sys.stderr, flush=True)
+    for pair in range(len(alternations), pairs):
         records = {}
         for name in turn(list(cell.sides), pair):
-            found = check_quiet(load=False, even_if_loaded=options.even_if_loaded)
+            found = wait_until_quiet(options.even_if_loaded)
             record = run_side(cell, name, pythons[name], options)
             records[name] = {**record, "before": found}
             print(f"  {cell.name} {pair + 1}/{pairs} {name}: {_told(record)}", file=sys.stderr, flush=True)
         ordered = {name: records[name] for name in cell.sides}
         check_agreement(cell, ordered)
+        if journal is not None:
+            journal.add(ordered)
         alternations.append(ordered)
     return alternations
 

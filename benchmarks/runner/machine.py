@@ -15,6 +15,8 @@ MAX_BUSY_SHARE = 0.1
 MAX_LOAD_PER_CORE = 0.5
 """Load average of the last minute, before the first side; later it is our own."""
 STAT = Path("/proc/stat")
+PATIENCE_S = 300.0
+"""How long a cell that has begun waits for others to finish."""
 
 
 class LoadedMachineError(UserError):
@@ -63,6 +65,22 @@ def check_quiet(*, load: bool, even_if_loaded: bool = False) -> dict[str, float 
             "Wait until it is quiet, or give --even-if-loaded for figures that are marked as such",
         )
     return found
+
+
+def wait_until_quiet(even_if_loaded: bool = False) -> dict[str, float | None]:
+    """Between two sides: `check_quiet`, which may wait up to `PATIENCE_S`, so that a short disturbance costs no cell.
+
+    Raises:
+        LoadedMachineError: the machine stays loaded.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return check_quiet(load=False, even_if_loaded=even_if_loaded)
+        except LoadedMachineError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(5.0)
 
 
 def describe() -> dict[str, Any]:

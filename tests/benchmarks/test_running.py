@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.runner import journal as journals
 from benchmarks.runner import machine
 from benchmarks.runner.cell import Cell, Figure, Job, Side, all_cells
 from benchmarks.runner.environments import ROOT
 from benchmarks.runner.execution import Options, SideFailedError, run_cell, turn
 from benchmarks.runner.figures import SidesDifferError
+from benchmarks.runner.journal import Journal
 from benchmarks.runner.machine import busy_share
 from benchmarks.runner.results import (
     BEGIN,
@@ -154,10 +156,73 @@ def test_no_side_starts_on_a_loaded_machine(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(machine, "busy_share", lambda: 0.9)
+    monkeypatch.setattr(machine, "PATIENCE_S", -1.0)
     with pytest.raises(machine.LoadedMachineError):
         run_cell(two_sides(), Options())
     assert main(["startup", "--pairs", "1"]) == 2
     assert "90% of the processors" in capsys.readouterr().err
+
+
+def test_a_cell_that_has_begun_waits_for_a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares, slept = iter([0.9, 0.5, 0.02]), []
+    monkeypatch.setattr(machine, "busy_share", lambda: next(shares))
+    monkeypatch.setattr(machine.time, "sleep", slept.append)
+    assert machine.wait_until_quiet()["busy_share"] == 0.02
+    assert slept == [5.0, 5.0]
+
+
+def test_a_stopped_cell_goes_on_after_its_last_whole_alternation(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    words = f"open({str(count)!r}, 'a').write('x'); n = len(open({str(count)!r}).read()); 1 / (n - 4)"
+    counting = Side("command", command=["{python}", "-c", f"import json; {words}; json.dump(n, open('{{out}}', 'w'))"])
+    cell = two_sides(sides={"a": counting, "b": counting}, figures=[], pairs=3)
+    how = Options(even_if_loaded=True)
+    with pytest.raises(SideFailedError, match="ZeroDivisionError"):
+        run_cell(cell, how, Journal(tmp_path, cell, {}))  # the fourth process fails: one whole alternation is there
+    journal = Journal(tmp_path, cell, {})
+    assert [[side["output"] for side in each.values()] for each in journal.alternations] == [[1, 2]]
+    done = run_cell(cell, how, journal)
+    # The second alternation is measured anew, and backwards like the first time.
+    assert [[each["a"]["output"], each["b"]["output"]] for each in done] == [[1, 2], [6, 5], [8, 7]]
+    assert len(Journal(tmp_path, cell, {}).alternations) == 3
+    journal.finish()
+    assert list(tmp_path.iterdir()) == [count]
+
+
+@pytest.mark.parametrize(
+    ("changes", "circumstances", "code", "taken"),
+    [
+        ({"pairs": 9, "note": "reworded"}, {}, "same", 1),
+        ({"threads": 1}, {}, "same", 0),
+        ({"job": Job(num_rows=99)}, {}, "same", 0),
+        ({}, {"processor": "another"}, "same", 0),
+        ({}, {}, "changed", 0),
+    ],
+)
+def test_alternations_of_something_else_are_not_taken(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    circumstances: dict[str, Any],
+    code: str,
+    taken: int,
+) -> None:
+    monkeypatch.setattr(journals, "code_hash", lambda: "same")
+    Journal(tmp_path, two_sides(), {}).add({"a": {}})
+    monkeypatch.setattr(journals, "code_hash", lambda: code)
+    assert len(Journal(tmp_path, two_sides(**changes), circumstances).alternations) == taken
+    assert bool((tmp_path / "cell.jsonl").read_text()) == bool(taken)
+
+
+def test_the_code_that_is_measured_is_in_the_journal(tmp_path: Path) -> None:
+    hashes = []
+    for name in ("src/grsap/a.py", "src/grsap/a.py", "benchmarks/sides/b.py", "README.md", "tests/c.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{len(hashes)}")
+        hashes.append(journals.code_hash(tmp_path))
+    assert len(set(hashes)) == 3
+    assert hashes[2] == hashes[3] == hashes[4]
 
 
 def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
