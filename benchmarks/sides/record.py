@@ -109,6 +109,7 @@ class Record:
             "steady_seconds": steady,
             "tokens_per_s": sum(self.tokens[skipped:]) / steady,
             "tokens_per_s_end_to_end": sum(self.tokens) / seconds,
+            "step_seconds": [end - begin for begin, end in zip(self.begins, self.ends, strict=True)],
             "num_steps": len(self.ends),
             "skipped_steps": skipped,
             "tokens": self.tokens,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grsap.errors import ConfigError
 from grsap.objectives import CrossEntropy, FixedWeights, KLToBase, TokenChunk
-from grsap.objectives.chunked import objective_sums
+from grsap.objectives.chunked import chunked_loss
 from grsap.records import Source
 from grsap.text.collation import collate_packed
 from grsap.text.encoding import EncodedRow
@@ -73,8 +73,9 @@ def test_chunks_give_the_value_and_gradient_of_the_whole_in_float64(chunk_size: 
     terms = [CrossEntropy("task"), CrossEntropy("replay"), KLToBase()]
 
     chunked = hidden.clone().requires_grad_()
-    sums = objective_sums(chunked, head, batch, terms, base, chunk_size, head_is_trained)
-    (sums["task_cross_entropy"] + 2 * sums["replay_cross_entropy"] + 0.5 * sums["replay_kl_to_base"]).backward()
+    factors = {"task_cross_entropy": 1.0, "replay_cross_entropy": 2.0, "replay_kl_to_base": 0.5}
+    loss, sums = chunked_loss(chunked, head, batch, terms, factors, base, chunk_size, head_is_trained)
+    (3 * loss).backward()  # what stands behind it has its say too
     head_gradient, head.weight.grad = head.weight.grad, None
 
     plain = hidden.clone().requires_grad_()
@@ -84,8 +85,11 @@ def test_chunks_give_the_value_and_gradient_of_the_whole_in_float64(chunk_size: 
     kl = (log_b.exp() * (log_b - log_p)).sum(-1)
     # Targets are ordered by source: 4 of the task, then 4 of replay.
     expected = [nll[:4].sum(), nll[4:].sum(), kl[4:].sum()]
-    (expected[0] + 2 * expected[1] + 0.5 * expected[2]).backward()
+    whole = expected[0] + 2 * expected[1] + 0.5 * expected[2]
+    (3 * whole).backward()
 
+    assert float(loss) == pytest.approx(float(whole), rel=1e-6)
+    assert not any(value.requires_grad for value in sums.values())
     assert [float(value) for value in sums.values()] == pytest.approx([float(v) for v in expected], rel=1e-6)
     torch.testing.assert_close(chunked.grad, plain.grad, rtol=1e-5, atol=1e-8)
     torch.testing.assert_close(head_gradient, head.weight.grad, rtol=1e-5, atol=1e-8)
@@ -94,9 +98,10 @@ def test_chunks_give_the_value_and_gradient_of_the_whole_in_float64(chunk_size: 
 def test_an_objective_without_tokens_gives_zero_and_keeps_the_graph() -> None:
     batch = collate_packed([row("t", "task", [1, 2, 3], 1)])
     hidden = torch.randn(2, 3, requires_grad=True)
-    sums = objective_sums(hidden, torch.nn.Linear(3, 5), batch, [CrossEntropy("replay")])
-    assert float(sums["replay_cross_entropy"]) == 0.0
-    sums["replay_cross_entropy"].backward()
+    factors = {"replay_cross_entropy": 1.0}
+    loss, sums = chunked_loss(hidden, torch.nn.Linear(3, 5), batch, [CrossEntropy("replay")], factors)
+    assert float(sums["replay_cross_entropy"]) == float(loss) == 0.0
+    loss.backward()
     assert hidden.grad is not None
     assert hidden.grad.abs().sum() == 0
 
@@ -105,7 +110,8 @@ def test_a_device_without_a_target_gives_a_trained_head_a_gradient_of_zeros() ->
     """Else DDP would wait for it for ever."""
     batch = collate_packed([row("t", "task", [1, 2, 3], 1)])
     head = torch.nn.Linear(3, 5)
-    sums = objective_sums(torch.zeros(0, 3, requires_grad=True), head, batch, [CrossEntropy("replay")], None, 4, True)
-    sums["replay_cross_entropy"].backward()
+    hidden, factors = torch.zeros(0, 3, requires_grad=True), {"replay_cross_entropy": 1.0}
+    loss, _ = chunked_loss(hidden, head, batch, [CrossEntropy("replay")], factors, None, 4, True)
+    loss.backward()
     assert head.weight.grad is not None
     assert head.weight.grad.abs().sum() == 0

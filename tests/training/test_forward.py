@@ -16,6 +16,7 @@ from grsap.text.encoding import EncodedRow
 from grsap.training.forward import Forward
 
 TERMS = [CrossEntropy("task"), CrossEntropy("replay"), KLToBase()]
+FACTORS = {"task_cross_entropy": 1.0, "replay_cross_entropy": 0.5, "replay_kl_to_base": 2.0}
 
 
 def rows() -> list[EncodedRow]:
@@ -37,9 +38,9 @@ def test_packed_and_padded_give_the_same_sums_and_gradients(tiny_llama: LlamaFor
     forward = Forward(model, TERMS, torch.float32, chunk_size=4)
     results = []
     for batch in (collate_packed(rows()), collate_padded(rows(), pad_token_id=3)):
-        sums = forward.sums(batch)
         model.zero_grad()
-        sum(sums.values()).backward()  # type: ignore[union-attr]
+        loss, sums = forward.loss(batch, FACTORS)
+        loss.backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         results.append(([float(v) for v in sums.values()], gradient.clone()))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
@@ -49,7 +50,7 @@ def test_packed_and_padded_give_the_same_sums_and_gradients(tiny_llama: LlamaFor
 
 def test_sums_equal_each_row_run_alone_through_the_plain_model(tiny_llama: LlamaForCausalLM) -> None:
     model = adapted(tiny_llama)
-    sums = Forward(model, TERMS, torch.float32, chunk_size=100).sums(collate_packed(rows()))
+    loss, sums = Forward(model, TERMS, torch.float32, chunk_size=100).loss(collate_packed(rows()), FACTORS)
     expected = {"task_cross_entropy": 0.0, "replay_cross_entropy": 0.0, "replay_kl_to_base": 0.0}
     with torch.no_grad():
         for row in rows():
@@ -63,12 +64,13 @@ def test_sums_equal_each_row_run_alone_through_the_plain_model(tiny_llama: Llama
                     log_b = torch.log_softmax(model(ids).logits[0, places].float(), -1)
                 expected["replay_kl_to_base"] += float((log_b.exp() * (log_b - log_p)).sum())
     assert {name: float(value) for name, value in sums.items()} == pytest.approx(expected, rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(sum(FACTORS[name] * expected[name] for name in expected), rel=1e-5)
 
 
 def test_the_kl_is_zero_where_the_adapter_does_nothing(tiny_llama: LlamaForCausalLM) -> None:
     model = add_lora(tiny_llama, LoraConfig(r=4, target_modules="all-linear"), seed=1)
-    sums = Forward(model, [KLToBase()], torch.float32, chunk_size=100).sums(collate_packed(rows()))
-    assert float(sums["replay_kl_to_base"].detach()) == pytest.approx(0.0, abs=1e-5)
+    _, sums = Forward(model, [KLToBase()], torch.float32, chunk_size=100).loss(collate_packed(rows()), FACTORS)
+    assert float(sums["replay_kl_to_base"]) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_task_loss_counts_all_targets_and_leaves_the_mode(tiny_llama: LlamaForCausalLM) -> None:
@@ -76,7 +78,7 @@ def test_task_loss_counts_all_targets_and_leaves_the_mode(tiny_llama: LlamaForCa
     forward = Forward(model, TERMS, torch.float32, chunk_size=3)
     batch = collate_packed(rows())
     total = forward.task_loss(batch)
-    sums = forward.sums(batch)
+    _, sums = forward.loss(batch, FACTORS)
     assert float(total) == pytest.approx(float(sums["task_cross_entropy"] + sums["replay_cross_entropy"]), rel=1e-5)
     assert model.training
     assert not total.requires_grad

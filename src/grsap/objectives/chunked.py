@@ -8,7 +8,7 @@ are recomputed in the backward pass instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,68 +20,80 @@ from grsap.records import Source
 from grsap.text.collation import MicroBatch
 
 
-def objective_sums(
+def chunked_loss(
     hidden: Tensor,
     head: Head,
     batch: MicroBatch,
     objectives: Sequence[Objective],
+    factors: Mapping[str, float],
     reference_hidden: Tensor | None = None,
     chunk_size: int = 1024,
     head_is_trained: bool = False,
-) -> dict[str, Tensor]:
-    """Sum of each objective over this micro-batch's tokens of its source.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a micro-batch, and what it is made of.
 
     Args:
         hidden: (T, H) hidden states at `batch.target_positions`.
         head: the output layer.
         batch: the micro-batch; its targets are ordered by source.
         objectives: the terms of the loss.
+        factors: what each objective's sum is multiplied with in the loss, by name. They are known beforehand, so that
+            all objectives of a chunk take one way back through the output layer.
         reference_hidden: (T, H) of the base model; rows of sources that need none are not read.
         chunk_size: tokens a chunk.
         head_is_trained: the output layer's own weights need a gradient.
 
     Returns:
-        name -> () float32 sum; an objective without tokens gives 0 (still attached to `hidden`).
+        the loss, () float32, attached to `hidden` also where there are no tokens; and name -> () float32, the sum of
+        each objective over the tokens of its source, detached.
     """
     # Zero times a sum keeps every parameter in the graph when a device has no target in this step.
-    nothing = hidden.sum().float() * 0.0
+    loss = hidden.sum().float() * 0.0
     if head_is_trained and not len(hidden):
-        nothing = nothing + head(hidden.new_zeros(1, hidden.shape[-1])).sum().float() * 0.0
-    sums = {objective.name: nothing for objective in objectives}
+        loss = loss + head(hidden.new_zeros(1, hidden.shape[-1])).sum().float() * 0.0
+    sums = {objective.name: loss.detach() for objective in objectives}
     sources: list[Source] = list(dict.fromkeys(objective.source for objective in objectives))
     for source in sources:
         terms = [objective for objective in objectives if objective.source == source]
+        term_factors = [factors[term.name] for term in terms]
         wanted = batch.target_slice(source)
         for start in range(wanted.start, wanted.stop, chunk_size):
             part = slice(start, min(start + chunk_size, wanted.stop))
-            run = _losses(head, batch, part, terms, reference_hidden)
+            run = _losses(head, batch, part, terms, term_factors, reference_hidden)
             values: tuple[Tensor, ...]
             if head_is_trained and torch.is_grad_enabled():
-                values = checkpoint(run, hidden[part], use_reentrant=False)
+                weighted, *values = checkpoint(run, hidden[part], use_reentrant=False)
             else:
-                values = _WithGradient.apply(run, hidden[part])
+                weighted, *values = _WithGradient.apply(run, hidden[part])
+            loss = loss + weighted
             for term, value in zip(terms, values, strict=True):
-                sums[term.name] = sums[term.name] + value
-    return sums
+                sums[term.name] = sums[term.name] + value.detach()
+    return loss, sums
 
 
 def _losses(
-    head: Head, batch: MicroBatch, part: slice, terms: Sequence[Objective], reference_hidden: Tensor | None
+    head: Head,
+    batch: MicroBatch,
+    part: slice,
+    terms: Sequence[Objective],
+    factors: Sequence[float],
+    reference_hidden: Tensor | None,
 ) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """From the hidden states of one chunk to the sums of `terms` over it."""
+    """From the hidden states of one chunk to its share of the loss, and the sums of `terms` that make it up."""
     reference = reference_hidden[part] if reference_hidden is not None else None
 
     def run(states: Tensor) -> tuple[Tensor, ...]:
         chunk = TokenChunk(
             states, head, batch.target_ids[part], batch.target_rows[part], batch.target_offsets[part], reference
         )
-        return tuple(term.token_losses(chunk).sum() for term in terms)
+        sums = [term.token_losses(chunk).sum() for term in terms]
+        return torch.stack([factor * value for factor, value in zip(factors, sums, strict=True)]).sum(), *sums
 
     return run
 
 
 class _WithGradient(torch.autograd.Function):
-    """Sums whose gradient by the hidden states is taken in the forward pass, one (T, H) tensor a sum."""
+    """A loss whose gradient by the hidden states, (T, H), is taken in the forward pass; its sums have none."""
 
     @staticmethod
     def forward(ctx: Any, run: Callable[[Tensor], tuple[Tensor, ...]], hidden: Tensor) -> tuple[Tensor, ...]:
@@ -89,17 +101,13 @@ class _WithGradient(torch.autograd.Function):
             return run(hidden)
         states = hidden.detach().requires_grad_()
         with torch.enable_grad():
-            values = run(states)
-        gradients = [
-            torch.autograd.grad(
-                value, states, retain_graph=number < len(values), allow_unused=True, materialize_grads=True
-            )[0]
-            for number, value in enumerate(values, 1)
-        ]
-        ctx.save_for_backward(*gradients)
-        return tuple(value.detach() for value in values)
+            loss, *sums = run(states)
+        ctx.save_for_backward(*torch.autograd.grad(loss, states, allow_unused=True, materialize_grads=True))
+        detached = [value.detach() for value in sums]
+        ctx.mark_non_differentiable(*detached)
+        return loss.detach(), *detached
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor]:
-        products = [grad * factor for grad, factor in zip(ctx.saved_tensors, upstream, strict=True)]
-        return None, sum(products[1:], products[0]).to(products[0].dtype)
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[None, Tensor]:
+        (gradient,) = ctx.saved_tensors
+        return None, (gradient * upstream).to(gradient.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -16,12 +16,14 @@ from grsap.models.evaluation_mode import evaluating
 from grsap.models.lora import OutputHead, adapter_off, backbone, compute_context, inner_model
 from grsap.models.row_attention import attend_by_row, attends_by_row, stop_attending_by_row
 from grsap.objectives import Objective
-from grsap.objectives.chunked import objective_sums
+from grsap.objectives.chunked import chunked_loss
 from grsap.records import Source
 from grsap.text.collation import SOURCES, MicroBatch
 
 PROBE_LENGTH = 32
 """Tokens of the two rows by which packing is tried out."""
+CHUNK_SIZES = {"cpu": 256}
+"""Where another than 1,024 is faster: a processor works through logits that are still in its cache, or near it."""
 MAX_DIFFERENCE = 0.05
 """Relative, of hidden states; rows that see each other differ by 0.5 in a trained model (SmolLM2), in bf16 too."""
 
@@ -33,18 +35,22 @@ class Forward:
         model: the model with its adapter.
         objectives: terms of the loss.
         dtype: number format of the matrix products.
-        chunk_size: supervised tokens whose logits are held at once.
+        chunk_size: supervised tokens whose logits are held at once; None for what is fastest on the model's device.
     """
 
     def __init__(
-        self, model: PreTrainedModel | PeftModel, objectives: Sequence[Objective], dtype: torch.dtype, chunk_size: int
+        self,
+        model: PreTrainedModel | PeftModel,
+        objectives: Sequence[Objective],
+        dtype: torch.dtype,
+        chunk_size: int | None = None,
     ) -> None:
         self.model = model
         self.objectives = objectives
         self.dtype = dtype
-        self.chunk_size = chunk_size
         self.backbone = backbone(model)
         self.head = OutputHead(inner_model(model))
+        self.chunk_size = chunk_size or CHUNK_SIZES.get(self.head.layer.weight.device.type, 1024)
         attend_by_row(inner_model(model))
         self.reference_sources: list[Source] = [
             source
@@ -86,13 +92,18 @@ class Forward:
         differences = (packed - alone).norm(dim=-1) / alone.norm(dim=-1)
         return float(differences.mean()) < MAX_DIFFERENCE
 
-    def sums(self, batch: MicroBatch) -> dict[str, Tensor]:
-        """Sum of each objective over the micro-batch: name -> () float32."""
+    def loss(self, batch: MicroBatch, factors: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The micro-batch's loss, () float32, and the sum of each objective in it, detached: name -> () float32.
+
+        Args:
+            batch: the micro-batch.
+            factors: what each objective's sum counts in the loss, by name.
+        """
         with compute_context(self.model, batch.input_ids.device, self.dtype):
             hidden = self._hidden(batch, slice(None), slice(None))[batch.target_positions]
             reference = self._reference(batch, hidden)
-            return objective_sums(
-                hidden, self.head, batch, self.objectives, reference, self.chunk_size, self.head.is_trained
+            return chunked_loss(
+                hidden, self.head, batch, self.objectives, factors, reference, self.chunk_size, self.head.is_trained
             )
 
     def task_loss(self, batch: MicroBatch) -> Tensor:
