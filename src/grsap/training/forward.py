@@ -100,8 +100,9 @@ class Forward:
             factors: what each objective's sum counts in the loss, by name.
         """
         with compute_context(self.model, batch.input_ids.device, self.dtype):
+            # The base goes first, while the memory that the model's activations will take is still free for its own.
+            reference = self._reference(batch)
             hidden = self._hidden(batch, slice(None), slice(None))[batch.target_positions]
-            reference = self._reference(batch, hidden)
             return chunked_loss(
                 hidden, self.head, batch, self.objectives, factors, reference, self.chunk_size, self.head.is_trained
             )
@@ -136,11 +137,9 @@ class Forward:
         states: Tensor = output.last_hidden_state
         return states
 
-    def _reference(self, batch: MicroBatch, hidden: Tensor) -> Tensor | None:
+    def _reference(self, batch: MicroBatch) -> Tensor | None:
         """(T, H) hidden states of the base at the targets of the sources that need them; elsewhere zeros."""
-        if not self.reference_sources:
-            return None
-        reference = torch.zeros_like(hidden, requires_grad=False)
+        reference: Tensor | None = None
         for source in self.reference_sources:
             wanted = batch.target_slice(source)
             if wanted.start == wanted.stop:
@@ -148,7 +147,9 @@ class Forward:
             rows, columns, offset = self._part(batch, source)
             with evaluating(self.model), adapter_off(self.model):
                 states = self._hidden(batch, rows, columns)
-            reference[wanted] = states[batch.target_positions[wanted] - offset].to(reference.dtype)
+            if reference is None:
+                reference = states.new_zeros(len(batch.target_ids), states.shape[-1])
+            reference[wanted] = states[batch.target_positions[wanted] - offset]
         return reference
 
     @staticmethod
