@@ -82,3 +82,23 @@ def test_task_loss_counts_all_targets_and_leaves_the_mode(tiny_llama: LlamaForCa
     assert float(total) == pytest.approx(float(sums["task_cross_entropy"] + sums["replay_cross_entropy"]), rel=1e-5)
     assert model.training
     assert not total.requires_grad
+
+
+def test_chunks_are_small_on_a_processor(tiny_llama: LlamaForCausalLM) -> None:
+    model = adapted(tiny_llama)
+    assert Forward(model, TERMS, torch.float32).chunk_size == 256
+    assert Forward(model, TERMS, torch.float32, chunk_size=7).chunk_size == 7
+
+
+def test_the_base_before_the_model_takes_no_gradient_away_in_bf16(tiny_llama: LlamaForCausalLM) -> None:
+    """Autocast keeps the weights that it has cast: cast without gradient by the base's pass, they would have none."""
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    model = add_lora(tiny_llama, lora, seed=1)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model.zero_grad()
+        Forward(model, TERMS, dtype).loss(collate_packed(rows()), FACTORS)[0].backward()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
+        gradients.append(torch.cat([p.grad.flatten().float() for p in trained if p.grad is not None]))
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 0.05
