@@ -61,9 +61,9 @@ def measure(options: argparse.Namespace, command: str) -> int:
     failed = 0
     if cells:
         check_quiet(load=True, even_if_loaded=how.even_if_loaded)
-    machine = describe() | {"loaded": how.even_if_loaded}
     for cell in cells:
         print(f"{cell.name}: {cell.title}", file=sys.stderr, flush=True)
+        machine = describe() | {"loaded": how.even_if_loaded}
         journal = None if options.tiny else Journal(UNFINISHED, cell, {**machine, "model": options.model})
         try:
             alternations = run_cell(cell, how, journal)

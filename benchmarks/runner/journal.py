@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runner.cell import Cell
 from benchmarks.runner.environments import ROOT
 from grsap.appending import AppendFile, json_line
-from grsap.files import hash_file
+from grsap.files import hash_file, hash_json
 
 UNFINISHED = ROOT / "runs" / "benchmarks" / "unfinished"
 CODE = ("src/grsap/**/*.py", "benchmarks/sides/**/*", "benchmarks/*.py", "benchmarks/requirements/*", "constraints.txt")
@@ -37,7 +37,8 @@ class Journal:
     def __init__(self, folder: Path, cell: Cell, circumstances: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{cell.name}.jsonl"
-        self._of = _hash({**vars(cell), "pairs": None, "figures": None, "note": None}, circumstances, code_hash())
+        measured = asdict(replace(cell, pairs=0, figures=[], note=""))
+        self._of = hash_json([measured, dict(circumstances), code_hash()])
         self._file = AppendFile(self.path)
         lines = [json.loads(line) for line in self.path.read_bytes().splitlines()]
         self.alternations: list[Alternation] = [line["sides"] for line in lines if line["of"] == self._of]
@@ -60,8 +61,4 @@ class Journal:
 def code_hash(root: Path = ROOT) -> str:
     """One hash of the files in `CODE`."""
     paths = sorted({path for pattern in CODE for path in root.glob(pattern) if path.is_file()})
-    return _hash(*(f"{path.relative_to(root)} {hash_file(path)}" for path in paths if path.suffix != ".pyc"))
-
-
-def _hash(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=vars).encode()).hexdigest()[:16]
+    return hash_json([f"{path.relative_to(root)} {hash_file(path)}" for path in paths if path.suffix != ".pyc"])

@@ -91,8 +91,11 @@ class Died(BaseException):
     """Stands for kill -9: nothing may catch it and write."""
 
 
+Rules = Callable[..., RuleGenerator]
+
+
 @pytest.fixture
-def rules(tiny_tokenizer: PreTrainedTokenizerFast) -> Callable[..., RuleGenerator]:
+def rules(tiny_tokenizer: PreTrainedTokenizerFast) -> Rules:
     return lambda *args, **kwargs: RuleGenerator(tiny_tokenizer, *args, **kwargs)
 
 

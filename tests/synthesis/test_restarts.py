@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from tests.synthesis.conftest import (
     Died,
     RuleGenerator,
+    Rules,
     digest,
     expected_ids,
     manifest_of,
@@ -20,8 +20,6 @@ from tests.synthesis.conftest import (
 
 from grsap.errors import DataError, RunFolderError
 from grsap.synthesis import AssistantPrefill
-
-Rules = Callable[..., RuleGenerator]
 
 
 @pytest.mark.parametrize("backwards", [False, True])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.synthesis.conftest import (
     Died,
-    RuleGenerator,
+    Rules,
     expected_ids,
     manifest_of,
     query_or_answer,
@@ -25,8 +24,6 @@ from grsap.response_logprobs import LogprobReader, tokenizer_hash
 from grsap.synthesis import AssistantPrefill, Quota, SurvivalRule, load_domains
 from grsap.synthesis.raw_folder import RawFolder
 from grsap.synthesis.slots import Slot
-
-Rules = Callable[..., RuleGenerator]
 
 
 def test_a_row_is_a_query_and_its_answer(rules: Rules, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def chunked_loss(
         for start in range(wanted.start, wanted.stop, chunk_size):
             part = slice(start, min(start + chunk_size, wanted.stop))
             run = _losses(head, batch, part, terms, term_factors, reference_hidden)
-            values: tuple[Tensor, ...]
+            values: list[Tensor]
             if head_is_trained and torch.is_grad_enabled():
                 weighted, *values = checkpoint(run, hidden[part], use_reentrant=False)
             else:

@@ -23,7 +23,7 @@ from grsap.text.collation import SOURCES, MicroBatch
 PROBE_LENGTH = 32
 """Tokens of the two rows by which packing is tried out."""
 CHUNK_SIZES = {"cpu": 256}
-"""Where another than 1,024 is faster: a processor works through logits that are still in its cache, or near it."""
+"""Where another than 1,024 is better: on a processor it takes 8 % less memory and no more time (decision 0011)."""
 MAX_DIFFERENCE = 0.05
 """Relative, of hidden states; rows that see each other differ by 0.5 in a trained model (SmolLM2), in bf16 too."""
 
@@ -35,7 +35,7 @@ class Forward:
         model: the model with its adapter.
         objectives: terms of the loss.
         dtype: number format of the matrix products.
-        chunk_size: supervised tokens whose logits are held at once; None for what is fastest on the model's device.
+        chunk_size: supervised tokens whose logits are held at once; None for what suits the model's device.
     """
 
     def __init__(

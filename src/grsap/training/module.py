@@ -46,7 +46,7 @@ class StepSettings:
         normalisation: `step` divides all objectives by the step's supervised tokens, so that weights of 1 are plain
             fine-tuning on the union of rows; `per_objective` divides each by its own tokens.
         chunk_size: supervised tokens whose logits are held at once; by default 1,024, and 256 on a processor, where
-            that is faster.
+            that takes less memory and no more time.
         compile: `torch.compile` the decoder layers.
     """
 
@@ -215,7 +215,7 @@ class SafetyFineTuning(LightningModule):
         weights = self.balancer.weights(self.objectives, self._previous)
         # DDP averages over devices; the step's loss is a sum over them.
         scale = float(self.trainer.world_size)
-        factors = {name: scale * weight / self._divisor(name, batch) for name, weight in weights.items()}
+        factors = {o.name: scale * weights[o.name] / self._divisor(o.name, batch) for o in self.objectives}
         local: list[dict[str, Tensor]] = []
         for number, micro_batch in enumerate(batch.micro_batches, 1):
             with self._sync(number == len(batch.micro_batches)), casts_off(self.loaded_model, self.compute_dtype):
