@@ -76,3 +76,49 @@ def test_a_padded_batch_and_a_plain_call_give_what_they_gave() -> None:
         after = [model(ids).logits, model(ids, attention_mask=mask).logits, model.generate(ids, max_new_tokens=4)]
     for left, right in zip(before, after, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-6, atol=1e-6)
+
+
+needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.mark.parametrize("compiled", [pytest.param(False, marks=needs_gpu), pytest.param(True, marks=needs_gpu)])
+def test_packed_rows_on_a_gpu_are_those_alone(compiled: bool) -> None:
+    """Values and gradients of FlashAttention in bf16, with grouped heads, against float64 on the processor."""
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    exact = LlamaForCausalLM(config).model.double()
+    ours = LlamaForCausalLM(config)
+    ours.model.load_state_dict(exact.state_dict())
+    ours = ours.to("cuda", torch.bfloat16)
+    attend_by_row(ours, torch.bfloat16)
+    assert attends_by_row(ours)
+    if compiled:
+        for layer in ours.model.layers:
+            layer.compile(dynamic=True)
+    ids = torch.randint(0, 64, (1, sum(LENGTHS)))
+    positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]
+    packed = ours.model(
+        input_ids=ids.cuda(),
+        position_ids=positions.cuda(),
+        use_cache=False,
+        cu_seq_lens_q=BOUNDS.cuda(),
+        max_length_q=max(LENGTHS),
+    ).last_hidden_state
+    upstream = torch.randn(1, sum(LENGTHS), 64)
+    packed.backward(upstream.to("cuda", torch.bfloat16))
+    alone = torch.cat([exact(input_ids=row).last_hidden_state for row in ids.split(LENGTHS, 1)], 1)
+    alone.backward(upstream.double())
+    difference = (packed.detach().cpu().double() - alone.detach()).norm() / alone.detach().norm()
+    assert float(difference) < 0.02
+    for mine, theirs in zip(ours.model.parameters(), exact.parameters(), strict=True):
+        assert mine.grad is not None
+        difference = (mine.grad.cpu().double() - theirs.grad).norm() / theirs.grad.norm()
+        assert float(difference) < 0.15  # rows that see each other: above 0.5

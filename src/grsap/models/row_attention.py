@@ -1,7 +1,8 @@
-"""Attention of packed rows on a processor: row by row, so that its cost grows with the rows' lengths, not the pack's.
+"""Attention of packed rows: row by row, so that its cost grows with the rows' lengths, not the pack's.
 
 transformers keeps packed rows apart by a mask, and computes all of the pack's L x L pairs. Here each row is a causal
-attention of its own, by the kernel that PyTorch has for processors, with its gradient.
+attention of its own: on a GPU by PyTorch's FlashAttention for rows of varying length, on a processor by the kernel that
+PyTorch has for one row, with its gradient.
 
 Shapes: L tokens of the pack, Q heads, G key-value heads, D their width, R rows.
 """
@@ -14,27 +15,45 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "grsap_rows"
+MAX_WIDTH = 256
+"""Of a head, in FlashAttention, which also wants a multiple of 8."""
+# Before 2.12 PyTorch takes fewer key-value heads without being told.
+_GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def attend_by_row(model: PreTrainedModel) -> None:
-    """Give a model on a processor this attention, if its own is PyTorch's, causal and full in every layer.
+def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    """Give a model this attention, if its own is PyTorch's, causal and full in every layer, and a kernel fits.
 
     It changes nothing but where a call says by `cu_seq_lens_q` that rows are packed.
+
+    Args:
+        model: on its device.
+        dtype: number format of the queries, or of the autocast around them; on a GPU bf16 or float16.
     """
     config = model.config.get_text_config()
     windows = getattr(config, "sliding_window", None) or getattr(config, "attention_dropout", 0.0)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     is_plain = config._attn_implementation == "sdpa" and not windows and kinds == {"full_attention"}
-    if model.device.type == "cpu" and is_plain and _takes_any_argument(model):
+    if is_plain and _has_kernel(model.device, dtype, config) and _takes_any_argument(model):
         model.set_attn_implementation(NAME)
+
+
+def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
+    """FlashAttention takes half precision on NVIDIA cards from Ampere on; the processor's kernel takes everything."""
+    if device.type != "cuda":
+        return device.type == "cpu"
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    is_half = dtype in (torch.bfloat16, torch.float16)
+    return is_half and width % 8 == 0 and width <= MAX_WIDTH and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def attends_by_row(model: PreTrainedModel) -> bool:
@@ -59,17 +78,34 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int = 0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """(B, Q, L, D) queries to (B, L, Q, D); `cu_seq_lens_q`, (R + 1,) int32, says where rows begin and end."""
+    """(B, Q, L, D) queries to (B, L, Q, D).
+
+    `cu_seq_lens_q`, (R + 1,) int32 on the queries' device, says where rows begin and end; `max_length_q` is the tokens
+    of the longest.
+    """
     if cu_seq_lens_q is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    if kind == "cuda":
+        query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+        return _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling)[None], None
     return by_row(query, key, value, cu_seq_lens_q, scaling)[0], None
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, longest: int, scaling: float) -> Tensor:
+    """Causal attention within each row: (L, Q, D) queries, (L, G, D) keys and values to (L, Q, D)."""
+    attention: Any = varlen_attn
+    bounds = (row_bounds, row_bounds, longest, longest)
+    output: Tensor = attention(query, key, value, *bounds, scale=scaling, window_size=(-1, 0), **_GROUPED)
+    return output
 
 
 def _mask(*, attention_mask: Tensor | None = None, q_length: int, kv_length: int, **kwargs: Any) -> Any:

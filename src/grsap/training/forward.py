@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -51,7 +53,7 @@ class Forward:
         self.backbone = backbone(model)
         self.head = OutputHead(inner_model(model))
         self.chunk_size = chunk_size or CHUNK_SIZES.get(self.head.layer.weight.device.type, 1024)
-        attend_by_row(inner_model(model))
+        attend_by_row(inner_model(model), dtype)
         self.reference_sources: list[Source] = [
             source
             for source in SOURCES
@@ -126,13 +128,17 @@ class Forward:
 
     def _states(self, ids: Tensor, positions: Tensor, mask: Tensor | None, row_bounds: list[int]) -> Tensor:
         """(B, L, H) last hidden states; `row_bounds` say where packed rows begin, and where the last ends."""
-        by_row = mask is None and attends_by_row(inner_model(self.model))
+        by_row: dict[str, Any] = {}
+        if mask is None and attends_by_row(inner_model(self.model)):
+            bounds = torch.tensor(row_bounds, dtype=torch.int32).to(ids.device, non_blocking=True)
+            longest = max(stop - start for start, stop in pairwise(row_bounds))
+            by_row = {"cu_seq_lens_q": bounds, "max_length_q": longest}
         output = self.backbone(
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
             use_cache=False,  # with a cache, rows packed into one sequence would attend to each other
-            **({"cu_seq_lens_q": torch.tensor(row_bounds, dtype=torch.int32)} if by_row else {}),
+            **by_row,
         )
         states: Tensor = output.last_hidden_state
         return states
