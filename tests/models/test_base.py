@@ -43,6 +43,16 @@ def test_nf4_quantizes_every_linear_layer_but_the_head(tiny_base_path: Path) -> 
     assert not any(p.requires_grad for p in model.parameters())
 
 
+def test_fused_kernels_need_their_package_and_a_gpu(tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = BaseModel(str(tiny_base_path), use_liger_kernel=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="needs the package liger-kernel"):
+        base.check()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(ConfigError, match="use_liger_kernel needs a GPU, and the model is on cpu"):
+        base.load(CPU)
+
+
 def test_skipped_modules_are_not_quantized(tiny_base_path: Path) -> None:
     model = BaseModel(str(tiny_base_path), skip_modules=["model.layers.0"]).load(CPU)
     quantized = {name for name, layer in model.named_modules() if isinstance(layer, bnb.nn.Linear4bit)}

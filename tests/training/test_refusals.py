@@ -20,7 +20,7 @@ from peft import LoraConfig
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.objectives import CrossEntropy, KLToBase
-from grsap.training import SafetyFineTuning
+from grsap.training import SafetyFineTuning, StepSettings
 from grsap.training.refusals import check_trainer
 
 
@@ -51,6 +51,11 @@ def test_each_device_holds_the_whole_model(strategy: type[Strategy]) -> None:
 def test_shards_are_refused(strategy: type[Strategy]) -> None:
     with pytest.raises(ConfigError, match=f"trainer.strategy is {strategy.__name__}, which shards weights"):
         check_trainer(trainer(strategy))  # type: ignore[arg-type]
+
+
+def test_kernels_that_cannot_be_compiled_are_not(base: BaseModel) -> None:
+    with pytest.raises(ConfigError, match="use_liger_kernel are both on"):
+        SafetyFineTuning(replace(base, use_liger_kernel=True), step=StepSettings(compile=True))
 
 
 def test_what_makes_a_step_something_else_is_refused() -> None:

@@ -23,6 +23,7 @@ from grsap.errors import ConfigError, ModelError
 from grsap.files import hash_file, hash_json
 from grsap.models.compute import ComputeDtype, resolve_dtype
 from grsap.models.embedded_model import embedded_folder, gguf_file, is_embedded, packaged_model
+from grsap.models.liger import check_liger, use_liger
 from grsap.models.merge import merged_folder
 from grsap.models.quantized import keep_quantized_weights
 from grsap.text.template import ChatTemplate
@@ -50,6 +51,7 @@ class BaseModel:
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
         attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own.
         gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        use_liger_kernel: take Liger's fused kernels for norms, rotary embeddings and gated layers, on a GPU.
         chat_template: file with a Jinja chat template, for models that come without one.
         chat_template_kwargs: passed to the template wherever text is rendered, e.g. `enable_thinking: false`.
         trust_remote_code: run code that comes with the model. Needs `revision`.
@@ -65,6 +67,7 @@ class BaseModel:
     compute_dtype: ComputeDtype = "auto"
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
     gradient_checkpointing: bool = False
+    use_liger_kernel: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, TemplateValue] | None = None
     trust_remote_code: bool = False
@@ -75,10 +78,12 @@ class BaseModel:
         Raises:
             ConfigError: settings that contradict each other.
             ModelError: a folder that is not there.
-            MissingPackageError: an embedded model whose package is not installed.
+            MissingPackageError: an embedded model, or kernels, whose package is not installed.
         """
         if self.trust_remote_code and not self.revision:
             raise ConfigError("model.base.trust_remote_code is on without a revision", "Pin model.base.revision")
+        if self.use_liger_kernel:
+            check_liger()
         if is_embedded(self.path):
             gguf_file(packaged_model(self.path))
         elif self.looks_local and not (Path(self.path).expanduser() / "config.json").is_file():
@@ -163,6 +168,8 @@ class BaseModel:
             device_map={"": device},
         )
         keep_quantized_weights(model)
+        if self.use_liger_kernel:
+            use_liger(model, device)
         model.requires_grad_(full_precision)
         if self.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})

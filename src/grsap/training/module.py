@@ -102,7 +102,7 @@ class SafetyFineTuning(LightningModule):
         self._groups: list[dict[str, Any]] = []
         self._learning_rate = 0.0
         self._clock = 0.0
-        check_settings(base, lora, self.objectives)
+        check_settings(base, lora, self.objectives, compiled=step.compile)
 
     @property
     def template(self) -> ChatTemplate:

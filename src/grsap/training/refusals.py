@@ -15,8 +15,10 @@ from grsap.objectives import Objective
 from grsap.training.run_length import limited_steps
 
 
-def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective]) -> None:
-    """See that base, adapter and objectives go together.
+def check_settings(
+    base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective], *, compiled: bool = False
+) -> None:
+    """See that base, adapter, objectives and the way to compute them go together.
 
     Raises:
         ConfigError: they do not; says which setting to change.
@@ -34,6 +36,11 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
         raise ConfigError(
             "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
             "Use auto, bfloat16 or float32",
+        )
+    if compiled and base.use_liger_kernel:
+        raise ConfigError(
+            "model.step.compile and model.base.use_liger_kernel are both on; Liger's kernels cannot be compiled again",
+            "Leave one of them out",
         )
     if any(objective.needs_reference for objective in objectives):
         _check_base_stays(lora)
