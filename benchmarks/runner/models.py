@@ -46,7 +46,7 @@ def model_folder(path: str, cache: Path) -> Path:
 
 
 def make_random(folder: Path, shape: dict[str, int]) -> None:
-    """Write a Llama of random bf16 weights, layer by layer, with SmolLM2's tokenizer."""
+    """Write a Llama of random bf16 weights, layer by layer, with SmolLM2's tokenizer; a GPU draws them where one is."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -61,7 +61,7 @@ def make_random(folder: Path, shape: dict[str, int]) -> None:
     config.dtype = torch.bfloat16
     with torch.device("meta"):
         shapes = {name: each.shape for name, each in LlamaForCausalLM(config).state_dict().items()}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cuda" if torch.cuda.is_available() else "cpu").manual_seed(0)
     files: dict[str, str] = {}
     for group in sorted({_group(name) for name in shapes}):
         tensors = {name: _weight(name, shapes[name], generator) for name in shapes if _group(name) == group}
@@ -84,4 +84,5 @@ def _weight(name: str, shape: Any, generator: Any) -> Any:
 
     if name.endswith("norm.weight"):
         return torch.ones(shape, dtype=torch.bfloat16)
-    return (torch.randn(shape, generator=generator) * 0.02).to(torch.bfloat16)
+    drawn = torch.randn(shape, generator=generator, device=generator.device)
+    return (drawn * 0.02).to("cpu", torch.bfloat16)

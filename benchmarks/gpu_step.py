@@ -1,0 +1,177 @@
+"""What one micro-batch costs on a GPU: forward and backward pass of grsap's loss at the shape of Llama 3 8B.
+
+    python -m benchmarks.gpu_step --out benchmarks/results/gpu_step.json
+
+Random weights, a LoRA adapter of rank 16 on all linear layers, bf16, packs of rows of about 280 tokens of which two
+thirds are supervised. Variants run one after the other in one process, two micro-batches to warm up and the others
+timed as a whole; what comes after Liger's kernels has them too, because they stay. `--shape tiny --device cpu` shows
+that all runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig
+
+from benchmarks.runner.execution import MODELS
+from benchmarks.runner.machine import describe
+from benchmarks.runner.models import model_folder
+from benchmarks.sides.record import versions
+from grsap.models import BaseModel
+from grsap.models.lora import add_lora, casts_off, inner_model
+from grsap.models.row_attention import NAME, attends_by_row, stop_attending_by_row
+from grsap.objectives import CrossEntropy
+from grsap.text.collation import MicroBatch, collate_packed
+from grsap.text.encoding import EncodedRow
+from grsap.training.forward import Forward
+
+WARM_UP = 2
+MEDIAN_TOKENS, SPREAD, SHORTEST, LONGEST = 265, 0.35, 60, 900
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a micro-batch is computed.
+
+    Args:
+        name: as told.
+        tokens: of a micro-batch.
+        num: of micro-batches, the first two to warm up.
+        quantization: of the base.
+        masked: attention by transformers' mask instead of row by row.
+        liger: with Liger's kernels.
+        checkpointing: gradient checkpointing.
+    """
+
+    name: str
+    tokens: int = 4096
+    num: int = 8
+    quantization: str = "none"
+    masked: bool = False
+    liger: bool = False
+    checkpointing: bool = False
+
+
+VARIANTS = (
+    Variant("LoRA"),
+    Variant("LoRA", 8192, 5),
+    Variant("LoRA, attention under a mask", masked=True),
+    Variant("LoRA, Liger", liger=True),
+    Variant("NF4, Liger", quantization="nf4", liger=True),
+    Variant("NF4, Liger", 8192, 5, quantization="nf4", liger=True),
+    Variant("NF4, Liger, checkpointing", quantization="nf4", liger=True, checkpointing=True),
+    Variant("NF4, Liger, checkpointing", 1024, quantization="nf4", liger=True, checkpointing=True),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", default="llama-8b", help="a shape of benchmarks/runner/models.py")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tokens", type=int, help="of every micro-batch, instead of the variants' own")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    folder = str(model_folder(f"random:{options.shape}", MODELS))
+    results = []
+    print("| what | tokens a micro-batch | tokens/s | peak, GiB |\n|---|---|---|---|")
+    for variant in VARIANTS:
+        if variant.liger and device.type != "cuda":
+            continue
+        batches = packs(options.tokens or variant.tokens, variant.num, device)
+        with model_of(variant, folder, device) as model:
+            result = {**asdict(variant), **measured(variant, model, batches, device)}
+        results.append(result)
+        peak = f"{result['peak_gb']:.2f}" if result["peak_gb"] else ""
+        print(f"| {variant.name} | {variant.tokens:,} | {result['tokens_per_s']:,.0f} | {peak} |", flush=True)
+    if options.out:
+        command = f"python -m benchmarks.gpu_step {' '.join(sys.argv[1:])}"
+        content = {"command": command, "machine": describe(), "versions": versions(), "results": results}
+        options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def packs(limit: int, num: int, device: torch.device) -> list[tuple[MicroBatch, int]]:
+    """Micro-batches of at most `limit` tokens, and how many each has."""
+    draw = np.random.default_rng(0)
+    made = []
+    for _ in range(num):
+        rows: list[EncodedRow] = []
+        total = 0
+        while limit - total >= SHORTEST:
+            length = int(np.clip(draw.lognormal(np.log(MEDIAN_TOKENS), SPREAD), SHORTEST, LONGEST))
+            length = min(length, limit - total)
+            ids = draw.integers(4, 500, length).astype(np.int32)
+            rows.append(EncodedRow(f"row-{len(rows)}", "task", ids, np.arange(length) >= length // 3))
+            total += length
+        made.append((collate_packed(rows).to(device), total))
+    return made
+
+
+@contextmanager
+def model_of(variant: Variant, folder: str, device: torch.device) -> Iterator[Any]:
+    """The adapted model of a variant; its memory is free afterwards."""
+    base = BaseModel(
+        folder,
+        quantization=variant.quantization,  # type: ignore[arg-type]
+        compute_dtype="bfloat16",
+        gradient_checkpointing=variant.checkpointing,
+        use_liger_kernel=variant.liger,
+    )
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+    yield add_lora(base.load(device), lora, seed=0).train()
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def measured(
+    variant: Variant, model: Any, batches: list[tuple[MicroBatch, int]], device: torch.device
+) -> dict[str, float | int | bool | None]:
+    """Tokens a second, and peak memory in GiB on a GPU."""
+    forward = Forward(model, [CrossEntropy("task")], torch.bfloat16)
+    if variant.masked and attends_by_row(inner_model(model)):
+        stop_attending_by_row(inner_model(model))
+
+    def run(batch: MicroBatch) -> None:
+        with casts_off(model, torch.bfloat16):
+            forward.loss(batch, {"task_cross_entropy": 1e-3})[0].backward()
+
+    for batch, _ in batches[:WARM_UP]:
+        run(batch)
+    wait(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    for batch, _ in batches[WARM_UP:]:
+        run(batch)
+    wait(device)
+    seconds = time.perf_counter() - start
+    num_tokens = sum(num for _, num in batches[WARM_UP:])
+    return {
+        "num_tokens": num_tokens,
+        "tokens_per_s": num_tokens / seconds,
+        "peak_gb": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None,
+        "by_row": inner_model(model).config._attn_implementation == NAME,
+    }
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
