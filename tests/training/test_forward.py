@@ -13,6 +13,7 @@ from grsap.objectives import CrossEntropy, KLToBase
 from grsap.records import Source
 from grsap.text.collation import collate_packed, collate_padded
 from grsap.text.encoding import EncodedRow
+from grsap.training import forward as forward_module
 from grsap.training.forward import Forward
 
 TERMS = [CrossEntropy("task"), CrossEntropy("replay"), KLToBase()]
@@ -26,6 +27,10 @@ def rows() -> list[EncodedRow]:
         EncodedRow(f"{source}-{n}", source, rng.integers(4, 500, n).astype(np.int32), np.arange(n) >= n - targets)
         for source, n, targets in lengths
     ]
+
+
+def floats(sums: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in sums.items()}
 
 
 def adapted(base: LlamaForCausalLM):  # type: ignore[no-untyped-def]
@@ -77,7 +82,8 @@ def test_task_loss_counts_all_targets_and_leaves_the_mode(tiny_llama: LlamaForCa
     model = adapted(tiny_llama).train()
     forward = Forward(model, TERMS, torch.float32, chunk_size=3)
     batch = collate_packed(rows())
-    total = forward.task_loss(batch)
+    total = forward.task_loss([batch])
+    assert float(forward.task_loss([batch, batch])) == pytest.approx(2 * float(total), rel=1e-6)
     _, sums = forward.loss(batch, FACTORS)
     assert float(total) == pytest.approx(float(sums["task_cross_entropy"] + sums["replay_cross_entropy"]), rel=1e-5)
     assert model.training
@@ -102,3 +108,24 @@ def test_the_base_before_the_model_takes_no_gradient_away_in_bf16(tiny_llama: Ll
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
         gradients.append(torch.cat([p.grad.flatten().float() for p in trained if p.grad is not None]))
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 0.05
+
+
+def test_the_adapter_is_switched_once_for_all_micro_batches(
+    tiny_llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each switch visits every module, which on a GPU costs more than the base's pass over a few rows."""
+    forward = Forward(adapted(tiny_llama), TERMS, torch.float32, chunk_size=4)
+    batches = [collate_packed(rows()[:2]), collate_packed(rows()[1:2]), collate_packed(rows()[2:])]
+    expected = [floats(forward.loss(batch, FACTORS)[1]) for batch in batches]
+    switched: list[bool] = []
+    switch = forward_module.adapter_off
+    monkeypatch.setattr(forward_module, "adapter_off", lambda model: switched.append(True) or switch(model))
+    references = forward.references(batches)
+    assert [{name: len(states) for name, states in each.items()} for each in references] == [
+        {"replay": 4},
+        {},
+        {"replay": 3},
+    ]
+    for batch, reference, sums in zip(batches, references, expected, strict=True):
+        assert floats(forward.loss(batch, FACTORS, reference)[1]) == pytest.approx(sums, rel=1e-6)
+    assert switched == [True]

@@ -216,12 +216,14 @@ class SafetyFineTuning(LightningModule):
         # DDP averages over devices; the step's loss is a sum over them.
         scale = float(self.trainer.world_size)
         factors = {o.name: scale * weights[o.name] / self._divisor(o.name, batch) for o in self.objectives}
+        references = self._forward.references(batch.micro_batches)
         local: list[dict[str, Tensor]] = []
-        for number, micro_batch in enumerate(batch.micro_batches, 1):
-            with self._sync(number == len(batch.micro_batches)), casts_off(self.loaded_model, self.compute_dtype):
-                loss, sums = self._forward.loss(micro_batch, factors)
-                self.manual_backward(loss)
-            local.append(sums)
+        with casts_off(self.loaded_model, self.compute_dtype):
+            for number, (micro_batch, reference) in enumerate(zip(batch.micro_batches, references, strict=True), 1):
+                with self._sync(number == len(batch.micro_batches)):
+                    loss, sums = self._forward.loss(micro_batch, factors, reference)
+                    self.manual_backward(loss)
+                local.append(sums)
         totals = self._totals(local)
         self._update(batch, local, totals)
         self._log_step(batch, totals, weights)
@@ -290,7 +292,7 @@ class SafetyFineTuning(LightningModule):
 
     def _evaluate(self, batch: StepBatch, stage: str) -> None:
         num = sum(len(micro_batch.target_ids) for micro_batch in batch.micro_batches)
-        total = torch.stack([self._forward.task_loss(micro_batch) for micro_batch in batch.micro_batches]).sum()
+        total = self._forward.task_loss(batch.micro_batches)
         self._evaluated += torch.stack([total.double(), total.new_tensor(num, dtype=torch.float64)])
 
     def on_validation_epoch_start(self) -> None:
