@@ -1,4 +1,4 @@
-"""Two processes over gloo with an NF4 base do what one does."""
+"""Two processes over gloo with an NF4 base and gradient checkpointing do what one does without."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def test_two_processes_do_the_steps_of_one(workplace: Callable[[str], Workplace]
     config["model"]["lora"]["lora_dropout"] = 0.0  # dropout depends on the rank
     assert one.run(config=config) == 0, (one.folder / "log.txt").read_text()
 
+    config["model"]["base"]["gradient_checkpointing"] = True
     config["trainer"] |= {"devices": 2, "strategy": "ddp"}
     (two.folder / "run.yaml").write_text(yaml.safe_dump(config))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
