@@ -49,7 +49,8 @@ class BaseModel:
         skip_modules: parts of the model, by name (`model.layers.0`), whose weights are not quantized. The output head
             never is.
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
-        attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own.
+        attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own, by
+            which packed rows attend row by row.
         gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         use_liger_kernel: take Liger's fused kernels for norms, rotary embeddings and gated layers, on a GPU.
         chat_template: file with a Jinja chat template, for models that come without one.
