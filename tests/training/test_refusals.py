@@ -53,6 +53,13 @@ def test_shards_are_refused(strategy: type[Strategy]) -> None:
         check_trainer(trainer(strategy))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("settings", [{"chunk_size": 0}, {"chunk_size": -4}, {"max_grad_norm": 0.0}])
+def test_a_step_without_tokens_or_movement_is_refused(settings: dict[str, float]) -> None:
+    ((name, value),) = settings.items()
+    with pytest.raises(ConfigError, match=f"model.step.{name} is {value}"):
+        StepSettings(**settings)  # type: ignore[arg-type]
+
+
 def test_kernels_that_cannot_be_compiled_are_not(base: BaseModel) -> None:
     with pytest.raises(ConfigError, match="use_liger_kernel are both on"):
         SafetyFineTuning(replace(base, use_liger_kernel=True), step=StepSettings(compile=True))

@@ -173,7 +173,7 @@ class BaseModel:
             use_liger(model, device)
         model.requires_grad_(full_precision)
         if self.gradient_checkpointing:
-            # The other way keeps each tensor by a Python hook, and takes a third more of the host's time (decision 0013).
+            # The other way keeps each tensor by a Python hook: a third more of the host's time (decision 0013).
             model.gradient_checkpointing_enable({"use_reentrant": True})
             model.enable_input_require_grads()
         return model

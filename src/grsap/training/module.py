@@ -55,6 +55,21 @@ class StepSettings:
     chunk_size: int | None = None
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises:
+            ConfigError: a chunk without tokens, or a norm that would stop all learning.
+        """
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ConfigError(
+                f"model.step.chunk_size is {self.chunk_size}", "Give supervised tokens, at least 1, or leave it out"
+            )
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ConfigError(
+                f"model.step.max_grad_norm is {self.max_grad_norm}", "Give more than 0, or null for no limit"
+            )
+
 
 class SafetyFineTuning(LightningModule):
     """Fine-tunes a causal language model on task rows and replay rows.
