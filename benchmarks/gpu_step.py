@@ -15,9 +15,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from benchmarks.runner.machine import describe
 from benchmarks.runner.models import model_folder
 from benchmarks.sides.record import versions
 from grsap.models import BaseModel
+from grsap.models.liger import use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.row_attention import NAME, attends_by_row, stop_attending_by_row
 from grsap.objectives import CrossEntropy
@@ -48,7 +47,7 @@ class Variant:
     Args:
         name: as told.
         tokens: of a micro-batch.
-        num: of micro-batches, the first two to warm up.
+        num_micro_batches: the first two to warm up.
         quantization: of the base.
         masked: attention by transformers' mask instead of row by row.
         liger: with Liger's kernels.
@@ -57,7 +56,7 @@ class Variant:
 
     name: str
     tokens: int = 4096
-    num: int = 8
+    num_micro_batches: int = 8
     quantization: str = "none"
     masked: bool = False
     liger: bool = False
@@ -90,9 +89,11 @@ def main() -> int:
     for variant in VARIANTS:
         if variant.liger and device.type != "cuda":
             continue
-        batches = packs(options.tokens or variant.tokens, variant.num, device)
-        with model_of(variant, folder, device) as model:
-            result = {**asdict(variant), **measured(variant, model, batches, device)}
+        variant = replace(variant, tokens=options.tokens or variant.tokens)
+        result = {**asdict(variant), **measured(variant, folder, device)}
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         results.append(result)
         peak = f"{result['peak_gb']:.2f}" if result["peak_gb"] else ""
         print(f"| {variant.name} | {variant.tokens:,} | {result['tokens_per_s']:,.0f} | {peak} |", flush=True)
@@ -120,26 +121,24 @@ def packs(limit: int, num: int, device: torch.device) -> list[tuple[MicroBatch, 
     return made
 
 
-@contextmanager
-def model_of(variant: Variant, folder: str, device: torch.device) -> Iterator[Any]:
-    """The adapted model of a variant; its memory is free afterwards."""
+def model_of(variant: Variant, folder: str, device: torch.device) -> Any:
+    """The adapted model of a variant."""
     base = BaseModel(
         folder,
         quantization=variant.quantization,  # type: ignore[arg-type]
         compute_dtype="bfloat16",
         gradient_checkpointing=variant.checkpointing,
-        use_liger_kernel=variant.liger,
-    )
+    ).load(device)
+    if variant.liger:
+        use_liger(base)
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
-    yield add_lora(base.load(device), lora, seed=0).train()
-    gc.collect()
-    torch.cuda.empty_cache()
+    return add_lora(base, lora, seed=0).train()
 
 
-def measured(
-    variant: Variant, model: Any, batches: list[tuple[MicroBatch, int]], device: torch.device
-) -> dict[str, float | int | bool | None]:
+def measured(variant: Variant, folder: str, device: torch.device) -> dict[str, float | int | bool | None]:
     """Tokens a second, and peak memory in GiB on a GPU."""
+    batches = packs(variant.tokens, variant.num_micro_batches, device)
+    model = model_of(variant, folder, device)
     forward = Forward(model, [CrossEntropy("task")], torch.bfloat16)
     if variant.masked and attends_by_row(inner_model(model)):
         stop_attending_by_row(inner_model(model))

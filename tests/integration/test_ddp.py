@@ -1,4 +1,4 @@
-"""Two processes over gloo with an NF4 base and gradient checkpointing do what one does without."""
+"""Two processes over gloo with an NF4 base do what one does, with gradient checkpointing and without."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ import yaml
 from safetensors.torch import load_file
 from tests.integration.conftest import Workplace
 
+WAYS = {
+    "plain": (False, "ddp"),
+    "checkpointing": (True, "ddp"),
+    "checkpointing, unused parameters looked for": (True, "ddp_find_unused_parameters_true"),
+}
 
-def test_two_processes_do_the_steps_of_one(workplace: Callable[[str], Workplace]) -> None:
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(each, marks=() if each == "checkpointing" else pytest.mark.slow) for each in WAYS]
+)
+def test_two_processes_do_the_steps_of_one(workplace: Callable[[str], Workplace], way: str) -> None:
     one, two = workplace("one"), workplace("two")
     config = copy.deepcopy(one.config)
     config["model"]["lora"]["lora_dropout"] = 0.0  # dropout depends on the rank
     assert one.run(config=config) == 0, (one.folder / "log.txt").read_text()
 
-    config["model"]["base"]["gradient_checkpointing"] = True
-    config["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    config["model"]["base"]["gradient_checkpointing"], strategy = WAYS[way]
+    config["trainer"] |= {"devices": 2, "strategy": strategy}
     (two.folder / "run.yaml").write_text(yaml.safe_dump(config))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "grsap", "fit", "--config", "run.yaml"]

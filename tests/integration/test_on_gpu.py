@@ -50,10 +50,11 @@ def test_a_4_bit_run_sees_the_same_rows_and_losses_as_on_a_processor(workplace: 
         pytest.importorskip("liger_kernel")
     places = {name: workplace(name) for name in ("cpu", "gpu")}
     config = on_gpu(places["gpu"].config)
-    config["model"]["base"] |= {"use_liger_kernel": kernels == "liger"}
+    config["model"]["step"] = {"use_liger_kernel": kernels == "liger"}
     assert run(places["gpu"], config) == 0, log_of(places["gpu"])
     config["trainer"] |= {"accelerator": "cpu"}
-    config["model"]["base"] |= {"compute_dtype": "float32", "use_liger_kernel": False}
+    config["model"]["base"] |= {"compute_dtype": "float32"}
+    config["model"]["step"] = {"use_liger_kernel": False}
     assert run(places["cpu"], config) == 0, log_of(places["cpu"])
     ours, expected = places["gpu"].rows(), places["cpu"].rows()
     assert len(ours) == 12

@@ -8,7 +8,7 @@ import bitsandbytes as bnb
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, MambaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MambaConfig
 
 from grsap.errors import ConfigError, MissingPackageError, ModelError, TemplateError
 from grsap.models import BaseModel
@@ -43,14 +43,15 @@ def test_nf4_quantizes_every_linear_layer_but_the_head(tiny_base_path: Path) -> 
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_fused_kernels_need_their_package_and_a_gpu(tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = BaseModel(str(tiny_base_path), use_liger_kernel=True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match="needs the package liger-kernel"):
-        base.check()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    with pytest.raises(ConfigError, match="use_liger_kernel needs a GPU, and the model is on cpu"):
-        base.load(CPU)
+@pytest.mark.parametrize(("shared", "asked", "reentrant"), [(0, True, True), (0, False, False), (1, True, False)])
+def test_checkpointing_is_reentrant_where_it_may_be(
+    tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int, asked: bool, reentrant: bool
+) -> None:
+    ways: list[dict[str, bool]] = []
+    monkeypatch.setattr(LlamaForCausalLM, "gradient_checkpointing_enable", lambda self, way: ways.append(way))
+    monkeypatch.setattr(LlamaConfig, "num_kv_shared_layers", shared, raising=False)
+    BaseModel(str(tiny_base_path), gradient_checkpointing=True).load(CPU, reentrant_checkpointing=asked)
+    assert ways == [{"use_reentrant": reentrant}]
 
 
 def test_skipped_modules_are_not_quantized(tiny_base_path: Path) -> None:

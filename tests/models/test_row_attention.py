@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from grsap.models.row_attention import attend_by_row, attends_by_row, by_row
 
@@ -56,10 +63,12 @@ def test_models_with_windows_or_dropout_keep_their_own() -> None:
         LlamaForCausalLM(LlamaConfig(**sizes, **heads, attention_dropout=0.1)),
         MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=4)),
         LlamaForCausalLM(LlamaConfig(**sizes, **heads, attn_implementation="eager")),
+        GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2)),
+        GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, attn_pdrop=0.0)),
     ]
     for model in models:
         attend_by_row(model)
-    assert [attends_by_row(model) for model in models] == [True, False, False, False]
+    assert [attends_by_row(model) for model in models] == [True, False, False, False, False, True]
 
 
 def test_a_padded_batch_and_a_plain_call_give_what_they_gave() -> None:

@@ -96,10 +96,17 @@ def test_chunks_are_small_on_a_processor(tiny_llama: LlamaForCausalLM) -> None:
     assert Forward(model, TERMS, torch.float32, chunk_size=7).chunk_size == 7
 
 
-def test_the_base_before_the_model_takes_no_gradient_away_in_bf16(tiny_llama: LlamaForCausalLM) -> None:
-    """Autocast keeps the weights that it has cast: cast without gradient by the base's pass, they would have none."""
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_base_before_the_model_takes_no_gradient_away_in_bf16(
+    tiny_llama: LlamaForCausalLM, checkpointing: bool
+) -> None:
+    """Autocast keeps the weights that it has cast: cast without gradient, by the base's pass or by checkpointing's
+    forward pass, they would have none."""
     lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
-    model = add_lora(tiny_llama, lora, seed=1)
+    if checkpointing:
+        tiny_llama.gradient_checkpointing_enable({"use_reentrant": True})
+        tiny_llama.enable_input_require_grads()
+    model = add_lora(tiny_llama, lora, seed=1).train()
     gradients = []
     for dtype in (torch.float32, torch.bfloat16):
         model.zero_grad()

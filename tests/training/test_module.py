@@ -296,7 +296,11 @@ def test_a_number_format_of_the_trainer_is_refused(base: BaseModel, replay_path:
         train(base, replay_path, precision=precision)
 
 
-def test_full_fine_tuning_trains_every_weight(base: BaseModel, replay_path: str, tiny_llama: torch.nn.Module) -> None:
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_full_fine_tuning_trains_every_weight(
+    base: BaseModel, replay_path: str, tiny_llama: torch.nn.Module, checkpointing: bool
+) -> None:
+    base = replace(base, gradient_checkpointing=checkpointing)
     module = SafetyFineTuning(base, lora=None, optimizer=partial(torch.optim.SGD, lr=0.5))
     data = MixtureDataModule(
         Questions(),

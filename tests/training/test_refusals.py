@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import (
     Strategy,
 )
 from peft import LoraConfig
+from tests.training.conftest import train
 
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
@@ -60,9 +61,17 @@ def test_a_step_without_tokens_or_movement_is_refused(settings: dict[str, float]
         StepSettings(**settings)  # type: ignore[arg-type]
 
 
-def test_kernels_that_cannot_be_compiled_are_not(base: BaseModel) -> None:
+def test_kernels_that_cannot_be_compiled_are_not() -> None:
     with pytest.raises(ConfigError, match="use_liger_kernel are both on"):
-        SafetyFineTuning(replace(base, use_liger_kernel=True), step=StepSettings(compile=True))
+        StepSettings(compile=True, use_liger_kernel=True)
+
+
+def test_fused_kernels_are_refused_before_weights_load_where_there_is_no_gpu(
+    base: BaseModel, replay_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseModel, "load", lambda *_, **__: pytest.fail("weights were loaded"))
+    with pytest.raises(ConfigError, match="use_liger_kernel needs a GPU, and the model is on cpu"):
+        train(base, replay_path, step=StepSettings(use_liger_kernel=True))
 
 
 def test_what_makes_a_step_something_else_is_refused() -> None:

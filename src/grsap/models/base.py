@@ -23,7 +23,6 @@ from grsap.errors import ConfigError, ModelError
 from grsap.files import hash_file, hash_json
 from grsap.models.compute import ComputeDtype, resolve_dtype
 from grsap.models.embedded_model import embedded_folder, gguf_file, is_embedded, packaged_model
-from grsap.models.liger import check_liger, use_liger
 from grsap.models.merge import merged_folder
 from grsap.models.quantized import keep_quantized_weights
 from grsap.text.template import ChatTemplate
@@ -51,8 +50,8 @@ class BaseModel:
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
         attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own, by
             which packed rows attend row by row.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
-        use_liger_kernel: take Liger's fused kernels for norms, rotary embeddings and gated layers, on a GPU.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more computing, and up
+            to twice the time where the host that launches kernels is what is slow.
         chat_template: file with a Jinja chat template, for models that come without one.
         chat_template_kwargs: passed to the template wherever text is rendered, e.g. `enable_thinking: false`.
         trust_remote_code: run code that comes with the model. Needs `revision`.
@@ -68,7 +67,6 @@ class BaseModel:
     compute_dtype: ComputeDtype = "auto"
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
     gradient_checkpointing: bool = False
-    use_liger_kernel: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, TemplateValue] | None = None
     trust_remote_code: bool = False
@@ -79,12 +77,10 @@ class BaseModel:
         Raises:
             ConfigError: settings that contradict each other.
             ModelError: a folder that is not there.
-            MissingPackageError: an embedded model, or kernels, whose package is not installed.
+            MissingPackageError: an embedded model whose package is not installed.
         """
         if self.trust_remote_code and not self.revision:
             raise ConfigError("model.base.trust_remote_code is on without a revision", "Pin model.base.revision")
-        if self.use_liger_kernel:
-            check_liger()
         if is_embedded(self.path):
             gguf_file(packaged_model(self.path))
         elif self.looks_local and not (Path(self.path).expanduser() / "config.json").is_file():
@@ -146,12 +142,16 @@ class BaseModel:
         self.check()
         return self._from_pretrained(AutoConfig, self._source())
 
-    def load(self, device: torch.device, *, full_precision: bool = False) -> PreTrainedModel:
+    def load(
+        self, device: torch.device, *, full_precision: bool = False, reentrant_checkpointing: bool = True
+    ) -> PreTrainedModel:
         """The frozen model on `device`, quantized as set.
 
         Args:
             device: where the weights go.
             full_precision: keep float32 weights, for full fine-tuning.
+            reentrant_checkpointing: checkpoint gradients by nested backward passes, which take less of the host's time
+                (decision 0013); DDP that looks for unused parameters needs the other way.
         """
         self.check()
         if full_precision and self.quantization != "none":
@@ -169,12 +169,11 @@ class BaseModel:
             device_map={"": device},
         )
         keep_quantized_weights(model)
-        if self.use_liger_kernel:
-            use_liger(model, device)
         model.requires_grad_(full_precision)
         if self.gradient_checkpointing:
-            # The other way keeps each tensor by a Python hook: a third more of the host's time (decision 0013).
-            model.gradient_checkpointing_enable({"use_reentrant": True})
+            # Keys and values that later layers take from earlier ones would lose their gradient (Gemma 3n and 4).
+            shares = getattr(model.config.get_text_config(), "num_kv_shared_layers", 0)
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant_checkpointing and not shares})
             model.enable_input_require_grads()
         return model
 

@@ -21,9 +21,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "grsap_rows"
-MAX_WIDTH = 256
-"""Of a head, in FlashAttention, which also wants a multiple of 8."""
-# Before 2.12 PyTorch takes fewer key-value heads without being told.
+MAX_HEAD_DIM = 256
+"""Of FlashAttention, which also wants a multiple of 8."""
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
+"""What configs call dropout of attention, which the kernels here have not."""
+# PyTorch 2.11 takes fewer key-value heads without being told.
 _GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -40,10 +42,12 @@ def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) ->
         dtype: number format of the queries, or of the autocast around them; on a GPU bf16 or float16.
     """
     config = model.config.get_text_config()
-    windows = getattr(config, "sliding_window", None) or getattr(config, "attention_dropout", 0.0)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    is_plain = config._attn_implementation == "sdpa" and not windows and kinds == {"full_attention"}
-    if is_plain and _has_kernel(model.device, dtype, config) and _takes_any_argument(model):
+    # Latent attention has values of another width than queries (DeepSeek-V2).
+    special = ("sliding_window", "v_head_dim", *DROPOUTS)
+    is_plain = kinds == {"full_attention"} and not any(getattr(config, name, None) for name in special)
+    is_ours = config._attn_implementation == "sdpa" and is_plain and _takes_any_argument(model)
+    if is_ours and _has_kernel(model.device, dtype, config):
         model.set_attn_implementation(NAME)
 
 
@@ -51,9 +55,15 @@ def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
     """FlashAttention takes half precision on NVIDIA cards from Ampere on; the processor's kernel takes everything."""
     if device.type != "cuda":
         return device.type == "cpu"
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    is_half = dtype in (torch.bfloat16, torch.float16)
-    return is_half and width % 8 == 0 and width <= MAX_WIDTH and torch.cuda.get_device_capability(device) >= (8, 0)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return (
+        dtype in (torch.bfloat16, torch.float16)
+        and head_dim % 8 == 0
+        and head_dim <= MAX_HEAD_DIM
+        and torch.version.hip is None
+        and torch.backends.cuda.is_flash_attention_available()
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
 
 
 def attends_by_row(model: PreTrainedModel) -> bool:
@@ -84,7 +94,10 @@ def _attention(
     """(B, Q, L, D) queries to (B, L, Q, D).
 
     `cu_seq_lens_q`, (R + 1,) int32 on the queries' device, says where rows begin and end; `max_length_q` is the tokens
-    of the longest.
+    of the longest, which a GPU needs to know.
+
+    Raises:
+        ValueError: it does not know it.
     """
     if cu_seq_lens_q is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -95,6 +108,8 @@ def _attention(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
     if kind == "cuda":
+        if max_length_q < 1:
+            raise ValueError("max_length_q, the tokens of the longest row, is missing")
         query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
         return _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling)[None], None
     return by_row(query, key, value, cu_seq_lens_q, scaling)[0], None

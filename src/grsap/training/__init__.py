@@ -8,8 +8,9 @@ from grsap.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from grsap.training.metrics_log import MetricsLog
-    from grsap.training.module import SafetyFineTuning, StepSettings
+    from grsap.training.module import SafetyFineTuning
     from grsap.training.schedules import ConstantRate, CosineWithFloor, LearningRateSchedule
+    from grsap.training.step_settings import StepSettings
 
 __all__ = ["ConstantRate", "CosineWithFloor", "LearningRateSchedule", "MetricsLog", "SafetyFineTuning", "StepSettings"]
 
@@ -21,6 +22,6 @@ __getattr__, __dir__ = lazy_names(
         "LearningRateSchedule": "schedules",
         "MetricsLog": "metrics_log",
         "SafetyFineTuning": "module",
-        "StepSettings": "module",
+        "StepSettings": "step_settings",
     },
 )

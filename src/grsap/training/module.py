@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,51 +24,20 @@ from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
 from grsap.models.compute import resolve_dtype
+from grsap.models.liger import check_liger, use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
-from grsap.training.refusals import check_settings, check_trainer
+from grsap.training.refusals import check_settings, check_trainer, finds_unused_parameters
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule
+from grsap.training.step_settings import StepSettings
 
 MAX_KV_BYTES = 4 * 2**30
 """Keys and values that a check on the way may hold beside what training holds; the same on all devices."""
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """How one optimizer step is made.
-
-    Args:
-        max_grad_norm: the gradient is scaled down to this norm; null for no limit.
-        normalisation: `step` divides all objectives by the step's supervised tokens, so that weights of 1 are plain
-            fine-tuning on the union of rows; `per_objective` divides each by its own tokens.
-        chunk_size: supervised tokens whose logits are held at once; by default 1,024, and 256 on a processor, where
-            that takes less memory and no more time.
-        compile: `torch.compile` the decoder layers.
-    """
-
-    max_grad_norm: float | None = 1.0
-    normalisation: Literal["step", "per_objective"] = "step"
-    chunk_size: int | None = None
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the bounds.
-
-        Raises:
-            ConfigError: a chunk without tokens, or a norm that would stop all learning.
-        """
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ConfigError(
-                f"model.step.chunk_size is {self.chunk_size}", "Give supervised tokens, at least 1, or leave it out"
-            )
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ConfigError(
-                f"model.step.max_grad_norm is {self.max_grad_norm}", "Give more than 0, or null for no limit"
-            )
+DEFAULT_STEP = StepSettings()
 
 
 class SafetyFineTuning(LightningModule):
@@ -97,7 +66,7 @@ class SafetyFineTuning(LightningModule):
         balancer: Balancer | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-4),
         schedule: LearningRateSchedule | None = None,
-        step: StepSettings = StepSettings(),
+        step: StepSettings = DEFAULT_STEP,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -117,7 +86,7 @@ class SafetyFineTuning(LightningModule):
         self._groups: list[dict[str, Any]] = []
         self._learning_rate = 0.0
         self._clock = 0.0
-        check_settings(base, lora, self.objectives, compiled=step.compile)
+        check_settings(base, lora, self.objectives)
 
     @property
     def template(self) -> ChatTemplate:
@@ -129,7 +98,13 @@ class SafetyFineTuning(LightningModule):
         if self.model is not None:
             return
         device = self.trainer.strategy.root_device
-        loaded = self.base.load(device, full_precision=self.lora is None)
+        loaded = self.base.load(
+            device,
+            full_precision=self.lora is None,
+            reentrant_checkpointing=not finds_unused_parameters(self.trainer.strategy),
+        )
+        if self.step_settings.use_liger_kernel:
+            use_liger(loaded)
         self.model = loaded if self.lora is None else add_lora(loaded, self.lora, self.seed)
         self.model.train()
         if self.step_settings.compile:
@@ -176,6 +151,8 @@ class SafetyFineTuning(LightningModule):
         if stage == "fit":
             self.num_training_steps()
         check_trainer(self.trainer)
+        if self.step_settings.use_liger_kernel:
+            check_liger(self.trainer.strategy.root_device, self.base.load_config().model_type)
 
     def num_training_steps(self) -> int:
         """Optimizer steps of the whole run, at least 1.

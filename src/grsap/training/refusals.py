@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from peft import LoraConfig
 
 from grsap.errors import ConfigError
@@ -15,10 +15,8 @@ from grsap.objectives import Objective
 from grsap.training.run_length import limited_steps
 
 
-def check_settings(
-    base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective], *, compiled: bool = False
-) -> None:
-    """See that base, adapter, objectives and the way to compute them go together.
+def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective]) -> None:
+    """See that base, adapter and objectives go together.
 
     Raises:
         ConfigError: they do not; says which setting to change.
@@ -36,11 +34,6 @@ def check_settings(
         raise ConfigError(
             "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
             "Use auto, bfloat16 or float32",
-        )
-    if compiled and base.use_liger_kernel:
-        raise ConfigError(
-            "model.step.compile and model.base.use_liger_kernel are both on; Liger's kernels cannot be compiled again",
-            "Leave one of them out",
         )
     if any(objective.needs_reference for objective in objectives):
         _check_base_stays(lora)
@@ -109,6 +102,11 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
             f"trainer.strategy is {type(strategy).__name__}, which shards weights; grsap does not",
             "Use ddp, or one device",
         )
+
+
+def finds_unused_parameters(strategy: Strategy) -> bool:
+    """Whether DDP looks for parameters without a gradient, as mixtures of experts need it."""
+    return bool(getattr(strategy, "_ddp_kwargs", {}).get("find_unused_parameters"))
 
 
 def _check_validation(trainer: Trainer, num_steps: int) -> None:
