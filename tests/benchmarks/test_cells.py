@@ -42,7 +42,8 @@ def test_the_cells_of_the_issue_are_there() -> None:
         "train_vs_trl_best",
         "train_nf4_vs_lora",
         "train_vs_loop",
-        "memory_vs_trl",
+        "train_vs_trl_packed",
+        "checkpointing_vs_trl",
         "replay_vs_single",
         "kl_cost",
         "loader_wait",
@@ -53,7 +54,10 @@ def test_the_cells_of_the_issue_are_there() -> None:
         "growth_length",
         "growth_replay_ratio",
         "lora_8b",
+        "lora_8b_liger",
+        "lora_8b_compiled",
         "qlora_8b",
+        "qlora_8b_memory",
     } <= {path.stem for path in FILES}
 
 
