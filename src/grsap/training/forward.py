@@ -133,14 +133,12 @@ class Forward:
     def task_loss(self, batches: Sequence[MicroBatch]) -> Tensor:
         """Sum of cross-entropy over all supervised tokens of a step, without gradient: () float32."""
         device = batches[0].input_ids.device
-        losses = [torch.zeros((), device=device)]
+        losses: list[Tensor] = []
         with evaluating(self.model), compute_context(self.model, device, self.dtype):
             for batch in batches:
                 hidden = self._hidden(batch, slice(None), slice(None))[batch.target_positions]
                 parts = zip(hidden.split(self.chunk_size), batch.target_ids.split(self.chunk_size), strict=True)
-                losses += [
-                    cross_entropy(self.head(states).float(), ids, reduction="sum") for states, ids in parts if len(ids)
-                ]
+                losses += [cross_entropy(self.head(states).float(), ids, reduction="sum") for states, ids in parts]
         return torch.stack(losses).sum()
 
     def _hidden(self, batch: MicroBatch, rows: slice, columns: slice) -> Tensor:
