@@ -26,11 +26,11 @@ from peft import LoraConfig
 from benchmarks.runner.execution import MODELS
 from benchmarks.runner.machine import describe
 from benchmarks.runner.models import model_folder
-from benchmarks.sides.record import versions
+from benchmarks.sides.record import peak_bytes, versions
 from grsap.models import BaseModel
 from grsap.models.liger import use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
-from grsap.models.row_attention import NAME, attends_by_row, stop_attending_by_row
+from grsap.models.row_attention import attends_by_row, stop_attending_by_row
 from grsap.objectives import CrossEntropy
 from grsap.text.collation import MicroBatch, collate_packed
 from grsap.text.encoding import EncodedRow
@@ -95,8 +95,8 @@ def main() -> int:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         results.append(result)
-        peak = f"{result['peak_gb']:.2f}" if result["peak_gb"] else ""
-        print(f"| {variant.name} | {variant.tokens:,} | {result['tokens_per_s']:,.0f} | {peak} |", flush=True)
+        speed, peak = result["tokens_per_s"], result["peak_gb"]
+        print(f"| {variant.name} | {variant.tokens:,} | {speed:,.0f} | {peak:.2f} |", flush=True)
     if options.out:
         command = f"python -m benchmarks.gpu_step {' '.join(sys.argv[1:])}"
         content = {"command": command, "machine": describe(), "versions": versions(), "results": results}
@@ -135,12 +135,12 @@ def model_of(variant: Variant, folder: str, device: torch.device) -> Any:
     return add_lora(base, lora, seed=0).train()
 
 
-def measured(variant: Variant, folder: str, device: torch.device) -> dict[str, float | int | bool | None]:
-    """Tokens a second, and peak memory in GiB on a GPU."""
+def measured(variant: Variant, folder: str, device: torch.device) -> dict[str, float | int | bool]:
+    """Tokens a second, and peak memory in GiB, of the GPU or of this process."""
     batches = packs(variant.tokens, variant.num_micro_batches, device)
     model = model_of(variant, folder, device)
     forward = Forward(model, [CrossEntropy("task")], torch.bfloat16)
-    if variant.masked and attends_by_row(inner_model(model)):
+    if variant.masked:
         stop_attending_by_row(inner_model(model))
 
     def run(batch: MicroBatch) -> None:
@@ -161,8 +161,8 @@ def measured(variant: Variant, folder: str, device: torch.device) -> dict[str, f
     return {
         "num_tokens": num_tokens,
         "tokens_per_s": num_tokens / seconds,
-        "peak_gb": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None,
-        "by_row": inner_model(model).config._attn_implementation == NAME,
+        "peak_gb": peak_bytes() / 2**30,
+        "by_row": attends_by_row(inner_model(model)),
     }
 
 

@@ -47,6 +47,12 @@ TINY_CORPUS = (
 )
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is marked for a GPU is skipped where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 def build_tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE of 512 tokens at most, with ChatML, for any text. Turn end and eos are `<|im_end|>`."""
     tokenizer = Tokenizer(tokenizer_models.BPE())

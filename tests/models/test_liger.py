@@ -21,7 +21,6 @@ def test_they_need_a_gpu_and_their_package(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_norms_and_gated_layers_are_theirs(tiny_base_path: Path) -> None:
     pytest.importorskip("liger_kernel")
     device = torch.device("cuda")

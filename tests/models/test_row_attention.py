@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,42 +89,35 @@ def test_a_padded_batch_and_a_plain_call_give_what_they_gave() -> None:
         torch.testing.assert_close(left, right, rtol=1e-6, atol=1e-6)
 
 
-needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-
-
-@pytest.mark.parametrize("compiled", [pytest.param(False, marks=needs_gpu), pytest.param(True, marks=needs_gpu)])
-def test_packed_rows_on_a_gpu_are_those_alone(compiled: bool) -> None:
-    """Values and gradients of FlashAttention in bf16, with grouped heads, against float64 on the processor."""
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.2,
-    )
-    torch.manual_seed(0)
-    exact = LlamaForCausalLM(config).model.double()
-    ours = LlamaForCausalLM(config)
-    ours.model.load_state_dict(exact.state_dict())
-    ours = ours.to("cuda", torch.bfloat16)
+@pytest.mark.parametrize(
+    ("device", "compiled"),
+    [
+        ("cpu", False),
+        pytest.param("cuda", False, marks=pytest.mark.gpu),
+        pytest.param("cuda", True, marks=pytest.mark.gpu),
+    ],
+)
+def test_packed_rows_in_bf16_are_those_alone(tiny_llama: LlamaForCausalLM, device: str, compiled: bool) -> None:
+    """Values and gradients, with grouped heads, against float64 on the processor."""
+    ours = copy.deepcopy(tiny_llama).to(device, torch.bfloat16)
+    exact = tiny_llama.model.double()
     attend_by_row(ours, torch.bfloat16)
     assert attends_by_row(ours)
     if compiled:
         for layer in ours.model.layers:
             layer.compile(dynamic=True)
-    ids = torch.randint(0, 64, (1, sum(LENGTHS)))
+    torch.manual_seed(0)
+    ids = torch.randint(0, 512, (1, sum(LENGTHS)))
     positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]
     packed = ours.model(
-        input_ids=ids.cuda(),
-        position_ids=positions.cuda(),
+        input_ids=ids.to(device),
+        position_ids=positions.to(device),
         use_cache=False,
-        cu_seq_lens_q=BOUNDS.cuda(),
+        cu_seq_lens_q=BOUNDS.to(device),
         max_length_q=max(LENGTHS),
     ).last_hidden_state
-    upstream = torch.randn(1, sum(LENGTHS), 64)
-    packed.backward(upstream.to("cuda", torch.bfloat16))
+    upstream = torch.randn(packed.shape)
+    packed.backward(upstream.to(device, torch.bfloat16))
     alone = torch.cat([exact(input_ids=row).last_hidden_state for row in ids.split(LENGTHS, 1)], 1)
     alone.backward(upstream.double())
     difference = (packed.detach().cpu().double() - alone.detach()).norm() / alone.detach().norm()

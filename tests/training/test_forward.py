@@ -8,12 +8,11 @@ import torch
 from peft import LoraConfig
 from transformers import LlamaForCausalLM
 
-from grsap.models.lora import add_lora
+from grsap.models.lora import adapter_off, add_lora
 from grsap.objectives import CrossEntropy, KLToBase
 from grsap.records import Source
 from grsap.text.collation import collate_packed, collate_padded
 from grsap.text.encoding import EncodedRow
-from grsap.training import forward as forward_module
 from grsap.training.forward import Forward
 
 TERMS = [CrossEntropy("task"), CrossEntropy("replay"), KLToBase()]
@@ -125,8 +124,7 @@ def test_the_adapter_is_switched_once_for_all_micro_batches(
     batches = [collate_packed(rows()[:2]), collate_packed(rows()[1:2]), collate_packed(rows()[2:])]
     expected = [floats(forward.loss(batch, FACTORS)[1]) for batch in batches]
     switched: list[bool] = []
-    switch = forward_module.adapter_off
-    monkeypatch.setattr(forward_module, "adapter_off", lambda model: switched.append(True) or switch(model))
+    monkeypatch.setattr("grsap.training.forward.adapter_off", lambda model: switched.append(True) or adapter_off(model))
     references = forward.references(batches)
     assert [{name: len(states) for name, states in each.items()} for each in references] == [
         {"replay": 4},
