@@ -16,8 +16,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "grsap"
 
 LAYERS = {
-    0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names", "versions"},
-    1: {"text", "metrics", "embedded", "progress", "response_logprobs", "pages"},
+    0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names", "versions", "streams"},
+    1: {"text", "metrics", "embedded", "console", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "importing", "data"},
     4: {"training", "callbacks", "evaluation", "similarity", "reporting", "study"},
@@ -115,6 +115,14 @@ def test_third_parties_stay_in_their_place(path: Path) -> None:
     place = {unit_of(path), path.relative_to(SOURCE).as_posix()}
     roots = {name.split(".")[0] for name in imports_of(path)}
     assert [root for root in sorted(roots & set(MAY_IMPORT)) if not place & MAY_IMPORT[root]] == []
+
+
+def test_text_reaches_the_terminal_through_one_console() -> None:
+    """The others would take names for markup, and let their control characters through."""
+    others = {"rich", "rich.console", "rich.logging", "rich.markup", "rich.prompt"}
+    importing = {path.relative_to(SOURCE).as_posix() for path in FILES if others & set(imports_of(path))}
+    assert importing == {"console.py"}
+    assert [path.name for path in FILES if "from_markup" in path.read_text(encoding="utf-8")] == []
 
 
 def test_training_does_not_know_where_replay_sets_come_from() -> None:

@@ -7,10 +7,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from grsap import progress
-from grsap.progress import Work, duration, printable, progress_line
+from grsap.console import Console
+from grsap.progress import Work, duration, progress_line
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,6 @@ from grsap.progress import Work, duration, printable, progress_line
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_control_characters_become_spaces() -> None:
-    assert printable("a\x1b[2J\u202eb") == "a [2J b"
 
 
 def test_a_line_says_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,22 +6,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
+from grsap.console import Console
+from grsap.streams import guarded_streams
+
 EVERY_S = 10.0
 """Seconds between plain lines."""
-
-
-def printable(text: str) -> str:
-    """The text with control characters, and those that turn the direction of writing, replaced by spaces."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def duration(seconds: float) -> str:
@@ -88,11 +85,12 @@ class Display:
     def __init__(
         self, current: Callable[[], Work | None], every_s: float = EVERY_S, console: Console | None = None
     ) -> None:
-        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.console = console or Console(file=sys.stderr)
         self.every_s = every_s
         self.live: Live | None = None
         self.ticker: _Ticker | None = None
         self._current = current
+        self._guard = ExitStack()
 
     @property
     def is_running(self) -> bool:
@@ -113,12 +111,15 @@ class Display:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self.live.start()
+            # Live puts streams of its own in place, which would interpret escape sequences of what is printed.
+            self._guard.enter_context(guarded_streams())
         else:
             self.ticker = _Ticker(self)
             self.ticker.start()
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
+        self._guard.close()
         if self.live is not None:
             self.live.stop()
         if self.ticker is not None:
@@ -133,7 +134,7 @@ class Display:
     def say(self, text: str) -> None:
         """Print a plain line, where there is no live one."""
         if not self.console.is_terminal:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print_line(text)
 
     def _render(self) -> Table:
         work = self._current()
@@ -178,7 +179,7 @@ def progress_line(
     Yields:
         `advance(items=1, tokens=0)`, to be called when items are done.
     """
-    work = Work(printable(description), total)
+    work = Work(description, total)
     display = Display(lambda: work, every_s, console)
     num_tokens = 0
 

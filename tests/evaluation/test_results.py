@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from tests.evaluation.scripted import Pair, PlantedJudge, RowBenchmark, ScriptedGenerator, item, rate, run, words
 from transformers import PreTrainedTokenizerFast
 
+from grsap.console import Console
 from grsap.evaluation import Evaluation
 from grsap.evaluation.outcomes import Measure, incoherence, pairs_of
 from grsap.evaluation.output import csv_text

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
 
 from grsap.callbacks.phases import phase, phase_seconds
 from grsap.callbacks.run_length import total_steps
+from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.generation.base import Progress
-from grsap.progress import EVERY_S, Display, Work, duration, printable
+from grsap.progress import EVERY_S, Display, Work, duration
 
 _SMOOTHING = 0.1
 _LOSS_EVERY_S = 0.5
@@ -57,9 +57,9 @@ class ProgressReport(ProgressBar):
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print a line above the bar, without control characters."""
+        """Print a line above the bar."""
         if self._enabled:
-            self._display.console.print(printable(" ".join(str(arg) for arg in args)), markup=False)
+            self._display.console.print_line(" ".join(str(arg) for arg in args))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with the training steps."""
@@ -152,7 +152,7 @@ class ProgressReport(ProgressBar):
         Yields:
             A function to be called with (items done, items in all).
         """
-        work = self._phase = Work(printable(description), total)
+        work = self._phase = Work(description, total)
         was_running = self._display.is_running
         self._start()
         self._say(f"{work.description} ...")

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
 from grsap.callbacks.adapter_checkpoint import AdapterCheckpoint
 from grsap.callbacks.check_results import harmfulness_check, task_score_check
@@ -23,6 +22,7 @@ from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.callbacks.phases import phase_seconds
 from grsap.callbacks.summary_table import ROWS, print_summary
 from grsap.callbacks.task_score_check import TaskScoreResult
+from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.files import write_json
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
@@ -98,7 +98,7 @@ class RunSummary(Callback):
             return
         summary = self.summary(trainer)
         write_json(RunFolder(trainer.default_root_dir).summary, summary)
-        print_summary(summary, Console(highlight=False))
+        print_summary(summary, Console())
 
     def state_dict(self) -> dict[str, Any]:
         """Tokens, seconds and memory up to now."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from grsap.console import Console
 from grsap.errors import RunFolderError
-from grsap.progress import printable
 
 ROWS: tuple[tuple[str, str], ...] = (
     ("task_score", "task score (higher is better)"),
@@ -50,12 +49,12 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         summary: the content of `summary.json`.
         console: where to; by default stdout.
     """
-    console = console or Console(highlight=False)
+    console = console or Console()
     before, after = summary.get("before") or {}, summary.get("after") or {}
     if any(before.get(name) or after.get(name) for name, _ in ROWS):
         console.print(summary_table(summary))
     for note in notes(summary):
-        console.print(printable(note), markup=False, soft_wrap=True)
+        console.print_line(note)
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from grsap.commands.parsing_errors import parsing_paragraph
 from grsap.errors import GrsapError, UserError, user_error_within
+from grsap.streams import guarded_streams
 
 OUR_FAULT = 1
 USER_INPUT = 2
@@ -22,6 +23,11 @@ def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
 
     0 is done, 2 the user's input, 1 our fault, 130 Ctrl-C, 143 SIGTERM after saving.
     """
+    with guarded_streams():
+        return _run_guarded(command, debug)
+
+
+def _run_guarded(command: Callable[[], int], debug: bool) -> int:
     try:
         return command()
     except SystemExit as exit_:

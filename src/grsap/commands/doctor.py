@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -218,17 +218,18 @@ def _home() -> Finding:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print a table; what is wrong stands again at the end, with its remedy."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    from grsap.console import Console
+
+    console = Console()
     table = Table("", "", "", box=None, show_header=False, pad_edge=False)
-    marks: dict[Status, Any] = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[red]wrong[/]"}
+    colours: dict[Status, str] = {"ok": "green", "note": "yellow", "wrong": "red"}
     for each in findings:
-        table.add_row(marks[each.status], each.name, escape(each.value))
+        table.add_row(Text(each.status, colours[each.status]), each.name, each.value)
     console.print(f"grsap {grsap.__version__}")
     console.print(table)
     for each in findings:
         if each.remedy:
-            console.print(f"{marks[each.status]} {each.name}: {escape(each.remedy)}")
+            console.print(Text.assemble((each.status, colours[each.status]), f" {each.name}: {each.remedy}"))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from grsap.commands.masked_text import CLOSE, OPEN, masked_rows, render
 from grsap.commands.settings import RunSettings
+from grsap.console import Console
 from grsap.data import MixtureDataModule, StepBatch
 from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
@@ -89,12 +89,12 @@ def dry_run(settings: RunSettings) -> int:
     packing = measure_packing(batches, data.batching.max_tokens_per_micro_batch)
     estimate = estimate_run_memory(settings.model, packing)
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     print_sources(console, data)
     print_steps(console, settings, packing)
     print_memory(console, settings.model, estimate)
     print_first_step(console, batches[:world_size], data)
-    console.print("[bold]Dry run:[/] no weights were loaded and nothing was written.")
+    console.print("Dry run: no weights were loaded and nothing was written.", style="bold")
     return 0
 
 
@@ -123,7 +123,7 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
     data: MixtureDataModule = settings.datamodule
     summary = data.summary()
     total = planned_steps(settings.trainer, limited_steps(settings.trainer, data.steps_per_epoch))
-    console.print("[bold]Steps[/]")
+    console.print("Steps", style="bold")
     console.print(
         f"  {'unbounded' if total is None else f'{total:,}'} optimizer steps; {data.steps_per_epoch:,} an epoch of"
         f" {data.schedule.num_rows:,} rows, {data.batching.global_batch_size} rows a step"
@@ -137,7 +137,7 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
         f"  {packing.efficiency:.1%} of the places computed hold a token; {packing.fill:.1%} of the budget is used"
     )
     for shortfall in summary["shortfalls"]:
-        console.print(f"  shortfall: {', '.join(f'{key} {value}' for key, value in shortfall.items())}", markup=False)
+        console.print(f"  shortfall: {', '.join(f'{key} {value}' for key, value in shortfall.items())}")
     console.print()
 
 
@@ -160,9 +160,8 @@ def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
 
 def print_memory(console: Console, module: Any, estimate: MemoryEstimate) -> None:
     """The estimate, part by part."""
-    console.print(
-        "[bold]Memory on one device[/] (weights and trainable state are counted, activations are a rule of thumb)"
-    )
+    console.print("Memory on one device", style="bold", end="")
+    console.print(" (weights and trainable state are counted, activations are a rule of thumb)")
     for name, size in (
         (f"base weights, quantization {module.base.quantization}", estimate.weights),
         (f"{estimate.num_trainable:,} trainable parameters, gradients, optimizer", estimate.trainable),
@@ -179,7 +178,8 @@ def print_first_step(console: Console, batches: Sequence[StepBatch], data: Mixtu
     colour = console.color_system is not None
     how = "supervised tokens are green" if colour else f"supervised tokens stand between {OPEN} and {CLOSE}"
     rows = [row for batch in batches for row in masked_rows(batch, lambda ids: str(tokenizer.decode(list(ids))))]
-    console.print(f"[bold]First step[/]: {len(rows)} rows; {how}")
+    console.print("First step", style="bold", end="")
+    console.print(f": {len(rows)} rows; {how}")
     for source in SOURCES:
         mine = [row for row in rows if row.source == source]
         for row in mine[:MAX_ROWS_SHOWN]:

@@ -9,6 +9,7 @@ from itertools import groupby
 from rich.text import Text
 
 from grsap.data import StepBatch
+from grsap.streams import printable
 from grsap.text.collation import MicroBatch
 
 OPEN, CLOSE = "⟦", "⟧"
@@ -57,7 +58,7 @@ def render(row: MaskedRow, colour: bool) -> Text:
     heading = f"[{row.source}] {row.id}: {row.num_tokens} tokens, {row.num_targets} supervised\n"
     text = Text.assemble((heading, "bold"))
     for piece, supervised in row.pieces:
-        clean = "".join(c if c.isprintable() or c == "\n" else "�" for c in piece)
+        clean = printable(piece, keep="\n\t")
         if supervised and not colour:
             clean = f"{OPEN}{clean}{CLOSE}"
         text.append(clean, style="green" if supervised else "")

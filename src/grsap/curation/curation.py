@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from grsap.console import Console
 from grsap.curation.base import Filter
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, Harmlessness
 from grsap.curation.ledger import Ledger
@@ -26,7 +25,6 @@ from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import hash_file, write_json
 from grsap.judging.base import Judge
-from grsap.progress import printable
 
 INPUT = "input.json"
 RESULTS = "results"
@@ -178,4 +176,4 @@ class Curation:
 
 
 def _say(line: str) -> None:
-    Console(highlight=False).print(printable(line), markup=False, soft_wrap=True)
+    Console().print_line(line)

@@ -7,16 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.console import Console
 from grsap.curation.ledger import KEPT, Ledger
 from grsap.curation.output import REJECTED, REPLAY, behaviours_of
 from grsap.curation.steps import StepResult, counts_by_label
 from grsap.curation.work import Work
-from grsap.progress import duration, printable
+from grsap.progress import duration
 
 if TYPE_CHECKING:
     from grsap.curation.curation import Curation
@@ -136,7 +136,7 @@ def _neighbours(ledger: Ledger, work: Work, seed: int) -> list[dict[str, Any]]:
 
 def print_funnel(manifest: dict[str, Any], folder: Path, seconds: float, console: Console | None = None) -> None:
     """Print a row a filter: rows in, kept and rejected by reason; and where the files are."""
-    console = console or Console(highlight=False)
+    console = console or Console()
     table = Table(title="What was kept", title_justify="left")
     table.add_column("filter")
     for heading in ("in", "kept"):
@@ -145,9 +145,9 @@ def print_funnel(manifest: dict[str, Any], folder: Path, seconds: float, console
     for step in manifest["steps"]:
         reasons = ", ".join(f"{reason} {num}" for reason, num in step["reasons"].items())
         name = f"{step['name']} (of the rejected)" if step["takes_rejected"] else step["name"]
-        table.add_row(Text(printable(name)), f"{step['num_in']:,}", f"{step['num_kept']:,}", Text(printable(reasons)))
+        table.add_row(Text(name), f"{step['num_in']:,}", f"{step['num_kept']:,}", Text(reasons))
     console.print(table)
     counts = manifest["counts"]
     line = f"{counts['num_raw']:,} raw rows: {counts['num_replay']:,} for replay ({counts['num_revised']:,} revised), "
-    console.print(f"{line}{counts['num_rejected']:,} rejected; {duration(seconds)}", markup=False, soft_wrap=True)
-    console.print(printable(f"replay set: {folder / REPLAY}"), markup=False, soft_wrap=True)
+    console.print_line(f"{line}{counts['num_rejected']:,} rejected; {duration(seconds)}")
+    console.print_line(f"replay set: {folder / REPLAY}")

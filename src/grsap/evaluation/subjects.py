@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from rich.console import Console
 from torch import nn
 
+from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation import (
@@ -24,7 +24,6 @@ from grsap.generation import (
 )
 from grsap.models import BaseModel
 from grsap.models.lora import adapter_folder, adapter_hash, inner_model
-from grsap.progress import printable
 
 Role = Literal["start", "checkpoint", "final", "model"]
 """`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
@@ -211,4 +210,4 @@ class GeneratorSubject(SubjectSource):
 
 def say(text: str) -> None:
     """Print a line on stderr."""
-    Console(stderr=True, highlight=False).print(printable(text), markup=False, soft_wrap=True)
+    Console(stderr=True).print_line(text)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from grsap.console import Console
 from grsap.evaluation.output import RESULTS, TABLE
-from grsap.progress import printable
 
 Row = Mapping[str, Any]
 
@@ -41,7 +40,7 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
         folder: where it lies.
         console: where to; by default stdout, 100 columns wide at most.
     """
-    console = console or Console(highlight=False)
+    console = console or Console()
     console.width = min(console.width, WIDTH)
     proxies = {judge["name"] for judge in results["judges"] if judge["is_proxy"]}
     for name in (benchmark["name"] for benchmark in results["benchmarks"]):
@@ -52,13 +51,13 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
         if changes:
             console.print(verdict_table(name, changes, proxies))
     for line in notes(results, folder):
-        console.print(printable(line), markup=False, soft_wrap=True)
+        console.print_line(line)
 
 
 def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
     """Rates in percent over their 95 % interval; `*` marks one that is better than all others outside the interval."""
-    title = Text(f"{printable(benchmark)}: % with 95 % intervals")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    title = Text(f"{benchmark}: % with 95 % intervals")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows if _is_shown(row, proxies)))
     measures.sort(key=lambda measure: list(HEADINGS).index(measure[1]))
     several = len({judge for judge, metric in measures if metric == "harmful_or_incoherent_rate"}) > 1
@@ -70,15 +69,15 @@ def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
     cells = {(row["subject"], row["judge"], row["metric"]): rate_cell(row) for row in rows}
     for subject in dict.fromkeys(row["subject"] for row in rows):
         values = [Text(cells.get((subject, *measure), "-")) for measure in measures]
-        table.add_row(Text(printable(subject)), *values)
+        table.add_row(Text(subject), *values)
     return table
 
 
 def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
     """Changes against the start in points, with their verdicts; `p` is adjusted over the benchmarks."""
     margin = next((100 * row["margin"] for row in rows), 0)
-    title = Text(f"{printable(benchmark)}: change against the start in points; held: within {margin:g}")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    title = Text(f"{benchmark}: change against the start in points; held: within {margin:g}")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("subject", overflow="fold", min_width=12)
     table.add_column("", no_wrap=True)
     for heading in ("change", "95 % interval", "p (Holm)"):
@@ -92,7 +91,7 @@ def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Tab
         change = "-" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
         interval = f"{100 * row['low']:+.1f}..{100 * row['high']:+.1f}"
         table.add_row(
-            Text(printable(row["subject"])),
+            Text(row["subject"]),
             Text(name + judge),
             change,
             interval,
@@ -151,4 +150,4 @@ def _is_shown(row: Row, proxies: set[str]) -> bool:
 
 
 def _short(judge: str) -> str:
-    return printable(judge).rpartition("/")[2]
+    return judge.rpartition("/")[2]

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
 from grsap.appending import json_line
+from grsap.console import Console
 from grsap.data.row_selection import HarmLabel, Value
 from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import atomic_writer, hash_file, hash_json, write_json
 from grsap.importing.row_reader import ChosenColumns, RowReader
-from grsap.progress import printable, progress_line
+from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 
 SCHEMA = "grsap.import/1"
@@ -197,12 +197,12 @@ def _finished(output_dir: Path) -> dict[str, Any] | None:
 
 def _print_counts(manifest: dict[str, Any], output_dir: Path) -> None:
     """What became of the rows."""
-    table = Table(title=f"Import of {printable(manifest['source']['path'])}", title_justify="left")
+    table = Table(title=f"Import of {manifest['source']['path']}", title_justify="left")
     table.add_column("rows")
     table.add_column("number", justify="right")
     taken = manifest["files"][REPLAY]["num_rows"]
     for name, number in [("read", manifest["num_read"]), *manifest["num_excluded"].items(), ("taken", taken)]:
         table.add_row(Text(name), f"{number:,}")
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
-    console.print(f"Replay set: {output_dir / REPLAY}", markup=False, soft_wrap=True)
+    console.print_line(f"Replay set: {output_dir / REPLAY}")

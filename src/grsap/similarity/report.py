@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.console import Console
 from grsap.files import hash_json, write_json
-from grsap.progress import printable
 
 if TYPE_CHECKING:
     from grsap.similarity.similarity import Similarity
@@ -113,7 +112,7 @@ def cannot_know(settings: Similarity) -> list[str]:
 
 def print_result(result: Result, folder: Path, console: Console | None = None) -> None:
     """Print a row a measure with what each set gives, and what raw and curated differ in."""
-    console = console or Console(highlight=False)
+    console = console or Console()
     scored = [each for each in result.measures if _is_likelihood(each)]
     for title, view in (("Queries", "query"), ("Responses", "response"), ("Labels", "labels")):
         measures = [each for each in result.measures if each["view"] == view and not _is_likelihood(each)]
@@ -133,7 +132,7 @@ def print_result(result: Result, folder: Path, console: Console | None = None) -
 
 def say(console: Console, line: str) -> None:
     """Print a line as it is."""
-    console.print(printable(line), markup=False, soft_wrap=True)
+    console.print_line(line)
 
 
 def _table(title: str, measures: list[dict[str, Any]]) -> Table:

@@ -11,12 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from grsap import __version__
+from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.files import write_json
-from grsap.progress import duration, printable
+from grsap.progress import duration
 from grsap.study.estimate import Estimator
 from grsap.study.figures import Figure
 from grsap.study.filling import Filler
@@ -78,14 +77,14 @@ class Study:
         """Print stages with tokens, hours and memory; nothing is run or written, and nothing is fetched."""
         stages = self.planned(output_dir)
         estimator = Estimator(self.machine)
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(soft_wrap=True)
         console.print(plan_table(stages, [estimator.of(stage) for stage in stages], self._done(stages, output_dir)))
         console.print(
             f"\n{len(stages)} stages. Estimates are rules of thumb, for {self.machine.num_devices} device(s) of "
             f"{self.machine.train_tflops:g} TFLOP/s in training and {self.machine.generate_tokens_per_s:,.0f} tokens/s "
             "in generation; memory is of one device: training state and activations, or weights in 16 bits."
         )
-        console.print("[bold]Dry run:[/] nothing was run, fetched or written.")
+        console.print("Dry run: nothing was run, fetched or written.", style="bold")
 
     def run(self, output_dir: Path) -> None:
         """Do what is missing, then write and print the figures, and the page.
@@ -134,7 +133,7 @@ class Study:
         }
         write_json(folder / RESULTS, results)
         if found:
-            Console(highlight=False, soft_wrap=True).print(figures_table(found))
+            Console(soft_wrap=True).print(figures_table(found))
         shown = [str(each.folder) for each in stages if any(fnmatchcase(each.name, name) for name in self.report)]
         if shown:
             words = ["report", *shown, "--output", str(folder / PAGE), "--title", folder.name, "--no_transcripts"]
@@ -142,4 +141,4 @@ class Study:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False).print(printable(text), markup=False, soft_wrap=True)
+    Console(stderr=True).print_line(text)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from grsap.progress import duration, printable
+from grsap.progress import duration
 from grsap.study.estimate import Estimate
 from grsap.study.figures import Figure
 from grsap.study.plan import PlannedStage
@@ -46,7 +46,7 @@ def figures_table(found: Sequence[tuple[Figure, Mapping[str, Any]]]) -> Table:
         else:
             holds = {True: "yes", False: "no", None: "-"}[ours["covers_published"]]
             told = (f"{ours['value']:.4f}", f"{ours['low']:.4f} to {ours['high']:.4f}", holds)
-        table.add_row(Text(printable(figure.name)), published, *told, Text(printable(figure.source)))
+        table.add_row(Text(figure.name), published, *told, Text(figure.source))
     return table
 
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.console import Console
 from grsap.errors import DataError, RunFolderError
 from grsap.files import write_json
-from grsap.progress import duration, printable
+from grsap.progress import duration
 from grsap.response_logprobs import tokenizer_hash
 from grsap.synthesis.domains import domains_hash
 from grsap.synthesis.ledger import Ledger, Tally
@@ -155,18 +155,18 @@ class Report:
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print a row a group: queries asked for and usable, yield, answers, tokens a second of the whole time."""
-    console = console or Console(highlight=False)
+    console = console or Console()
     table = Table(title="What the model wrote", title_justify="left")
     table.add_column("domains of")
     for heading in ("asked", "usable", "yield", "answered", "cut", "tokens/s"):
         table.add_column(heading, justify="right")
     for name, tally in report.groups().items():
-        table.add_row(Text(printable(name)), *_cells(tally, report.seconds))
+        table.add_row(Text(name), *_cells(tally, report.seconds))
     table.add_section()
     table.add_row(Text("all"), *_cells(report.total, report.seconds))
     console.print(table)
     for line in notes(report):
-        console.print(printable(line), markup=False, soft_wrap=True)
+        console.print_line(line)
 
 
 def notes(report: Report) -> list[str]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rich.console import Console
-
+from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.generation.base import Generator, SamplingSettings
-from grsap.progress import printable, progress_line
+from grsap.progress import progress_line
 from grsap.synthesis.domains import Domain, load_domains
 from grsap.synthesis.elicitation import Ask, AssistantPrefill, Elicitation, Kind
 from grsap.synthesis.ledger import Ledger
@@ -95,7 +94,7 @@ class Synthesis:
         output_dir.mkdir(parents=True, exist_ok=True)
         folder = RawFolder(output_dir, self.rows_per_shard, self.response_sampling.top_logprobs is not None)
         for repair in folder.repairs:
-            Console(stderr=True, highlight=False).print(printable(repair), markup=False, soft_wrap=True)
+            Console(stderr=True).print_line(repair)
         try:
             ledger = Ledger.read(folder, keep_rows=self.quota.until_kept is not None)
             report = Report(self, folder, ledger)

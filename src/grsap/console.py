@@ -1,0 +1,45 @@
+"""The only console of rich: text is taken literally, and its control characters never reach the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import rich.console
+from rich.segment import Segment
+
+from grsap.streams import printable, unguarded
+
+
+class Console(rich.console.Console):
+    """A console whose strings are no markup, so that a name such as `[red]` prints as it is; style them by `Text`.
+
+    Args:
+        file: where to write; by default stdout, or stderr with `stderr`.
+        settings: other arguments of `rich.console.Console`.
+    """
+
+    def __init__(self, file: IO[str] | None = None, **settings: Any) -> None:
+        super().__init__(**{"file": file, "markup": False, "highlight": False, "emoji": False, **settings})
+
+    def render(
+        self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Segments of the renderable, with marks for control characters that are not rich's own."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text, keep="\n")
+            yield segment if text is segment.text else Segment(text, segment.style, segment.control)
+
+    def print_line(self, text: str) -> None:
+        """Print one line, whatever its length; a newline in it becomes a mark."""
+        self.print(printable(text, keep="\t"), soft_wrap=True)
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream that is written to, below a `GuardedStream`."""
+        stream: IO[str] = unguarded(super().file)
+        return stream
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
