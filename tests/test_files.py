@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -56,6 +57,51 @@ def test_hashes_are_those_of_sha256(tmp_path: Path) -> None:
     assert hash_file(tmp_path / "a") == "ba7816bf8f01cfea"
     assert hash_json({"a": 1, "b": 2}) == hash_json({"b": 2, "a": 1})
     assert hash_json({"a": 1}) != hash_json({"a": 2})
+
+
+def test_a_lock_leaves_a_folder_as_it_was_if_nothing_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(KeyError), folder_lock(folder):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    with folder_lock(tmp_path / "empty"):
+        pass
+    assert list((tmp_path / "empty").iterdir()) == []
+    with folder_lock(folder):
+        (folder / "result").write_text("")
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "result"]
+
+
+def test_a_lock_file_that_its_holder_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / "other").write_text("")
+    flock = fcntl.flock
+
+    def late(handle: object, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        (tmp_path / ".lock").unlink()  # between `open` and `flock`
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with folder_lock(tmp_path), pytest.raises(RunFolderError, match="is in use by process"), folder_lock(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(RunFolderError, match=r"run_dir .*file cannot be written: File exists\. Choose another with"),
+        folder_lock(tmp_path / "file"),
+    ):
+        pass
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")  # as root, a folder without the right to write is still written
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunFolderError, match="cannot be written: Permission denied"), folder_lock(tmp_path):
+        pass
 
 
 def test_a_folder_is_locked_once(tmp_path: Path) -> None:

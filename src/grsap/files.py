@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from grsap.errors import RunFolderError
 
@@ -126,31 +126,54 @@ def waiting_lock(path: Path) -> Iterator[None]:
         yield
 
 
+LOCK = ".lock"
+
+
 @contextmanager
 def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
-    """Hold `folder` for this process; the lock goes with the process, however it ends.
+    """Hold `folder` for this process; the lock ends with the process, however it ends.
+
+    If nothing was written inside the block, the folder is left as it was: what the lock made is removed.
 
     Args:
-        folder: is made if it is missing.
+        folder: created if it is missing.
         setting: the option that names it, for the errors.
 
     Raises:
         RunFolderError: another process holds it, or the folder cannot be written.
     """
     folder = Path(folder)
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a+")
+        handle = _hold(folder, setting)
     except OSError as error:
         raise RunFolderError(
             f"{setting} {folder} cannot be written: {error.strerror}", f"Choose another with --{setting}"
         ) from error
     with handle:
         try:
+            yield
+        finally:
+            _remove_unused(folder, missing)
+
+
+def _hold(folder: Path, setting: str) -> TextIO:
+    """Create and lock the lock file, and write this process's id into it."""
+    for _ in range(100):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = (folder / LOCK).open("a+")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its holder may have removed the file between `open` and `flock`: a lock on a removed file holds nothing.
+            if not os.path.samestat(os.fstat(handle.fileno()), (folder / LOCK).stat()):
+                handle.close()
+                continue
+        except FileNotFoundError:
+            continue
         except BlockingIOError as error:
             handle.seek(0)
             owner = handle.read().strip() or "unknown"
+            handle.close()
             raise RunFolderError(
                 f"{setting} {folder} is in use by process {owner}",
                 f"Wait for it to end, or choose another folder with --{setting}",
@@ -159,4 +182,16 @@ def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
         handle.truncate()
         handle.write(f"{os.getpid()}\n")
         handle.flush()
-        yield
+        return handle
+    raise RunFolderError(f"{setting} {folder} is removed as often as it is made", f"Choose another with --{setting}")
+
+
+def _remove_unused(folder: Path, missing: Sequence[Path]) -> None:
+    """Remove the lock from a folder that holds nothing else, and the folders that were missing before."""
+    try:
+        if os.listdir(folder) == [LOCK]:
+            (folder / LOCK).unlink()
+            for each in missing:
+                each.rmdir()
+    except OSError:  # someone else writes there, or removed it
+        return

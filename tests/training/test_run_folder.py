@@ -165,24 +165,6 @@ def test_stale_files_are_removed(tmp_path: Path) -> None:
     assert list(folder.transcripts.iterdir()) == []
 
 
-def test_prepare_makes_the_folder(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "a" / "b").prepare()
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_prepare_tells_what_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match=r"run_dir .*file cannot be written: File exists\. Choose another with"):
-        RunFolder(tmp_path / "file").prepare()
-
-    def refuse(self: Path, data: bytes) -> int:
-        raise PermissionError(13, "Permission denied")  # as root, a folder without the right to write is still written
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(RunFolderError, match="cannot be written: Permission denied"):
-        RunFolder(tmp_path / "other").prepare()
-
-
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     # By its file: the package imports torch, which takes long on a busy machine.
     code = (

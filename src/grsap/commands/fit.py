@@ -58,7 +58,6 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     if owner:
         if folder.check(config, resume=invocation.resume) == "finished":
             return tell_finished(folder.path)
-        folder.prepare()
     with folder.lock() if owner else nullcontext():
         if owner:
             status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended

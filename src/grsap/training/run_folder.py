@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -175,22 +174,6 @@ class RunFolder:
         if set(_visible(self.path)) <= {self.config, self.manifest}:
             self.config.unlink(missing_ok=True)
             self.manifest.unlink(missing_ok=True)
-
-    def prepare(self) -> None:
-        """Make the folder and try to write in it, before anything expensive is done.
-
-        Raises:
-            RunFolderError: it cannot be made or written, or is a file.
-        """
-        probe = self.path / f".write_probe.{os.getpid()}.tmp"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise RunFolderError(
-                f"run_dir {self.path} cannot be written: {error.strerror}", "Choose another with --run_dir"
-            ) from error
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the folder for this process, as `grsap.files.folder_lock` does."""
