@@ -53,6 +53,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tells how many bad inputs of `tests/badinput` were tried, and how many ended with a good error."""
+    tried = {
+        outcome: {
+            value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "bad_input"
+        }
+        for outcome, reports in terminalreporter.stats.items()
+    }
+    num_good, num = len(tried.get("passed", ())), len(set().union(*tried.values()))
+    if num:
+        terminalreporter.write_line(f"bad inputs: {num} tried, {num_good} with a good error")
+
+
 def build_tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE of 512 tokens at most, with ChatML, for any text. Turn end and eos are `<|im_end|>`."""
     tokenizer = Tokenizer(tokenizer_models.BPE())

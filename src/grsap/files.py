@@ -12,7 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from grsap.errors import RunFolderError
+from grsap.errors import DataError, RunFolderError
+
+MAX_PATH, MAX_NAME = 4096, 255
+"""Bytes of a path, and of each of its parts, that Linux takes."""
+
+
+def user_path(path: str | Path) -> Path:
+    """The path that a setting names, with `~` expanded.
+
+    Raises:
+        DataError: no file can have such a path. System calls fail on it with errors that do not name it.
+    """
+    text = str(path)
+    if not text:
+        raise DataError("a path is empty", "Give a path, or null where none is wanted")
+    if "\0" in text:
+        raise DataError(f"the path {text!r} holds a NUL character", "Remove it")
+    parts = [os.fsencode(part) for part in text.split("/")]
+    if len(os.fsencode(text)) >= MAX_PATH or max(map(len, parts)) > MAX_NAME:
+        raise DataError(f"the path {text[:60]}... is too long", f"Give one whose names have at most {MAX_NAME} bytes")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{text}: there is no such home folder", "Write the path without ~") from error
 
 
 def fsync_dir(path: Path) -> None:
@@ -189,7 +212,7 @@ def _hold(folder: Path, setting: str) -> TextIO:
 def _remove_unused(folder: Path, missing: Sequence[Path]) -> None:
     """Remove the lock from a folder that holds nothing else, and the folders that were missing before."""
     try:
-        if os.listdir(folder) == [LOCK]:
+        if [entry.name for entry in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()
             for each in missing:
                 each.rmdir()

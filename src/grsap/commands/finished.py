@@ -9,7 +9,7 @@ import yaml
 
 from grsap.commands.config_keys import config_files
 from grsap.commands.invocation import Invocation
-from grsap.files import hash_file, hash_json, write_atomic
+from grsap.files import hash_file, hash_json, user_path, write_atomic
 
 DEFAULT_RUN_DIR = "runs/default"
 MARK = ".invocation"
@@ -41,7 +41,7 @@ def guess_run_dir(invocation: Invocation) -> Path | None:
                 return None
             if isinstance(config, dict) and "run_dir" in config:
                 run_dir = str(config["run_dir"])
-    return Path(run_dir).expanduser()
+    return user_path(run_dir)
 
 
 def finished_run(invocation: Invocation) -> Path | None:

@@ -55,9 +55,8 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
     owner = getattr(rank_zero_only, "rank", 0) in (None, 0)  # of several ranks the first owns the folder
-    if owner:
-        if folder.check(config, resume=invocation.resume) == "finished":
-            return tell_finished(folder.path)
+    if owner and folder.check(config, resume=invocation.resume) == "finished":
+        return tell_finished(folder.path)
     with folder.lock() if owner else nullcontext():
         if owner:
             status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended

@@ -33,6 +33,7 @@ from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing_errors import refusals_told
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
+from grsap.files import user_path
 from grsap.models import BaseModel
 from grsap.training import SafetyFineTuning
 from grsap.training.metrics_log import MetricsLog
@@ -103,7 +104,12 @@ class RunSettings(LightningCLI):
             save_config_callback=None,  # the run folder keeps config.yaml
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
-            parser_kwargs={"prog": f"grsap {verb}", "description": description, "exit_on_error": False},
+            parser_kwargs={
+                "prog": f"grsap {verb}",
+                "description": description,
+                "exit_on_error": False,
+                "allow_abbrev": False,  # a misspelt option is an error, not a shorter form of another
+            },
             args=list(args),
             run=False,
             auto_configure_optimizers=False,
@@ -165,7 +171,7 @@ class RunSettings(LightningCLI):
     @property
     def run_dir(self) -> Path:
         """The run folder."""
-        return Path(self.config.run_dir).expanduser()
+        return user_path(self.config.run_dir)
 
     def resolved_config(self) -> str:
         """The whole configuration as YAML that `--config` reads again."""

@@ -98,12 +98,12 @@ def run_stage(
     parser.set_defaults(dict(defaults or {}))
     settings = parse(parser, invocation)
     config = str(parser.dump(settings, skip_none=False))
+    folder = StageFolder(settings.output_dir, verb)
     stage = build(parser, settings, kind)
     stage.check()
     if invocation.dry_run and isinstance(stage, PlannedAhead):
-        stage.show_plan(Path(settings.output_dir).expanduser())
+        stage.show_plan(folder.path)
         return 0
-    folder = StageFolder(settings.output_dir, verb)
     folder.check(config, may_change)
     with folder.lock(), sigterm_raises():
         if folder.check(config, may_change):  # again: another call may have just let go of the lock

@@ -10,7 +10,7 @@ import yaml
 
 from grsap.differences import setting_differences
 from grsap.errors import RunFolderError
-from grsap.files import folder_lock, write_atomic
+from grsap.files import folder_lock, user_path, write_atomic
 
 CONFIG = "config.yaml"
 _HEADING = "# grsap "
@@ -25,7 +25,7 @@ class StageFolder:
     """
 
     def __init__(self, path: str | Path, verb: str) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.verb = verb
         self.config = self.path / CONFIG
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from grsap.errors import DataError
-from grsap.files import hash_json
+from grsap.files import hash_json, user_path
 from grsap.records import Behaviour, Difficulty, Message, SafetyRecord
 
 _STAND_IN = "(no text)"
@@ -51,7 +51,7 @@ class RawRows:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.files: dict[str, dict[str, Any]] = {}
         self._paths = _files(self.path)
         ids: list[str] = []

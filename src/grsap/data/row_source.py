@@ -58,8 +58,8 @@ class RowSource:
             DataError: no such file or data set, or no access to it; names the page where a licence is accepted.
             MissingPackageError: `datasets` is not installed.
         """
+        file = resolve(self.path)
         if self.is_file:
-            file = resolve(self.path)
             if not file.is_file():
                 raise DataError("no such file", "Check source.path; it is taken from the working directory", path=file)
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from grsap.errors import DataError
+from grsap.files import user_path
 
 PREFIX = "embedded:"
 _HERE = Path(__file__).parent
@@ -18,10 +19,10 @@ def resolve(path: str | Path) -> Path:
     """The place of a file or folder; `embedded:quickstart/replay.jsonl` is looked up in the package.
 
     Raises:
-        DataError: the package carries no such file.
+        DataError: the package carries no such file, or no file can have such a path.
     """
     if not str(path).startswith(PREFIX):
-        return Path(path).expanduser()
+        return user_path(path)
     name = str(path).removeprefix(PREFIX)
     # An installed package carries configs/ beside this file; a source tree has it at its top.
     for root in (_HERE, _SOURCE_TREE) if name.startswith("configs/") else (_HERE,):

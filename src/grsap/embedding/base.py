@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.files import hash_file
+from grsap.files import hash_file, user_path
 from grsap.progress import Advance
 
 Embeddings = NDArray[np.float32]
@@ -71,7 +70,7 @@ class Embedder(ABC):
 
 def weights_revision(path: str, revision: str | None) -> str | None:
     """Of a folder the hash of its weight file, if it has one; of a Hub id the revision as given."""
-    weights = Path(path).expanduser() / "model.safetensors"
+    weights = user_path(path) / "model.safetensors"
     return hash_file(weights) if weights.is_file() else revision
 
 

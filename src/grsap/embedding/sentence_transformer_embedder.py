@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grsap.embedding.base import Embedder, by_length, weights_revision
 from grsap.errors import ConfigError, MissingPackageError, ModelError
+from grsap.files import user_path
 
 PAPER_MODEL = "BAAI/bge-small-en-v1.5"
 
@@ -76,7 +76,8 @@ class SentenceTransformerEmbedder(Embedder):
         from sentence_transformers import SentenceTransformer
 
         device = None if self.device == "auto" else self.device
-        source = str(Path(self.path).expanduser()) if Path(self.path).expanduser().exists() else self.path
+        folder = user_path(self.path)
+        source = str(folder) if folder.exists() else self.path
         try:
             self._model = SentenceTransformer(source, device=device, revision=self.revision)
         except (OSError, ValueError) as error:

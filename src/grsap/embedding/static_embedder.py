@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grsap.embedding.base import Embedder, weights_revision
 from grsap.errors import MissingPackageError, ModelError
+from grsap.files import user_path
 
 BATCH_SIZE = 1024
 
@@ -58,7 +58,7 @@ class StaticEmbedder(Embedder):
         self.check()
         from model2vec import StaticModel
 
-        folder = Path(self.path).expanduser()
+        folder = user_path(self.path)
         try:
             self._model = StaticModel.from_pretrained(folder if folder.exists() else self.path, force_download=False)
         except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from grsap.data.replay import ReplayDataModule
 from grsap.errors import ConfigError
 from grsap.evaluation.benchmark import Benchmark
 from grsap.evaluation.harness import HarnessTasks
@@ -116,6 +117,8 @@ class Evaluation:
         _check_distinct("judges", [judge.name for judge in self.chosen_judges])
         for judge in self.chosen_judges:
             judge.prepare()
+        for path in self.replay or ():
+            ReplayDataModule(path).setup("fit")
         questions = self.questions
         _check_distinct("subjects", [subject.name for subject in self.found_subjects])
         for subject in self.found_subjects if self.lm_eval_tasks is not None else ():

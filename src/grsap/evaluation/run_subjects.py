@@ -11,7 +11,7 @@ import yaml
 
 from grsap.errors import RunFolderError
 from grsap.evaluation.subjects import Engines, Say, Subject, SubjectSource
-from grsap.files import hash_file
+from grsap.files import hash_file, user_path
 from grsap.generation import TransformersGenerator
 from grsap.models import BaseModel
 from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_step
@@ -41,7 +41,7 @@ class RunSubjects(SubjectSource):
         Raises:
             RunFolderError: it holds no run, no trained weights, or the base is not the one that it was trained on.
         """
-        folder = RunFolder(Path(self.run_dir).expanduser())
+        folder = RunFolder(user_path(self.run_dir))
         config, manifest = _read_config(folder), _read_manifest(folder)
         base = _base_of(config, folder)
         name = self.name or folder.path.resolve().name

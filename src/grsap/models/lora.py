@@ -58,7 +58,7 @@ def adapter_folder(path: str) -> Path:
     Raises:
         ModelError: no adapter is there.
     """
-    folder = resolve(path).expanduser()
+    folder = resolve(path)
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(
             f"{path} is no PEFT adapter (no adapter_config.json)", "Give the folder that holds adapter_config.json"

@@ -73,7 +73,7 @@ def read_population(name: str, path: str) -> Population:
     Raises:
         DataError: nothing is there, a row is wrong, or two rows have one id; names file and row.
     """
-    where = resolve(path).expanduser()
+    where = resolve(path)
     files = sorted(where.glob("shard-*.jsonl")) if where.is_dir() else [where]
     if not files:
         remedy = "Give a file, or a folder of a synthesis"
