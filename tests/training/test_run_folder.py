@@ -74,7 +74,7 @@ def test_a_finished_run_with_other_settings(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", "finished")
     other = CONFIG.replace("1e-05", "1e-04").replace("class_path: A", "class_path: B\n  - class_path: C") + "new: 1\n"
     assert folder.differences(other) == [
-        'model.lr: "1e-05" -> "1e-04"',
+        "model.lr: 1e-05 -> 0.0001",
         'trainer.callbacks[0].class_path: "A" -> "B"',
         'trainer.callbacks[1].class_path: absent -> "C"',
         "new: absent -> 1",
@@ -82,7 +82,7 @@ def test_a_finished_run_with_other_settings(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as error:
         folder.check(other, resume=True)
     assert str(error.value) == (
-        f'run_dir {folder.path} holds a finished run with other settings: model.lr: "1e-05" -> "1e-04"; '
+        f"run_dir {folder.path} holds a finished run with other settings: model.lr: 1e-05 -> 0.0001; "
         'trainer.callbacks[0].class_path: "A" -> "B"; trainer.callbacks[1].class_path: absent -> "C" and 1 more. '
         "Choose another folder with --run_dir, or remove this one."
     )

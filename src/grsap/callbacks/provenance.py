@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grsap.callbacks.lookup import find_callback
@@ -23,6 +22,7 @@ from grsap.errors import DataError
 from grsap.files import hash_file, write_json
 from grsap.training.run_folder import RunFolder
 from grsap.versions import installed_versions
+from grsap.yaml_text import read_yaml
 
 MANIFEST_SCHEMA = "grsap.manifest/1"
 PACKAGES = (
@@ -206,7 +206,7 @@ def _data_summary(datamodule: Any) -> dict[str, Any] | None:
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_yaml(path)
     return config if isinstance(config, dict) else {}
 
 

@@ -11,6 +11,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from grsap.errors import ConfigError
+from grsap.yaml_text import read_yaml
 
 _SPEC = {"class_path", "init_args", "dict_kwargs"}
 """Below a class specification the keys are the class's; the parser checks them."""
@@ -43,7 +44,7 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
             f"--config {path} is an address", "Configs are read from files only: fetch it, and read it first"
         )
     try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        config = read_yaml(Path(path))
     except FileNotFoundError as error:
         raise ConfigError(f"--config {path}: no such file", "Paths are taken from the working directory") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import yaml
 from grsap.commands.config_keys import config_files
 from grsap.commands.invocation import Invocation
 from grsap.files import hash_file, hash_json, user_path, write_atomic
+from grsap.yaml_text import read_yaml
 
 DEFAULT_RUN_DIR = "runs/default"
 MARK = ".invocation"
@@ -36,7 +37,7 @@ def guess_run_dir(invocation: Invocation) -> Path | None:
             run_dir = value
         elif option in ("--config", "-c"):
             try:
-                config = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+                config = read_yaml(Path(value))
             except (OSError, UnicodeDecodeError, yaml.YAMLError):
                 return None
             if isinstance(config, dict) and "run_dir" in config:

@@ -11,6 +11,7 @@ import yaml
 from grsap.differences import setting_differences
 from grsap.errors import RunFolderError
 from grsap.files import folder_lock, user_path, write_atomic
+from grsap.yaml_text import load_yaml
 
 CONFIG = "config.yaml"
 _HEADING = "# grsap "
@@ -58,7 +59,7 @@ class StageFolder:
                 f"output_dir {self.path} is not empty and holds {whose} of grsap {self.verb}",
                 "Choose an empty folder with --output_dir",
             )
-        differences = setting_differences(old, yaml.safe_load(config), ("config", "output_dir", *may_change))
+        differences = setting_differences(old, load_yaml(config), ("config", "output_dir", *may_change))
         if differences:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise RunFolderError(
@@ -76,7 +77,7 @@ class StageFolder:
         try:
             text = self.config.read_text(encoding="utf-8")
             heading = text.partition("\n")[0]
-            return yaml.safe_load(text), heading.removeprefix(_HEADING) if heading.startswith(_HEADING) else ""
+            return load_yaml(text), heading.removeprefix(_HEADING) if heading.startswith(_HEADING) else ""
         except FileNotFoundError:
             return {}, ""
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

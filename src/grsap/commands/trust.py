@@ -7,10 +7,13 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import set_parsing_settings
+import yaml
+from jsonargparse import set_dumper, set_loader, set_parsing_settings
 
 from grsap.errors import ConfigError
+from grsap.yaml_text import dump_yaml, load_yaml
 
 TRUSTED = (
     "grsap",
@@ -50,6 +53,21 @@ def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) ->
         import_path_denylist=["*"],
         import_path_allowlist=[*TRUSTED, *local_modules(folder), *(_checked(name) for name in trusted)],
     )
+    set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
+    set_dumper("yaml", dump_yaml)
+
+
+def load_setting(text: str) -> Any:
+    """A setting's value as YAML. A text in braces, such as `{model.path}` of a study, is no mapping of nulls.
+
+    Raises:
+        yaml.YAMLError: see `load_yaml`.
+    """
+    value = load_yaml(text)
+    if isinstance(value, dict) and value and all(each is None for each in value.values()):
+        is_text = text.lstrip().startswith("{") or text.strip() == f"{next(iter(value))}:"
+        return text if is_text else value
+    return value
 
 
 def local_modules(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from grsap.files import hash_file, user_path
 from grsap.generation import TransformersGenerator
 from grsap.models import BaseModel
 from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_step
+from grsap.yaml_text import read_yaml
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -87,7 +88,7 @@ def _same_weights(first: Path, second: Path) -> bool:
 
 def _read_config(folder: RunFolder) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        config = read_yaml(folder.config)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RunFolderError(
             f"{folder.config} cannot be read: {str(error).splitlines()[0]}", "Give the folder of a run of grsap fit"

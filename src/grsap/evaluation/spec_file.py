@@ -14,6 +14,7 @@ import yaml
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
+from grsap.yaml_text import read_yaml
 
 CARRIED = "embedded:configs/benchmarks"
 EXTENDS = "extends"
@@ -51,7 +52,7 @@ def _values(name: str, extended: tuple[str, ...] = ()) -> tuple[Any, Path]:
         known = f"Did you mean {' or '.join(close)}" if close else f"There are {', '.join(carried_benchmarks())}"
         raise ConfigError(f"there is no benchmark {name!r}", f"{known}; a spec of your own ends in .yaml")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except FileNotFoundError as error:
         raise DataError("no such file", "Check the name of the benchmark spec", path=path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

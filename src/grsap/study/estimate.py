@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from grsap.embedded import resolve
 from grsap.errors import ConfigError
 from grsap.study.machine import Machine
 from grsap.study.plan import PlannedStage
+from grsap.yaml_text import dump_yaml, read_yaml
 
 if TYPE_CHECKING:
     from grsap.models.memory import MemoryEstimate
@@ -93,7 +92,7 @@ class Estimator:
     def _memory_of(
         self, stage: PlannedStage, cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]
     ) -> MemoryEstimate:
-        key = yaml.safe_dump([cost.shape, dict(model), data.get("batching")])
+        key = dump_yaml([cost.shape, dict(model), data.get("batching")])
         if key not in self._memory:
             try:
                 self._memory[key] = _memory(cost, model, data)
@@ -122,7 +121,7 @@ def _memory(cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]) -> Me
 def composed(stage: PlannedStage) -> dict[str, Any]:
     """The settings of a stage as its files and the study give them, without the verb's defaults."""
     settings: dict[str, Any] = {}
-    layers: Sequence[Any] = [yaml.safe_load(resolve(each).read_text(encoding="utf-8")) for each in stage.configs]
+    layers: Sequence[Any] = [read_yaml(resolve(each)) for each in stage.configs]
     for layer in [*layers, stage.settings]:
         settings = _merged(settings, layer or {})
     return settings
@@ -132,5 +131,12 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     found = dict(under)
     for key, value in over.items():
         old = found.get(key)
-        found[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_other_class(old, value):
+            value = _merged(old, value)
+        found[key] = value
     return found
+
+
+def _is_other_class(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the settings of `old` are of no meaning to `new`, as the verbs' parser has it too."""
+    return "class_path" in old and "class_path" in new and new["class_path"] != old["class_path"]

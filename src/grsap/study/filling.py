@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from grsap.errors import ConfigError
+from grsap.yaml_text import load_yaml
 
 FOLDER = "folder"
 _NAME = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
@@ -85,7 +86,7 @@ class Filler:
         whole = _NAME.fullmatch(text)
         if whole is not None and whole[1] != FOLDER:
             found = self._named(whole, bound)
-            return yaml.safe_load(found) if whole[2] is None and found != text else found
+            return _number(found) if whole[2] is None and found != text else found
         return _NAME.sub(lambda match: str(self._named(match, bound)), text)
 
     def _named(self, match: re.Match[str], bound: Binding) -> Any:
@@ -103,6 +104,15 @@ class Filler:
             known = ", ".join(details) or "none"
             raise ConfigError(f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"It has {known}: see choices")
         return self.fill(details[key], bound)
+
+
+def _number(text: str) -> Any:
+    """The number, boolean or null that a choice is as YAML; else its text."""
+    try:
+        value = load_yaml(text)
+    except yaml.YAMLError:
+        return text
+    return value if value is None or isinstance(value, (bool, int, float)) else text
 
 
 def _plain(value: Any) -> Any:

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from grsap.embedded import resolve
 from grsap.errors import RunFolderError, StageError
 from grsap.files import hash_file, hash_json, write_atomic, write_json
 from grsap.study.plan import PlannedStage
+from grsap.yaml_text import dump_yaml
 
 MARK = ".study.json"
 """In a stage's folder: which call it was done by, and of what. Hidden, so that the verb does not mind it."""
@@ -91,8 +90,7 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
         StageError: it did not come to its end; what it said stands on stderr.
     """
     if stage.settings:
-        text = yaml.safe_dump(dict(stage.settings), sort_keys=False, allow_unicode=True)
-        write_atomic(settings_path(stage, study), text)
+        write_atomic(settings_path(stage, study), dump_yaml(dict(stage.settings)))
     words = words_of(stage, study)
     if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
         words.append("--resume")

@@ -14,6 +14,7 @@ import yaml
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
+from grsap.yaml_text import read_yaml
 
 PAPER_DOMAINS = Path(__file__).with_name("domains.yaml")
 _KEYS = {"name", "definition", "group"}
@@ -74,7 +75,7 @@ def domains_hash(domains: Sequence[Domain]) -> str:
 
 def _read(path: Path) -> list[Domain]:
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = read_yaml(path)
     except FileNotFoundError as error:
         raise DataError("no such file", "Check domains; it is taken from the working directory", path=path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

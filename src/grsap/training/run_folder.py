@@ -16,6 +16,7 @@ import yaml
 from grsap.differences import setting_differences
 from grsap.errors import RunFolderError
 from grsap.files import folder_lock, hash_file, write_json
+from grsap.yaml_text import load_yaml, read_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -136,10 +137,10 @@ class RunFolder:
             config: YAML, as written to `config.yaml`.
         """
         try:
-            old = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError):
+            old = read_yaml(self.config)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return []
-        return setting_differences(old, yaml.safe_load(config), NOT_COMPARED)
+        return setting_differences(old, load_yaml(config), NOT_COMPARED)
 
     def check(self, config: str, *, resume: bool) -> RunStatus:
         """Whether a run with this config may use the folder. Nothing is written.
