@@ -16,7 +16,18 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "grsap"
 
 LAYERS = {
-    0: {"__init__", "records", "errors", "files", "differences", "appending", "lazy_names", "versions", "streams"},
+    0: {
+        "__init__",
+        "records",
+        "errors",
+        "disk",
+        "files",
+        "differences",
+        "appending",
+        "lazy_names",
+        "versions",
+        "streams",
+    },
     1: {"text", "metrics", "yaml_text", "embedded", "console", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "importing", "data"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -97,7 +98,8 @@ class AppendFile:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            os.ftruncate(self._descriptor, self.size_bytes)
+            with suppress(OSError):  # else the next call takes the end away
+                os.ftruncate(self._descriptor, self.size_bytes)
             raise _cannot_write(self.path, error) from error
         self.size_bytes += len(piece)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from grsap.disk import writing
 from grsap.errors import DataError, RunFolderError
 
 MAX_PATH, MAX_NAME = 4096, 255
@@ -48,38 +50,57 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: str | Path, data: str | bytes, *, mode: int = 0o644) -> None:
-    """Write a whole file or nothing: temporary file in the same folder, fsync, rename, fsync of the folder."""
+    """Write a whole file or nothing: temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    raw = data.encode() if isinstance(data, str) else data
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(fd, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync_dir(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path, mode=mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+class _NamedWriter(io.BufferedWriter):
+    """A file whose errors name `path`, which is where it will be."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(io.FileIO(descriptor, "wb"))
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with writing(self._path):
+            return super().write(data)
+
+    def close(self) -> None:
+        with writing(self._path):
+            super().close()
 
 
 @contextmanager
 def atomic_writer(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write piece by piece, which is at `path` whole once the block ends without an error, and else not."""
+    """A file to write piece by piece, which is at `path` whole once the block ends without an error, and else not.
+
+    Raises:
+        RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(fd, "wb") as file:
+        with writing(path):
+            file = _NamedWriter(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), path)
+        with file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing(path):
+            os.replace(temporary, path)
+            fsync_dir(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
-    fsync_dir(path.parent)
+        with suppress(OSError):  # a file system that became read-only must not hide the first error
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Mapping[str, Any] | Sequence[Any], *, mode: int = 0o644) -> None:
@@ -91,17 +112,21 @@ def write_dir_atomic(path: str | Path, fill: Callable[[Path], None]) -> None:
     """Make a folder whole or not at all: `fill` writes into a temporary sibling, which is then renamed to `path`.
 
     A folder that is already at `path` is replaced.
+
+    Raises:
+        RunFolderError: the disk is full, the folder cannot be written, and the like; names the folder.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        fill(temporary)
-        publish_dir(temporary, path)
-    finally:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            fill(temporary)
+            publish_dir(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def publish_dir(temporary: Path, path: Path) -> None:
@@ -143,8 +168,10 @@ def hash_file(path: str | Path) -> str:
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock file for this process, once the one that holds it is done; it goes with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from grsap.callbacks.check_results import best_step, checked_steps
 from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.run_length import is_last_step
-from grsap.errors import ConfigError, RunFolderError
+from grsap.disk import writing
+from grsap.errors import ConfigError
 from grsap.files import publish_dir
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
@@ -114,16 +113,14 @@ class AdapterCheckpoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export the model and save a last time."""
         if trainer.is_global_zero:
-            with _disk_errors("adapter"):
-                export_model(pl_module, RunFolder(trainer.default_root_dir).adapter)
+            export_model(pl_module, RunFolder(trainer.default_root_dir).adapter)
         trainer.strategy.barrier("AdapterCheckpoint.export")
         self.save(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the model card. Lightning calls checkpoint callbacks last: summary and manifest are whole by now."""
         if trainer.is_global_zero:
-            with _disk_errors("model card"):
-                write_model_card(RunFolder(trainer.default_root_dir))
+            write_model_card(RunFolder(trainer.default_root_dir))
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> Path:
         """Write the checkpoint of the present step and delete those that are no longer wanted. All ranks must enter.
@@ -138,7 +135,7 @@ class AdapterCheckpoint(Checkpoint):
         temporary = path.with_name(f".{path.name}.0.tmp")  # the same on all ranks: some strategies write from each
         self._requested = False
         self.last_saved_step = step
-        with _disk_errors(path.name):
+        with writing(path):
             try:
                 if trainer.is_global_zero:
                     shutil.rmtree(temporary, ignore_errors=True)
@@ -190,13 +187,3 @@ class AdapterCheckpoint(Checkpoint):
         for path in folder.checkpoints()[: -self.keep_last]:
             if path != self.best_checkpoint:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def _disk_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(
-            f"{name} cannot be written: {error.strerror or error}", "Free some space, then go on with --resume"
-        ) from error

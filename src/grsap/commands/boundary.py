@@ -10,6 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Callable
 
 from grsap.commands.parsing_errors import parsing_paragraph
+from grsap.disk import disk_error
 from grsap.errors import GrsapError, UserError, user_error_within
 from grsap.streams import guarded_streams
 
@@ -45,7 +46,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         report(str(error) if error.exit_code == 143 else f"error: {error}", debug)
         return error.exit_code
     except Exception as error:
-        known = user_error_within(error)
+        known = user_error_within(error) or disk_error(error, action="read or written")
         if known is not None:
             report(f"error: {known}", debug)
             return known.exit_code

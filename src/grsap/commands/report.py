@@ -51,10 +51,7 @@ def write_report(folders: Sequence[str], output: Path, title: str, *, with_trans
     check_target(output)
     report = Report(folders, with_transcripts=with_transcripts, title=title)
     text = report.html()
-    try:
-        write_page(output, text, holds_texts=report.holds_texts)
-    except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror}", "Give another --output") from error
+    write_page(output, text, holds_texts=report.holds_texts)
     kept = "; it shows prompts and answers, and is readable by you only" if report.holds_texts else ""
     print(f"{output}: {len(text) / 1000:,.0f} kB, {len(report.sources)} folders{kept}")
     return 0

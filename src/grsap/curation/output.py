@@ -9,7 +9,6 @@ from typing import Any
 from grsap.appending import json_line
 from grsap.curation.ledger import KEPT, Ledger
 from grsap.curation.steps import UNLABELLED
-from grsap.errors import RunFolderError
 from grsap.files import atomic_writer, hash_file
 
 REPLAY = "replay.jsonl"
@@ -31,23 +30,17 @@ def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str,
         RunFolderError: the folder cannot be written; what stood there stands.
     """
     counts: Counter[str] = Counter()
-    try:
-        with (
-            atomic_writer(folder / REPLAY, mode=TEXT_MODE) as replay,
-            atomic_writer(folder / REJECTED, mode=TEXT_MODE) as rejected,
-        ):
-            for number in ledger.raw.file_order.tolist():
-                if ledger.rejected_by[number] == KEPT:
-                    replay.write(json_line(ledger.record(number).to_dict()))
-                    counts[REPLAY] += 1
-                else:
-                    rejected.write(json_line(_rejected(ledger, number, step_names)))
-                    counts[REJECTED] += 1
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be written: {error.strerror}",
-            "Free space or mend the folder, then give the same command again: what is done is kept",
-        ) from error
+    with (
+        atomic_writer(folder / REPLAY, mode=TEXT_MODE) as replay,
+        atomic_writer(folder / REJECTED, mode=TEXT_MODE) as rejected,
+    ):
+        for number in ledger.raw.file_order.tolist():
+            if ledger.rejected_by[number] == KEPT:
+                replay.write(json_line(ledger.record(number).to_dict()))
+                counts[REPLAY] += 1
+            else:
+                rejected.write(json_line(_rejected(ledger, number, step_names)))
+                counts[REJECTED] += 1
     return {name: {"num_rows": counts[name], "hash": hash_file(folder / name)} for name in (REPLAY, REJECTED)}
 
 

@@ -103,33 +103,28 @@ class Import:
     def _import(self, output_dir: Path) -> dict[str, Any]:
         counts, reader = _Counts(), self.reader()
         num_rows = 0
-        try:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            for leftover in output_dir.glob(f".{REPLAY}.*.tmp"):  # of a call that was killed
-                leftover.unlink()
-            with atomic_writer(output_dir / REPLAY, mode=0o600) as file:
-                for record in self._drawn(reader, counts):
-                    file.write(json_line(record.to_dict()))
-                    counts.domains[record.domain] += 1
-                    num_rows += 1
-                if not num_rows:
-                    raise self._no_row(reader, counts)
-            manifest = {
-                "schema": SCHEMA,
-                "grsap": __version__,
-                "source": self.source.describe(),
-                "limit": self.limit,
-                "seed": self.seed,
-                "num_read": counts.num_read,
-                "num_excluded": dict(sorted(counts.num_excluded.items())),
-                "domains": dict(sorted(counts.domains.items())),
-                "files": {REPLAY: {"num_rows": num_rows, "hash": hash_file(output_dir / REPLAY)}},
-            }
-            write_json(output_dir / MANIFEST, manifest)
-        except OSError as error:
-            raise RunFolderError(
-                f"{output_dir} cannot be written: {error.strerror}", "Free space or choose another --output_dir"
-            ) from error
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for leftover in output_dir.glob(f".{REPLAY}.*.tmp"):  # of a call that was killed
+            leftover.unlink()
+        with atomic_writer(output_dir / REPLAY, mode=0o600) as file:
+            for record in self._drawn(reader, counts):
+                file.write(json_line(record.to_dict()))
+                counts.domains[record.domain] += 1
+                num_rows += 1
+            if not num_rows:
+                raise self._no_row(reader, counts)
+        manifest = {
+            "schema": SCHEMA,
+            "grsap": __version__,
+            "source": self.source.describe(),
+            "limit": self.limit,
+            "seed": self.seed,
+            "num_read": counts.num_read,
+            "num_excluded": dict(sorted(counts.num_excluded.items())),
+            "domains": dict(sorted(counts.domains.items())),
+            "files": {REPLAY: {"num_rows": num_rows, "hash": hash_file(output_dir / REPLAY)}},
+        }
+        write_json(output_dir / MANIFEST, manifest)
         return manifest
 
     def _records(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:

@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from grsap.disk import writing
 from grsap.files import write_atomic
 
 COLUMNS = ("step", "key", "value")
@@ -82,9 +83,10 @@ class MetricsLog(Logger):
     def _append(self, rows: list[tuple[str, str, str]]) -> None:
         if not rows:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_lines([COLUMNS, *rows] if file.tell() == 0 else rows))
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(_lines([COLUMNS, *rows] if file.tell() == 0 else rows))
 
 
 def _lines(rows: list[Any]) -> str:

@@ -1,0 +1,92 @@
+"""Errors of disks and file systems, told with the file and the remedy. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from grsap.errors import RunFolderError, user_error_within
+
+_SPACE = "Free some space, then give the same command again"
+_RIGHTS = "Check the permissions of the file and of its folder"
+_PATH = "Choose another path"
+_HARDWARE = "Check the disk or the network file system, then give the same command again"
+REMEDIES: dict[int, str] = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "Raise the limit on file sizes (ulimit -f), then give the same command again",
+    errno.EROFS: "Choose a folder on a file system that can be written",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.ENOTDIR: _PATH,
+    errno.EISDIR: _PATH,
+    errno.EEXIST: _PATH,
+    errno.ELOOP: _PATH,
+    errno.ENAMETOOLONG: _PATH,
+    errno.EIO: _HARDWARE,
+    errno.ESTALE: _HARDWARE,
+    errno.ENXIO: _HARDWARE,
+    errno.ENODEV: _HARDWARE,
+    errno.ENOTCONN: _HARDWARE,
+    errno.EREMOTEIO: _HARDWARE,
+    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "Close other programs: the machine has too many open files",
+}
+"""Errors whose cause lies outside of the program, and what to do about each."""
+
+_WITHOUT_NAME = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+"""Those that only files have; sockets and devices know the others too."""
+
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+_TORCH_WRITER = re.compile(r"PytorchStreamWriter failed writing|inline_container\.cc:\d+\] \. unexpected pos")
+
+
+def disk_error(error: BaseException, path: str | Path | None = None, action: str = "written") -> RunFolderError | None:
+    """The error to tell if `error` comes from the disk or file system; None if it is of another kind.
+
+    Args:
+        error: as caught. What it was raised from is searched too: libraries wrap such errors, and those written in
+            Rust (safetensors, tokenizers) or C++ (torch) raise classes of their own.
+        path: the file; by default the one that the error names.
+        action: `written`, `read`, or both.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        number = _number(seen)
+        if number in REMEDIES:
+            name = path or getattr(seen, "filename", None) or ("a file" if number in _WITHOUT_NAME else None)
+            if name is not None:
+                return RunFolderError(f"{name} cannot be {action}: {os.strerror(number)}", REMEDIES[number])
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+@contextmanager
+def writing(path: str | Path, action: str = "written") -> Iterator[None]:
+    """Inside, `path` is written: what disk and file system refuse is told with its name.
+
+    Raises:
+        RunFolderError: disk full, no permission, input/output error and the like.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = None if user_error_within(error) else disk_error(error, path, action)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _number(error: BaseException) -> int:
+    """The number of an error of the operating system; 0 if it is of another kind."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    text = str(error)
+    if _TORCH_WRITER.search(text):
+        return errno.ENOSPC  # torch does not say why; a full disk is by far the most common cause
+    found = _RUST_ERROR.search(text)
+    return int(found[1]) if found else 0
