@@ -28,6 +28,23 @@ def config_files(args: Sequence[str]) -> Iterator[str]:
                 yield args[number + 1]
 
 
+def check_order(args: Sequence[str]) -> None:
+    """Check that no option for a whole class stands after one for an argument of it, which it would undo.
+
+    Raises:
+        ConfigError: names both.
+    """
+    seen: list[str] = []
+    for word in args:
+        option = word.partition("=")[0].removesuffix(".class_path")
+        if not option.startswith("--"):
+            continue
+        undone = next((each for each in seen if each.startswith(f"{option}.")), None)
+        if undone is not None:
+            raise ConfigError(f"{word.partition('=')[0]} stands after {undone}, which it would undo", "Swap them")
+        seen.append(option)
+
+
 def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, str]) -> None:
     """Check that a config is a YAML mapping and that its fixed keys exist.
 

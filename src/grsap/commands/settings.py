@@ -28,7 +28,7 @@ from grsap.callbacks import (
     TaskScoreCheck,
 )
 from grsap.commands.answers import AnsweringModule
-from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
+from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
 from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing_errors import refusals_told
 from grsap.data import MixtureDataModule
@@ -134,6 +134,7 @@ class RunSettings(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse after a check of the config files' keys; unknown options are told with the nearest that exists."""
         words = [str(word) for word in args] if isinstance(args, list) else []
+        check_order(words)
         for path in config_files(words):
             check_config_file(path, parser, LINKS)
         try:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jsonargparse import ArgumentParser, Namespace
 
-from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
+from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
 from grsap.commands.invocation import STAGE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.parsing_errors import refusals_told
 from grsap.commands.quiet import quieten
@@ -132,6 +132,7 @@ def parse(parser: ArgumentParser, invocation: Invocation) -> Namespace:
         ConfigError: a file, key or option is wrong; names the nearest that exists.
         argparse.ArgumentError: a value is wrong.
     """
+    check_order(invocation.args)
     for path in config_files(invocation.args):
         check_config_file(path, parser, {})
     try:

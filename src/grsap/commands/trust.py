@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import set_dumper, set_loader, set_parsing_settings
 
+from grsap.commands.merging import merge_by_class
 from grsap.errors import ConfigError
 from grsap.yaml_text import dump_yaml, load_yaml
 
@@ -55,6 +56,7 @@ def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) ->
     )
     set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", dump_yaml)
+    merge_by_class()
 
 
 def load_setting(text: str) -> Any:
