@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -293,3 +294,51 @@ def test_export_after_full_fine_tuning(
 def test_arguments_out_of_range(argument: str, value: int) -> None:
     with pytest.raises(ConfigError, match=rf"AdapterCheckpoint\.{argument} is {value}"):
         AdapterCheckpoint(**{argument: value})
+
+
+class NumpyState(Callback):
+    """Keeps a number of NumPy, which a checkpoint cannot give back, from a step on."""
+
+    def __init__(self, from_step: int) -> None:
+        self.from_step, self.step = from_step, 0
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self.step = trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": np.float64(1.5) if self.step >= self.from_step else 1.5}
+
+
+@pytest.mark.parametrize(("from_step", "kept"), [(0, []), (4, ["step=000002"])])
+def test_a_state_that_cannot_be_read_again_is_refused_when_it_is_saved(
+    tmp_path: Path, from_step: int, kept: list[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"state of callback NumpyState holds numpy\S+scalar.*Return plain Python"):
+        toy_fit(tmp_path, [AdapterCheckpoint(every_n_steps=2), NumpyState(from_step)])
+    assert saved(tmp_path) == kept
+
+
+class StopAt(Callback):
+    """Ends the run early after a step, as early stopping does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.global_step == self.step
+
+
+class KillAtTheEnd(Callback):
+    """Dies when everything has been saved but the run is not yet called finished."""
+
+    def on_fit_end(self, trainer: Trainer, *args: Any) -> None:
+        raise Killed
+
+
+@pytest.mark.parametrize(("stop", "bounds"), [(3, {}), (5, {}), (99, {}), (3, {"max_steps": 9})])
+def test_a_run_that_had_ended_does_no_further_step(tmp_path: Path, stop: int, bounds: dict[str, int]) -> None:
+    with pytest.raises(Killed):
+        toy_fit(tmp_path, [AdapterCheckpoint(every_n_steps=2), StopAt(stop), KillAtTheEnd()], **bounds)
+    checkpoint = RunFolder(tmp_path).newest_checkpoint()
+    trainer, module = toy_fit(tmp_path, [AdapterCheckpoint(every_n_steps=2)], checkpoint=checkpoint, **bounds)
+    assert (module.seen, trainer.global_step) == ([], min(stop, 10))

@@ -95,6 +95,8 @@ class ToySampler(PlannedSteps):
 class ToyData(LightningDataModule):
     """Goes on from the trainer's step, as the mixture does."""
 
+    steps_per_epoch = STEPS_PER_EPOCH
+
     def train_dataloader(self) -> StepLoader:
         def position() -> tuple[int, int]:
             return self.trainer.global_step, self.trainer.global_step % STEPS_PER_EPOCH

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import json
 import os
+import shutil
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -32,10 +36,20 @@ class Recorder(Callback):
             with open("rows.txt", "a") as file:
                 loss = float(trainer.callback_metrics["train/loss"])
                 file.write(f"{batch.step} {len(batch.micro_batches)} {' '.join(batch.row_ids)} {loss:.9f}\\n")
+            with open("places.txt", "a") as file:
+                file.write(f"{batch.step} {trainer.current_epoch} {batch_idx}\\n")
         for number in (signal.SIGKILL, signal.SIGTERM):
             if os.environ.get(f"{number.name}_AFTER_STEP") == str(batch.step):
                 os.kill(os.getpid(), number)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        # It may reach one rank only.
+        if os.environ.get("SIGTERM_BEFORE_STEP") == str(batch.step) and trainer.global_rank == trainer.world_size - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 '''
+
+IMPORTED = ("lightning.pytorch.cli", "peft", "transformers.models.llama.modeling_llama", "grsap.commands.settings")
+"""What a run imports; a process that has imported it already forks runs that start at once."""
 
 
 @dataclass
@@ -45,19 +59,30 @@ class Workplace:
     folder: Path
     config: dict[str, Any]
 
-    def run(self, *words: str, config: dict[str, Any] | None = None, **signals: int) -> int:
-        """`grsap fit` in a process of its own; returns its exit code, or minus the signal that ended it.
+    def run(self, *words: str, config: dict[str, Any] | None = None, ranks: int = 1, **signals: int) -> int:
+        """`grsap fit` in a process of its own for each rank; returns the exit code of the first, or minus its signal.
 
-        `SIGKILL=3` sends it that signal when step 3 (from 0) is done.
+        `SIGKILL_AFTER=3` sends it that signal when step 3 (from 0) is done, `SIGTERM_BEFORE=3` (to the last rank) when
+        that step begins. Several ranks are started as by torchrun.
         """
         (self.folder / "run.yaml").write_text(yaml.safe_dump(config or self.config))
-        child = os.fork()
-        if child == 0:
-            self._become_grsap(["fit", "--config", "run.yaml", *words], signals)
-        _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status)
+        for name in IMPORTED:
+            importlib.import_module(name)
+        environment = {f"{name}_STEP": str(step) for name, step in signals.items()}
+        if ranks > 1:
+            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
+            environment |= {"LOCAL_WORLD_SIZE": str(ranks), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+        children = []
+        for rank in range(ranks):
+            child = os.fork()
+            if child == 0:
+                rank_of = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
+                self._become_grsap(["fit", "--config", "run.yaml", *words], environment | rank_of)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        return codes[0]
 
-    def _become_grsap(self, words: list[str], signals: dict[str, int]) -> None:
+    def _become_grsap(self, words: list[str], environment: dict[str, str]) -> None:
         code = 99
         try:
             os.chdir(self.folder)
@@ -66,7 +91,7 @@ class Workplace:
             os.dup2(log, 1)
             os.dup2(log, 2)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.environ.update({f"{name}_AFTER_STEP": str(step) for name, step in signals.items()})
+            os.environ.update(environment)
             from grsap.cli import main
 
             code = main(words)
@@ -94,9 +119,32 @@ class Workplace:
         """Of the first device, one a step seen."""
         return [int(line.split()[1]) for line in (self.folder / "rows.txt").read_text().splitlines()]
 
+    def steps(self) -> list[tuple[int, int, int]]:
+        """(step, epoch, batch of the epoch) of each step done, in the order in which it was done."""
+        lines = (self.folder / "places.txt").read_text().splitlines()
+        return [tuple(map(int, line.split())) for line in lines]  # type: ignore[misc]
+
+    def copy(self, name: str) -> Workplace:
+        """Another working directory beside this one, with all that is in it."""
+        return Workplace(shutil.copytree(self.folder, self.folder.with_name(name)), copy.deepcopy(self.config))
+
+    def cleared(self) -> Workplace:
+        """This working directory without what a run left in it."""
+        shutil.rmtree(self.run_dir)
+        for name in ("rows.txt", "places.txt", "log.txt"):
+            (self.folder / name).unlink()
+        return self
+
     def summary(self) -> dict[str, Any]:
         """The run's summary.json."""
         return json.loads((self.run_dir / "summary.json").read_text())  # type: ignore[no-any-return]
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+    return port
 
 
 def config_of(base: Path) -> dict[str, Any]:

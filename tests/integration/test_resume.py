@@ -20,11 +20,11 @@ def test_killed_three_times_stopped_and_resumed_equals_uninterrupted(workplace: 
 
     killed = workplace("killed")
     # 48 rows at a share of a quarter: 6 steps an epoch. Steps 3 and 8 are in the middle of an epoch, 5 ends one.
-    assert killed.run(SIGKILL=3) == -9
-    assert killed.run("--resume", SIGKILL=5) == -9
-    assert killed.run("--resume", SIGKILL=8) == -9
+    assert killed.run(SIGKILL_AFTER=3) == -9
+    assert killed.run("--resume", SIGKILL_AFTER=5) == -9
+    assert killed.run("--resume", SIGKILL_AFTER=8) == -9
     # SIGTERM comes with the tenth step: the next one is finished, saved and told by the exit code.
-    assert killed.run("--resume", SIGTERM=9) == 143
+    assert killed.run("--resume", SIGTERM_AFTER=9) == 143
     assert (killed.run_dir / "checkpoints" / "step=000011").is_dir()
     assert killed.run("--resume") == 0, (killed.folder / "log.txt").read_text()
 

@@ -11,14 +11,17 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from grsap.callbacks.check_results import best_step, checked_steps
+from grsap.callbacks.loop_counters import fit_loop_state
 from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
+from grsap.callbacks.read_back import check_readable
 from grsap.callbacks.run_length import is_last_step
 from grsap.disk import writing
 from grsap.errors import ConfigError
 from grsap.files import publish_dir
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
+from grsap.training.run_length import limited_steps
 
 _MAX_AGE_S = 900.0
 _MAX_AGE_IN_SAVES = 20.0
@@ -32,9 +35,10 @@ class AdapterCheckpoint(Checkpoint):
     adapter's `adapter_model.safetensors` and `adapter_config.json`, and `state.json` with the hashes of the others, so
     that a damaged one is recognised. It appears under its name when all of it is on disk. The base weights are in none.
 
-    It is written after a step, when all other callbacks have seen the step: at multiples of `every_n_steps`, when a
-    check has just run, when a signal asks for it, and at the end. The last step of a run is written only after the
-    final checks: a run killed in them goes back to the checkpoint before and repeats them.
+    It is written at multiples of `every_n_steps`, when a check has just run, when a signal asks for it, and at the end;
+    after the step, and after the validation and the end of the epoch that belong to the step, so that a resumed run has
+    nothing of them left to do. The last step of a run is written only after the final checks: a run killed in them goes
+    back to the checkpoint before and repeats them.
 
     At the end of fit the model goes to `adapter/`: the adapter, or the whole model after full fine-tuning; with a model
     card (`README.md`) of what was trained and measured. A card that was edited is never overwritten.
@@ -65,6 +69,7 @@ class AdapterCheckpoint(Checkpoint):
         self.last_saved_step: int | None = None
         self._saved_at, self._save_seconds = 0.0, 0.0
         self._requested = False
+        self._is_pending = False
         self._resumed_step = 0
 
     @property
@@ -80,9 +85,17 @@ class AdapterCheckpoint(Checkpoint):
         """A run starts at step 0 unless a checkpoint says otherwise."""
         self._resumed_step = 0
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note whether the run has been ended early, by a callback: then resuming does no further step."""
+        checkpoint["should_stop"] = trainer.should_stop
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the step that the run goes on from."""
-        self._resumed_step = self.last_saved_step = int(checkpoint["global_step"])
+        """Note the step to resume from, and compute Lightning's loop counters from it, whatever the checkpoint says."""
+        step = int(checkpoint["global_step"])
+        self._resumed_step = self.last_saved_step = step
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint["loops"]["fit_loop"] = fit_loop_state(trainer, step, limited_steps(trainer, data.steps_per_epoch))
+        trainer.should_stop = bool(checkpoint.get("should_stop"))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop what the run folder holds of steps after the one the run goes on from: they will be done again."""
@@ -99,16 +112,26 @@ class AdapterCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._update_best(trainer, RunFolder(trainer.default_root_dir), set())
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Save what a validation without rows left pending."""
+        self._save_pending(trainer, pl_module)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is due. The last step of a run waits for the run's end.
+        """Save if it is due, unless a validation or the end of the epoch comes first."""
+        self._is_pending = self._is_due(trainer)
+        if not trainer.is_last_batch and not _validates(trainer):
+            self._save_pending(trainer, pl_module)
 
-        Nothing is saved in `on_train_epoch_end`: Lightning counts an epoch twice that is resumed from there under
-        `max_steps`.
-        """
-        if not is_last_step(trainer) and self._is_due(trainer):
-            self.save(trainer, pl_module)
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if it is due, unless the end of the epoch comes first."""
+        if not trainer.is_last_batch:
+            self._save_pending(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if it is due. Lightning calls checkpoint callbacks last."""
+        self._save_pending(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export the model and save a last time."""
@@ -127,13 +150,14 @@ class AdapterCheckpoint(Checkpoint):
 
         Raises:
             RunFolderError: the disk is full or the folder cannot be written.
+            ConfigError: a callback's state cannot be read from a checkpoint again.
         """
         started = time.monotonic()
         folder = RunFolder(trainer.default_root_dir)
         step = trainer.global_step
         path = folder.checkpoint_path(step)
         temporary = path.with_name(f".{path.name}.0.tmp")  # the same on all ranks: some strategies write from each
-        self._requested = False
+        self._requested = self._is_pending = False
         self.last_saved_step = step
         with writing(path):
             try:
@@ -142,6 +166,7 @@ class AdapterCheckpoint(Checkpoint):
                     temporary.mkdir(parents=True)
                 trainer.save_checkpoint(temporary / "trainer.ckpt", weights_only=False)
                 if trainer.is_global_zero:
+                    check_readable(temporary / "trainer.ckpt", trainer)
                     write_adapter(pl_module, temporary)
                     seal_checkpoint(temporary, step)
                     publish_dir(temporary, path)
@@ -155,6 +180,12 @@ class AdapterCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - started
         return path
+
+    def _save_pending(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if that is due. The last step of a run waits for the run's end."""
+        if self._is_pending and not is_last_step(trainer):
+            self.save(trainer, pl_module)
+        self._is_pending = False
 
     def _is_due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
@@ -187,3 +218,9 @@ class AdapterCheckpoint(Checkpoint):
         for path in folder.checkpoints()[: -self.keep_last]:
             if path != self.best_checkpoint:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Whether Lightning validates after the step that is being ended."""
+    loop: Any = trainer.fit_loop
+    return sum(trainer.num_val_batches) > 0 and bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))

@@ -272,7 +272,11 @@ class SafetyFineTuning(LightningModule):
         log["train/learning_rate"] = self._learning_rate
         self._clock = now
         self._previous = StepReport(batch.step, means)
-        self.log_dict(log, on_step=True, on_epoch=False, batch_size=1)
+        self.log_dict(log, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        # Lightning would log after the step's checkpoint is written: a run killed in between would lose the numbers.
+        if (batch.step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            for logger in self.trainer.loggers:
+                logger.log_metrics(log, step=batch.step + 1)
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         """Mean cross-entropy a supervised token of the task's validation rows."""
