@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")  # as root, a folder without the right to write is still written
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("grsap.files.open_appending", refuse)
     with pytest.raises(RunFolderError, match="cannot be written: Permission denied"), folder_lock(tmp_path):
         pass
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from grsap.errors import RunFolderError
 from grsap.files import fsync_dir
+from grsap.secure_open import open_appending
 
 _BLOCK = 1 << 16
 
@@ -75,8 +76,8 @@ class AppendFile:
         self.num_repaired_bytes = 0
         try:
             is_new = not self.path.exists()
+            self._descriptor = open_appending(self.path, mode)
             self.size_bytes = 0 if is_new else whole(self.path)
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
             self.num_repaired_bytes = os.fstat(self._descriptor).st_size - self.size_bytes
             if self.num_repaired_bytes:
                 os.ftruncate(self._descriptor, self.size_bytes)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TextIO
 
 from grsap.disk import writing
 from grsap.errors import DataError, RunFolderError
+from grsap.secure_open import create_file, open_appending, temporary_path
 
 MAX_PATH, MAX_NAME = 4096, 255
 """Bytes of a path, and of each of its parts, that Linux takes."""
@@ -86,10 +87,10 @@ def atomic_writer(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
         RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with writing(path):
-            file = _NamedWriter(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), path)
+            file = _NamedWriter(create_file(temporary, mode), path)
         with file:
             yield file
             with writing(path):
@@ -117,10 +118,9 @@ def write_dir_atomic(path: str | Path, fill: Callable[[Path], None]) -> None:
         RunFolderError: the disk is full, the folder cannot be written, and the like; names the folder.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
             fill(temporary)
@@ -138,11 +138,13 @@ def publish_dir(temporary: Path, path: Path) -> None:
         elif file.is_dir():
             fsync_dir(file)
     fsync_dir(temporary)
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = temporary_path(path, "old")
     if path.exists():
         os.replace(path, old)
     os.replace(temporary, path)
     fsync_dir(path.parent)
+    if old.is_symlink():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -170,7 +172,7 @@ def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock file for this process, once the one that holds it is done; it goes with the process."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
+        handle = os.fdopen(open_appending(path, 0o600), "r+b")
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -212,7 +214,7 @@ def _hold(folder: Path, setting: str) -> TextIO:
     for _ in range(100):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = (folder / LOCK).open("a+")
+            handle = os.fdopen(open_appending(folder / LOCK, 0o644), "a+", encoding="utf-8", errors="replace")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its holder may have removed the file between `open` and `flock`: a lock on a removed file holds nothing.
             if not os.path.samestat(os.fstat(handle.fileno()), (folder / LOCK).stat()):
@@ -222,7 +224,7 @@ def _hold(folder: Path, setting: str) -> TextIO:
             continue
         except BlockingIOError as error:
             handle.seek(0)
-            owner = handle.read().strip() or "unknown"
+            owner = handle.read(20).strip() or "unknown"
             handle.close()
             raise RunFolderError(
                 f"{setting} {folder} is in use by process {owner}",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from lightning.pytorch import Trainer
 from tests.callbacks.toy_run import KillAfter, Killed, ToyData, ToyModule, toy_fit, toy_trainer
 
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, Provenance
-from grsap.callbacks.provenance import file_hashes, git_state, hide_in_command, hide_secrets
+from grsap.callbacks.provenance import file_hashes, hide_in_command, hide_secrets
 from grsap.embedded import resolve
 from grsap.files import hash_file
 from grsap.training.run_folder import RunFolder
@@ -100,25 +99,6 @@ def test_adapter_folders_are_hashed_by_file(tmp_path: Path) -> None:
     assert file_hashes(config) == {
         f"{adapter}/{name}": hash_file(adapter / name) for name in ("adapter_model.safetensors", "adapter_config.json")
     }
-
-
-def test_git_state(tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    assert git_state(tmp_path) is None
-    git("init", "-q")
-    (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-q", "-m", "first")
-    commit = git("rev-parse", "HEAD")
-    assert git_state(tmp_path) == {"commit": commit, "dirty": False}
-    (tmp_path / "untracked").write_text("1")
-    assert git_state(tmp_path) == {"commit": commit, "dirty": False}
-    (tmp_path / "a").write_text("2")
-    assert git_state(tmp_path) == {"commit": commit, "dirty": True}
 
 
 def test_secrets_are_left_out() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -99,7 +98,6 @@ def test_predict_lets_a_task_load_its_rows_first(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(ModelGenerator, "generate", generate)
     (run.folder / "late_task_in_cwd.py").write_text(LATE_TASK)
     monkeypatch.chdir(run.folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     run.config["data"]["task"] = {"class_path": "late_task_in_cwd.LateTask"}
     assert main(["predict", "--config", str(run.write())]) == 0
 

@@ -19,8 +19,9 @@ import yaml
 from tests.commands.conftest import Run
 
 from grsap.cli import main
+from grsap.commands.local_modules import use_local_modules
 from grsap.commands.settings import DEFAULT_CALLBACKS, LINKS, RunSettings
-from grsap.commands.trust import local_modules, restrict_imports
+from grsap.commands.trust import restrict_imports
 from grsap.training import SafetyFineTuning
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, seal_checkpoint
@@ -184,7 +185,6 @@ def test_resume_is_a_flag_of_fit_only(run: Run, error_of: Callable[[], str]) -> 
 def test_a_class_from_the_working_directory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.folder / "echo_task_in_cwd.py").write_text(MY_TASK)
     monkeypatch.chdir(run.folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     run.config["data"]["task"] = {"class_path": "echo_task_in_cwd.EchoTask", "init_args": {"num": 16}}
     assert run.fit() == 0
     assert json.loads((run.run_dir / "summary.json").read_text())["num_steps"] == 2
@@ -219,8 +219,9 @@ def test_local_modules_are_those_of_the_folder_itself(tmp_path: Path, monkeypatc
     site = tmp_path / ".venv" / "lib"
     site.mkdir(parents=True)
     (site / "installed_below.py").write_text("")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site), str(tmp_path)])
-    assert local_modules(tmp_path) == ["mine_only_here", "package_only_here"]
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    assert use_local_modules(tmp_path) == ["mine_only_here", "package_only_here"]
 
 
 def test_an_unknown_trusted_module(run: Run, error_of: Callable[[], str]) -> None:
@@ -325,6 +326,5 @@ def test_a_task_keeps_its_own_hyperparameters(run: Run, monkeypatch: pytest.Monk
         MY_TASK.replace("self.num = num", "self.num = num\n        self.save_hyperparameters()")
     )
     monkeypatch.chdir(run.folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     run.config["data"]["task"] = {"class_path": "saving_task_in_cwd.EchoTask", "init_args": {"num": 3}}
     assert dict(settings_of(run).datamodule.task.hparams) == {"num": 3}

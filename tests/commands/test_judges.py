@@ -84,7 +84,6 @@ class MyProbes(ConversationDataModule):
 def test_probes_from_a_data_module_in_a_config(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.folder / "my_probes.py").write_text(MY_PROBES)
     monkeypatch.chdir(run.folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     probes = {"class_path": "my_probes.MyProbes", "init_args": {"num": 3}}
     settings = {"probes": probes, "sampling": {"max_new_tokens": 4}}
     run.config["trainer"]["callbacks"] = [{"class_path": "HarmfulnessCheck", "init_args": settings}]
@@ -107,7 +106,6 @@ def test_the_users_own_judge_of_the_docs(
     assert len([line for line in code.splitlines() if line.strip()]) < 25
     (run.folder / "my_judge.py").write_text(code)
     monkeypatch.chdir(run.folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "my_judge", raising=False)
     judge = {"class_path": "my_judge.WordJudge", "init_args": {"words": ["key", "e"]}}
     assert with_judge(run, judge).fit() == 0

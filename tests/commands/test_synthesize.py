@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,6 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 @pytest.fixture
 def config(tmp_path: Path, tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     settings = {
         "output_dir": "raw",
         "generator": {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from grsap.callbacks.mixture_monitor import MixtureMonitor
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file, write_json
+from grsap.repository import git_state
 from grsap.training.run_folder import RunFolder
 from grsap.versions import installed_versions
 from grsap.yaml_text import read_yaml
@@ -116,15 +116,6 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository that `folder` is in, and whether tracked files differ from it; None outside of one."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": bool(changes)}
-
-
 def file_hashes(config: Mapping[str, Any]) -> dict[str, str]:
     """Hash of each file that a setting names, and of the files of each adapter folder; the run folder is left out."""
     found: dict[str, str] = {}
@@ -186,16 +177,6 @@ def _named_files(value: str) -> Iterator[tuple[str, Path]]:
             yield from ((f"{value}/{name}", path / name) for name in _ADAPTER_FILES if (path / name).is_file())
     except (OSError, ValueError, DataError):
         return  # not a path, or a base model by its embedded name, which `base` describes
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _data_summary(datamodule: Any) -> dict[str, Any] | None:

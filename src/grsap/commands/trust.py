@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import importlib.util
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import set_dumper, set_loader, set_parsing_settings
 
+from grsap.commands.local_modules import use_local_modules
 from grsap.commands.merging import merge_by_class
 from grsap.errors import ConfigError
 from grsap.yaml_text import dump_yaml, load_yaml
@@ -39,20 +38,18 @@ def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) ->
 
     Args:
         trusted: more modules, from `--trust-module`.
-        folder: the working directory, whose modules are added at the end of `sys.path`: they hide no installed one.
+        folder: the working directory, whose modules hide no installed one.
 
     Raises:
         ConfigError: a trusted module does not exist.
     """
-    folder = Path.cwd() if folder is None else folder
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    local = use_local_modules(Path.cwd() if folder is None else folder)
     set_parsing_settings(
         config_read_mode_urls_enabled=False,
         config_read_mode_fsspec_enabled=False,
         instantiate_subclass_spec_in_any=False,
         import_path_denylist=["*"],
-        import_path_allowlist=[*TRUSTED, *local_modules(folder), *(_checked(name) for name in trusted)],
+        import_path_allowlist=[*TRUSTED, *local, *(_checked(name) for name in trusted)],
     )
     set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", dump_yaml)
@@ -70,24 +67,6 @@ def load_setting(text: str) -> Any:
         is_text = text.lstrip().startswith("{") or text.strip() == f"{next(iter(value))}:"
         return text if is_text else value
     return value
-
-
-def local_modules(folder: Path) -> list[str]:
-    """Top-level modules and packages that Python finds in `folder` itself, and not installed elsewhere first."""
-    names = {file.stem for file in folder.glob("*.py")}
-    names |= {child.name for child in folder.iterdir() if child.is_dir() and any(child.glob("*.py"))}
-    return sorted(name for name in names if name.isidentifier() and _is_found_in(name, folder))
-
-
-def _is_found_in(name: str, folder: Path) -> bool:
-    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
-        return False
-    here = importlib.machinery.PathFinder.find_spec(name, [str(folder)])
-    found = importlib.util.find_spec(name)
-    if here is None or found is None:
-        return False
-    places = list(here.submodule_search_locations or []), list(found.submodule_search_locations or [])
-    return here.origin == found.origin and places[0] == places[1]
 
 
 def _checked(name: str) -> str:

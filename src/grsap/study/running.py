@@ -95,7 +95,7 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
     if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
         words.append("--resume")
     started = time.monotonic()
-    code = _call([sys.executable, "-m", "grsap", *words])
+    code = _call([sys.executable, "-P", "-m", "grsap", *words])
     seconds = time.monotonic() - started
     if code or not stage.summary.is_file():
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"

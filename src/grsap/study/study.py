@@ -137,7 +137,7 @@ class Study:
         shown = [str(each.folder) for each in stages if any(fnmatchcase(each.name, name) for name in self.report)]
         if shown:
             words = ["report", *shown, "--output", str(folder / PAGE), "--title", folder.name, "--no_transcripts"]
-            subprocess.run([sys.executable, "-m", "grsap", *words], check=False)
+            subprocess.run([sys.executable, "-P", "-m", "grsap", *words], check=False)
 
 
 def _say(text: str) -> None:

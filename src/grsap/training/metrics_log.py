@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from grsap.disk import writing
 from grsap.files import write_atomic
+from grsap.secure_open import open_appending
 
 COLUMNS = ("step", "key", "value")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -85,7 +87,7 @@ class MetricsLog(Logger):
             return
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8", newline="") as file:
+            with os.fdopen(open_appending(self.path, 0o644), "a", encoding="utf-8", newline="") as file:
                 file.write(_lines([COLUMNS, *rows] if file.tell() == 0 else rows))
 
 

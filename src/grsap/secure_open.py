@@ -1,0 +1,42 @@
+"""Opening files to write where others may write too: planted links are not followed. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+
+def temporary_path(path: Path, ending: str = "tmp") -> Path:
+    """A hidden sibling of `path` with a random number in its name, which nobody can create beforehand."""
+    return path.with_name(f".{path.name}.{secrets.randbits(64)}.{ending}")
+
+
+def create_file(path: Path, mode: int) -> int:
+    """Create a file and return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: something is at `path` already, be it a link to nowhere.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def open_appending(path: Path, mode: int) -> int:
+    """Open a file for reading and for writing at its end, and return its descriptor; it is created if it is missing.
+
+    Raises:
+        OSError: `path` is a symbolic link or no regular file. A device or pipe would lose what is written, or block.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
