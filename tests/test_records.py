@@ -46,6 +46,9 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
     [
         ({"schema": "other/1"}, "replay.jsonl, line 4: schema is 'other/1', not 'grsap.safety/1'"),
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
+        ({"response_harmful": "perhaps"}, "replay.jsonl, line 4: response_harmful is 'perhaps'. Write true or false"),
+        ({"judge": "wildguard"}, "replay.jsonl, line 4: judge is 'wildguard'"),
+        ({"parent_id": 3}, "replay.jsonl, line 4: parent_id is 3"),
         ({"judge": {"nome": "x"}}, "unexpected keyword argument 'nome'"),
         ({"messages": []}, "messages is not a list of turns"),
         ({"id": 5}, "replay.jsonl, line 4: id is 5. Give each row a text as id"),
@@ -89,6 +92,8 @@ def test_good_messages_pass() -> None:
         (b'{"a": 1}\n{"a": \n', "rows.jsonl, line 2: not JSON (Expecting value, column 6)"),
         (b'{"a": 1}\n\n[1]\n', "rows.jsonl, line 3: a list, not an object"),
         (b'{"a": "\xff"}\n', "rows.jsonl, line 1: not UTF-8"),
+        (b'\n{"a": 1, "a": 1}\n', "rows.jsonl, line 2: not JSON (the key 'a' stands twice in one object)"),
+        (b'{"a": -Infinity}\n', "rows.jsonl, line 1: not JSON (-Infinity is not JSON: write null)"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:

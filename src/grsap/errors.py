@@ -58,6 +58,14 @@ class DataError(UserError):
         self.line = line
 
 
+class TurnsError(DataError):
+    """The turns of a row are no conversation of user and assistant."""
+
+
+class NotUnicodeError(DataError):
+    """A text of a row holds half of a surrogate pair."""
+
+
 class TemplateError(UserError):
     """The tokenizer has no chat template, or one from which no response mask can be made."""
 

@@ -155,7 +155,7 @@ def hash_bytes(data: bytes) -> str:
 
 def hash_json(value: Any) -> str:
     """Hash of a JSON value; equal for equal values whatever the order of keys."""
-    return hash_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+    return hash_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass"))
 
 
 def hash_file(path: str | Path) -> str:

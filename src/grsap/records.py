@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, get_args
 
 from grsap.errors import DataError
 from grsap.files import hash_json, write_atomic
+from grsap.json_text import parse_json
+from grsap.labels import check_choice, read_label
+from grsap.turns import Message as Message
+from grsap.turns import Role as Role
+from grsap.turns import check_messages as check_messages
+from grsap.turns import check_text as check_text
+from grsap.turns import check_unicode as check_unicode
+from grsap.turns import joined_text as joined_text
+from grsap.turns import read_messages as read_messages
 
-Role = Literal["system", "user", "assistant"]
 Source = Literal["task", "replay"]
 Split = Literal["train", "validation", "test"]
 Behaviour = Literal["refusal", "safe_explanation", "benign_answer"]
 Difficulty = Literal["easy", "hard"]
 ProbeSubset = Literal["harmful", "twin", "ordinary"]
 
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 SAFETY_SCHEMA = "grsap.safety/1"
+LABEL_NAMES = ("prompt_harmful", "response_harmful", "response_refusal")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "behaviour": get_args(Behaviour),
+    "difficulty": get_args(Difficulty),
+    "finish_reason": ("stop", "length"),
+}
+"""Words that a key of a safety row may have, besides null."""
+GZIP_START = b"\x1f\x8b"
 
 
-class Message(TypedDict):
-    """One turn of a conversation."""
+class PlacedRow(dict[str, Any]):
+    """A row that remembers where it was read, for messages about it.
 
-    role: Role
-    content: str
+    Args:
+        values: column -> value.
+        path: the file, or the name of the data set.
+        line: line of the file, or number of the row, from 1.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: str | Path, line: int) -> None:
+        super().__init__(values)
+        self.path = path
+        self.line = line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlacedRow, (dict(self), self.path, self.line)
+
+
+def place_of_row(row: Mapping[str, Any], path: str | Path, number: int) -> tuple[str | Path, int]:
+    """File and line of a row that remembers them; else `path` and `number`."""
+    return (row.path, row.line) if isinstance(row, PlacedRow) else (path, number)
 
 
 @dataclass(frozen=True)
@@ -98,8 +131,9 @@ class SafetyRecord:
                 line=line,
             )
         check_messages(values.get("messages"), path=path, line=line)
-        if not isinstance(values.get("id"), str) or not values["id"]:
-            raise DataError(f"id is {values.get('id')!r}", "Give each row a text as id", path=path, line=line)
+        _check_values(values, path, line)
+        for name in LABEL_NAMES:
+            values[name] = read_label(values.get(name), name, path=path, line=line)
         try:
             if isinstance(values.get("judge"), dict):
                 values["judge"] = JudgeInfo(**values["judge"])
@@ -109,6 +143,40 @@ class SafetyRecord:
         except TypeError as error:
             reason = str(error).replace(".__init__()", "")
             raise DataError(reason, "See docs/formats.md for the keys of a safety row", path=path, line=line) from error
+
+
+def _check_values(values: dict[str, Any], path: str | Path | None, line: int | None) -> None:
+    """Raise DataError if a key of a safety row other than its messages and labels has a value of another type."""
+    if not isinstance(values.get("id"), str) or not values["id"]:
+        raise DataError(f"id is {values.get('id')!r}", "Give each row a text as id", path=path, line=line)
+    check_text(values["id"], "id", path=path, line=line)
+    if isinstance(values.get("domain"), str):
+        check_text(values["domain"], "domain", path=path, line=line)
+    for name, allowed in CHOICES.items():
+        check_choice(values.get(name), name, allowed, path=path, line=line)
+    scores = values.get("scores", {})
+    if isinstance(scores, dict):  # Parquet gives each row the scores of all rows
+        values["scores"] = scores = {name: value for name, value in scores.items() if value is not None}
+    is_right = {
+        "domain": isinstance(values.get("domain", ""), str),
+        "judge": isinstance(values.get("judge"), dict | None),
+        "origin": isinstance(values.get("origin"), dict | None),
+        "parent_id": isinstance(values.get("parent_id"), str | None),
+        "scores": isinstance(scores, dict) and all(_is_number(value) for value in scores.values()),
+        "history": isinstance(values.get("history", []), list),
+    }
+    for name, right in is_right.items():
+        if not right:
+            raise DataError(
+                f"{name} is {values[name]!r}",
+                "See docs/formats.md for the values of a safety row",
+                path=path,
+                line=line,
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -150,18 +218,20 @@ def probes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], place: str | Path) 
     for line, row in rows:
         messages = row.get("messages")
         answered = isinstance(messages, list) and messages and _role(messages[-1]) == "assistant"
-        check_messages(messages, path=place, line=line, last="assistant" if answered else "user")
-        assert isinstance(messages, list)
-        messages = messages[:-1] if answered else messages
+        turns = read_messages(messages, path=place, line=line, last="assistant" if answered else "user")
+        turns = turns[:-1] if answered else turns
         if row.get("subset") not in ("harmful", "twin", "ordinary"):
             raise DataError(f"subset is {row.get('subset')!r}", "Use harmful, twin or ordinary", path=place, line=line)
+        texts = {name: str(row[name]) for name in ("id", "domain", "pair_id") if row.get(name) not in (None, "")}
+        for name, text in texts.items():
+            check_text(text, name, path=place, line=line)
         probes.append(
             Probe(
-                id=str(row.get("id") or hash_json(messages)),
-                messages=messages,
-                domain=str(row.get("domain") or ""),
+                id=texts.get("id") or hash_json(turns),
+                messages=turns,
+                domain=texts.get("domain", ""),
                 subset=row["subset"],
-                pair_id=row.get("pair_id"),
+                pair_id=texts.get("pair_id"),
             )
         )
     if not probes:
@@ -173,73 +243,36 @@ def _role(message: Any) -> Any:
     return message.get("role") if isinstance(message, dict) else None
 
 
-def joined_text(messages: Sequence[Message]) -> str:
-    """The text of all turns, a line a turn."""
-    return "\n".join(message["content"] for message in messages)
-
-
-def check_messages(
-    messages: Any, *, path: str | Path | None = None, line: int | None = None, last: Role = "assistant"
-) -> None:
-    """Check that `messages` is a list of turns with known roles and text, and ends with role `last`.
-
-    A system turn stands first if at all; user and assistant turns alternate and begin with the user.
-
-    Raises:
-        DataError: says what is wrong with which turn.
-    """
-
-    def fail(problem: str, remedy: str) -> DataError:
-        return DataError(problem, remedy, path=path, line=line)
-
-    if not isinstance(messages, list) or not messages:
-        raise fail("messages is not a list of turns", 'Give [{"role": "user", "content": "..."}, ...]')
-    for number, message in enumerate(messages, 1):
-        if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise fail(f"turn {number} has not exactly the keys role and content", "Remove or rename the others")
-        if message["role"] not in ROLES:
-            raise fail(f"turn {number} has the unknown role {message['role']!r}", f"Use one of {', '.join(ROLES)}")
-        if not isinstance(message["content"], str) or not message["content"].strip():
-            raise fail(f"turn {number} ({message['role']}) has no text", "Fill or remove the row")
-    turns = [message["role"] for message in messages if message["role"] != "system"]
-    if [m["role"] for m in messages][1:].count("system"):
-        raise fail("a system turn stands after the first turn", "Put it first")
-    expected = ["user" if index % 2 == 0 else "assistant" for index in range(len(turns))]
-    if turns != expected:
-        raise fail(f"roles are {', '.join(turns) or 'empty'}", "User and assistant turns must alternate, user first")
-    if not turns or turns[-1] != last:
-        raise fail(f"the last turn is not {last}", f"End the conversation with a turn of role {last}")
-
-
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for each non-empty line.
+    """Yield (line number from 1, object) for each non-empty line; a byte-order mark is skipped.
 
     Raises:
-        DataError: the file is missing or a line is not a JSON object.
+        DataError: the file is missing or a line is not a JSON object; see `parse_json` for what is refused.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError("no such file", "Check the path; it is taken from the working directory", path=path)
     with path.open("rb") as file:
         for line, raw in enumerate(file, 1):
-            if not raw.strip():
-                continue
-            try:
-                row = json.loads(raw.decode().strip())
-            except UnicodeDecodeError as error:
-                raise DataError("not UTF-8", "Save the file as UTF-8", path=path, line=line) from error
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"not JSON ({error.msg}, column {error.colno})",
-                    "Write one JSON object a line",
-                    path=path,
-                    line=line,
-                ) from error
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"a {type(row).__name__}, not an object", "Write one JSON object a line", path=path, line=line
-                )
-            yield line, row
+            if raw.strip():
+                yield line, parse_line(raw, path, line)
+
+
+def parse_line(raw: bytes, path: str | Path, line: int) -> dict[str, Any]:
+    """The object on one line of a JSONL file; raises DataError if it is none."""
+    if line == 1:
+        raw = raw.removeprefix(BOM_UTF8)
+    try:
+        row = parse_json(raw.decode().strip())
+    except UnicodeDecodeError as error:
+        remedy = "Unpack it first" if raw.startswith(GZIP_START) else "Save the file as UTF-8"
+        problem = "gzip-compressed" if raw.startswith(GZIP_START) else "not UTF-8"
+        raise DataError(problem, remedy, path=path, line=line) from error
+    except ValueError as error:
+        raise DataError(f"not JSON ({error})", "Write one JSON object a line", path=path, line=line) from error
+    if not isinstance(row, dict):
+        raise DataError(f"a {type(row).__name__}, not an object", "Write one JSON object a line", path=path, line=line)
+    return row
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]], *, mode: int = 0o644) -> None:

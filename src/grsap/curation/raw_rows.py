@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from grsap.errors import DataError
 from grsap.files import hash_json, user_path
-from grsap.records import Behaviour, Difficulty, Message, SafetyRecord
+from grsap.records import Message, SafetyRecord, parse_line
 
 _STAND_IN = "(no text)"
 
@@ -157,34 +156,14 @@ def _is_blank(message: Mapping[str, Any]) -> bool:
 
 def _parse(raw: bytes, path: Path, line: int) -> SafetyRecord:
     try:
-        row = json.loads(raw)
-    except ValueError as error:
-        if not raw.endswith(b"\n"):
-            problem, remedy = "a half-written line", "Let grsap synthesize finish it, or remove the line"
-        else:
-            problem, remedy = f"not JSON ({error})", "Write one JSON object a line"
-        raise DataError(problem, remedy, path=path, line=line) from error
-    if not isinstance(row, dict):
-        raise DataError(f"a {type(row).__name__}, not an object", "Write one JSON object a line", path=path, line=line)
-    record = read_raw(row, path=path, line=line)
-    wrong = next((name for name, is_right in _checks(record) if not is_right), None)
-    if wrong is not None:
-        raise DataError(f"{wrong} has a wrong value", "See docs/formats.md for a safety row", path=path, line=line)
-    return record
-
-
-def _checks(record: SafetyRecord) -> Iterator[tuple[str, bool]]:
-    for name in ("id", "domain"):
-        value = getattr(record, name)
-        yield name, isinstance(value, str) and (name != "id" or bool(value))
-    for name in ("prompt_harmful", "response_harmful", "response_refusal"):
-        yield name, getattr(record, name) in (True, False, None)
-    yield "behaviour", record.behaviour in (None, *get_args(Behaviour))
-    yield "difficulty", record.difficulty in (None, *get_args(Difficulty))
-    yield "finish_reason", record.finish_reason in (None, "stop", "length")
-    numbers = record.scores.values() if isinstance(record.scores, dict) else ("",)
-    yield "scores", all(isinstance(value, int | float) and math.isfinite(value) for value in numbers)
-    yield "history", isinstance(record.history, list)
+        row = parse_line(raw, path, line)
+    except DataError as error:
+        if raw.endswith(b"\n"):
+            raise
+        raise DataError(
+            "a half-written line", "Let grsap synthesize finish it, or remove the line", path=path, line=line
+        ) from error
+    return read_raw(row, path=path, line=line)
 
 
 def _changed(path: Path) -> DataError:
