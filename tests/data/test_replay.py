@@ -93,6 +93,43 @@ def test_the_reference_codes_csv(tmp_path: Path):
     assert module.num_excluded == {"unsafe": 1, "empty_text": 3, "unlabelled": 1}
 
 
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        *((value, "unsafe") for value in (False, "false", "False", 0, 0.0, "0", "no")),
+        *((value, None) for value in (True, "true", "TRUE ", 1, 1.0, "1", "yes")),
+        *((value, "unlabelled") for value in (None, "", "None", "nan")),
+    ],
+)
+@pytest.mark.parametrize("form", [{"messages": TURNS}, {"query": "a", "response": "b"}])
+def test_is_safe_means_the_same_in_every_form(tmp_path: Path, form: dict, label: object, reason: str | None):
+    write_jsonl(tmp_path / "r.jsonl", [{"messages": TURNS}, {**form, "is_safe": label}])
+    module = load(tmp_path / "r.jsonl")
+    assert module.num_excluded == ({} if reason is None else {reason: 1})
+    assert [record.response_harmful for record in module.records] == ([None] if reason else [None, False])
+
+
+@pytest.mark.parametrize(("label", "is_kept"), [("false", True), (0, True), (None, True), ("true", False), (1, False)])
+def test_response_harmful_means_the_same_in_every_form(tmp_path: Path, label: object, is_kept: bool):
+    rows = [safety(0), {**safety(1), "response_harmful": label}, {"messages": TURNS, "response_harmful": label}]
+    write_jsonl(tmp_path / "r.jsonl", rows)
+    module = load(tmp_path / "r.jsonl")
+    expected = None if label is None else False
+    assert [record.response_harmful for record in module.records] == [None, *([expected] * 2 if is_kept else [])]
+    assert module.num_excluded == ({} if is_kept else {"unsafe": 2})
+
+
+def test_messages_rows_bring_their_labels_and_system_texts(tmp_path: Path):
+    row = {"messages": TURNS, "system": "Be kind.", "prompt_harmful": "True", "response_refusal": 1, "tools": [{}]}
+    write_jsonl(tmp_path / "r.jsonl", [row, {"messages": TURNS, "finish_reason": "length"}])
+    module = load(tmp_path / "r.jsonl", ignore_columns=["tools"])
+    (record,) = module.records
+    assert record.messages == [{"role": "system", "content": "Be kind."}, *TURNS]
+    assert (record.prompt_harmful, record.response_refusal) == (True, True)
+    assert module.num_excluded == {"cut_by_length": 1}
+    assert module.lines == [1]
+
+
 def test_ids_of_imported_rows_do_not_change_between_runs(tmp_path: Path):
     write_jsonl(tmp_path / "hf.jsonl", [{"messages": TURNS}, {"messages": TURNS}])
     first, again = load(tmp_path / "hf.jsonl"), load(tmp_path / "hf.jsonl")
@@ -106,6 +143,21 @@ def test_ids_of_imported_rows_do_not_change_between_runs(tmp_path: Path):
         ({"text": "x"}, "columns text are no safety row"),
         ({"query": "x"}, "no column response and no column is_safe"),
         ({"query": "x", "response": "y", "is_safe": "maybe"}, "is_safe is 'maybe'. Write true or false"),
+        ({"query": "x", "response": "y", "is_safe": 0.5}, "is_safe is 0.5. Write true or false"),
+        ({"query": "x", "response": "y", "is_safe": [0]}, r"is_safe is \[0\]. Write true or false"),
+        ({"messages": TURNS, "is_safe": "unsafe"}, "is_safe is 'unsafe'. Write true or false"),
+        ({"messages": TURNS, "response_harmful": 2}, "response_harmful is 2. Write true or false"),
+        ({"messages": TURNS, "prompt_harmful": {}}, "prompt_harmful is {}. Write true or false"),
+        ({**safety(1), "response_harmful": [0]}, r"response_harmful is \[0\]. Write true or false"),
+        ({**safety(1), "response_refusal": 0.5}, "response_refusal is 0.5. Write true or false"),
+        ({**safety(1), "finish_reason": "eos"}, "finish_reason is 'eos'. Use stop, length, or leave it out"),
+        ({**safety(1), "scores": {"a": "high"}}, "scores is {'a': 'high'}"),
+        ({**safety(1), "domain": ["theft"]}, r"domain is \['theft'\]"),
+        ({"messages": TURNS, "tools": [{"name": "x"}]}, "column 'tools' is part of a conversation"),
+        ({"query": "x", "response": "y", "is_safe": True, "system": 5}, "column 'system' is of type int"),
+        ({"messages": [{**TURNS[0], "content": "q \udc4d"}, TURNS[1]]}, r"turn 1 \(user\) holds half of a surrogate"),
+        ({**safety(1), "messages": [TURNS[0], {**TURNS[1], "content": "\ud83d"}]}, r"turn 2 \(assistant\) holds half"),
+        ({"messages": TURNS, "domain": "\ud83d"}, "domain holds half of a surrogate pair"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
         ({"messages": TURNS, "difficulty": "medium"}, "difficulty is 'medium'. Use easy, hard, or leave it out"),
         ({**safety(1), "schema": "grsap.safety/9"}, "schema is 'grsap.safety/9'"),
@@ -117,7 +169,7 @@ def test_ids_of_imported_rows_do_not_change_between_runs(tmp_path: Path):
 )
 def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, row: dict, problem: str):
     path = tmp_path / "r.jsonl"
-    write_jsonl(path, [safety(0), row])
+    path.write_text("".join(json.dumps(each) + "\n" for each in (safety(0), row)))
     with pytest.raises(DataError, match=problem) as caught:
         load(path)
     assert (caught.value.path, caught.value.line) == (path, 2)

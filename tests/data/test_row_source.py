@@ -65,11 +65,11 @@ def test_configurations_and_splits_follow_each_other(tmp_path: Path) -> None:
     source.check()
     rows = list(source.rows())
     assert [(row["config"], row["split"], row["q"]) for _, row in rows] == [
-        ("a", "x", 1),
-        ("a", "x", 2),
-        ("a", "y", 3),
-        ("b", "x", 4),
-        ("b", "y", 5),
+        ("a", "x", "1"),
+        ("a", "x", "2"),
+        ("a", "y", "3"),
+        ("b", "x", "4"),
+        ("b", "y", "5"),
     ]
     assert (rows[1][0].path, rows[1][0].line) == (f"{path} a [x]", 2)
     described = source.describe()
@@ -82,7 +82,7 @@ def test_options_read_what_has_tabs_or_no_header(tmp_path: Path) -> None:
     )
     options = {"sep": "\t", "keep_default_na": False}
     rows = [row for _, row in RowSource(tabs, ["eval"], ["train"], options=options).rows()]
-    assert [(row["q"], row["label"]) for row in rows] == [("None, or nothing", 1), ("None", 0)]
+    assert [(row["q"], row["label"]) for row in rows] == [("None, or nothing", "1"), ("None", "0")]
     bare = data_set(tmp_path / "bare", {"default": {"one": "a.csv"}}, {"a.csv": "first\nsecond\n"})
     options = {"header": None, "names": ["prompt"]}
     rows = [row for _, row in RowSource(bare, None, ["one"], options=options).rows()]

@@ -195,7 +195,7 @@ def test_what_is_wrong_with_a_spec(tmp_path: Path, changes: dict[str, Any], mess
             {"question": "a", "kind": "bad", "keep": True},
             "no column 'area'. Its columns are question, kind, keep: correct columns.domain",
         ),
-        (SPEC, {"question": 5, "kind": "bad", "keep": True, "area": ""}, "the prompt is of type int, not text"),
+        (SPEC, {"question": 5, "kind": "bad", "keep": True, "area": ""}, "column 'question' is of type int, not text"),
         (SPEC, {"question": "a", "kind": "odd", "keep": True, "area": ""}, "no item in"),
         (CHOICES, {"stem": "Go", "ends": ["left"], "label": 1}, "choices '{ends[1]}' does not fit (list index"),
         (

@@ -221,7 +221,15 @@ def test_templates_and_messages() -> None:
         ({"columns": {"prompt": "q", "response": "a", "behaviour": "topic"}}, "behaviour is 'theft'. Use refusal"),
         ({"columns": {"prompt": "q", "response": "a", "id": "from"}}, "line 2: the id 'x' stands twice"),
         ({"where": {"from": ["nowhere"]}}, "no row is left (10 not_selected)"),
-        ({"prompt_template": "{question}"}, "prompt_template '{question}' does not fit"),
+        ({"prompt_template": "{q}"}, "columns.prompt and prompt_template are both set. Keep one of them"),
+        (
+            {"columns": {"response": "a"}, "prompt_template": "{question}"},
+            "prompt_template '{question}' does not fit",
+        ),
+        (
+            {"columns": {"prompt": "q", "response": "a", "system": "sys"}},
+            "rows.jsonl: no row has a column 'sys'. Correct columns.system, or leave it out",
+        ),
         ({"limit": 0}, "limit is 0"),
         ({"source": {"path": "missing.csv"}}, "missing.csv: no such file"),
         ({"source": {"path": "a/b"}}, "source.splits of a/b is missing"),

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grsap.errors import ConfigError, DataError
-from grsap.records import Message, check_messages
+from grsap.labels import is_null
+from grsap.records import Message, PlacedRow, check_text, read_messages
 
 COLUMN_NAMES = ("id", "messages", "system", "prompt", "response")
+
+CHAT_COLUMNS = frozenset(
+    (
+        *("messages", "conversation", "conversations", "history", "instruction", "input", "context", "documents"),
+        *("system", "system_message", "system_prompt", "reasoning", "reasoning_content", "thinking"),
+        *("tools", "functions", "function_call", "tool_calls", "chat_template_kwargs"),
+        *("image", "images", "audio", "audios", "video", "videos"),
+    )
+)
+"""Columns that people put parts of a conversation into. A row that fills one which is not read would be learned
+without that part, so it stops the run unless `ignore_columns` names it."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +40,18 @@ class Place:
 
 
 class ColumnMap:
-    """Reads a conversation from a row: column `messages`, or `prompt` and `response` (with `system`, if it is there).
+    """Reads a conversation from a row: column `messages`, or `prompt` and `response`; with `system`, if it is there.
 
     Args:
         columns: our name to the file's name, for names that differ: `{"prompt": "question", "response": "answer"}`.
         prompt_template, response_template: text with columns in braces, instead of a column: `"{question} Explain."`.
+        ignore_columns: columns of the file that are known not to be read.
+
+    Attributes:
+        text_columns: the file's columns that texts are made of, where `messages` is not used.
 
     Raises:
-        ConfigError: a name that is not one of ours.
+        ConfigError: a name that is not one of ours, or two ways to get one text.
     """
 
     def __init__(
@@ -41,57 +59,174 @@ class ColumnMap:
         columns: Mapping[str, str] | None = None,
         prompt_template: str | None = None,
         response_template: str | None = None,
+        ignore_columns: Iterable[str] | None = None,
     ) -> None:
-        unknown = sorted(set(columns or {}) - set(COLUMN_NAMES))
-        if unknown:
-            raise ConfigError(f"columns names {', '.join(unknown)}", f"Its keys may be {', '.join(COLUMN_NAMES)}")
         self.columns = dict(columns or {})
         self.templates = {"prompt": prompt_template, "response": response_template}
+        self._ignored = frozenset(ignore_columns or ())
+        self._explicit_texts = [
+            name for name in ("prompt", "response") if name in self.columns or self.templates[name] is not None
+        ]
+        self._check_settings()
+        self.text_columns = frozenset(
+            column
+            for part, template in self.templates.items()
+            for column in ([self.columns.get(part, part)] if template is None else template_columns(template))
+        )
+        self._missing: dict[str, str] = {}
 
-    def conversation(self, row: Mapping[str, Any], place: Place) -> dict[str, Any]:
-        """The row with `messages` added; its other columns stay, for `score`.
+    def conversations(self, rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> list[PlacedRow]:
+        """The rows with `messages` added; other columns stay, for `score`, but for those to ignore.
 
         Raises:
-            DataError: a column is missing or holds no text, or the turns are wrong.
+            DataError: a column is missing or holds no text, the turns are wrong, a part of the conversation would not
+                be read, or no row has a column that `columns` names.
         """
-        messages = self.messages(row, place)
-        check_messages(messages, path=place.path, line=place.line)
-        found = {**row, "messages": messages}
-        row_id = row.get(self.columns.get("id", "id"))
-        if row_id is not None:
-            found["id"] = str(row_id)
+        self.begin()
+        found = [self._conversation(row, place) for place, row in rows]
+        if found:
+            self.end(found[0].path)
         return found
 
-    def messages(self, row: Mapping[str, Any], place: Place) -> Any:
-        """The turns, not yet checked; raises DataError if a column is missing or holds no text."""
-        name = self.columns.get("messages", "messages")
-        if name in row and not any(self.templates.values()):
-            return row[name]
-        if "messages" in self.columns:
-            raise place.error(f"no column {name!r}", f"Its columns are {', '.join(row)}: set columns.messages")
-        messages: list[Message] = [
-            {"role": "user", "content": self._text(row, "prompt", place)},
-            {"role": "assistant", "content": self._text(row, "response", place)},
-        ]
-        if row.get(self.columns.get("system", "system")):
-            messages.insert(0, {"role": "system", "content": self._text(row, "system", place)})
+    def begin(self) -> None:
+        """Start with the rows of another file."""
+        self._missing = {name: column for name, column in self.columns.items() if name in ("id", "system")}
+
+    def end(self, path: str | Path) -> None:
+        """Raise DataError if no row since `begin` had a column that `columns` names."""
+        for name, column in self._missing.items():
+            raise DataError(f"no row has a column {column!r}", f"Correct columns.{name}, or leave it out", path=path)
+
+    def messages(self, row: Mapping[str, Any], place: Place) -> list[Message]:
+        """The turns of a row; raises DataError as `conversations` does."""
+        for name in [name for name, column in self._missing.items() if column in row]:
+            del self._missing[name]
+        column = self.columns.get("messages", "messages")
+        if not self._explicit_texts and row.get(column) is not None:
+            used, messages = {column}, read_messages(row[column], path=place.path, line=place.line)
+        elif "messages" in self.columns:
+            raise place.error(
+                f"no column {column!r}" if column not in row else f"column {column!r} is null",
+                f"Its columns are {', '.join(map(str, row))}: set columns.messages",
+            )
+        else:
+            used = {*self.text_columns}
+            turns = [
+                {"role": "user", "content": self._text(row, "prompt", place)},
+                {"role": "assistant", "content": self._text(row, "response", place)},
+            ]
+            messages = read_messages(turns, path=place.path, line=place.line)
+        used |= {self.columns.get(name, name) for name in ("system", "id")}
+        self._check_nothing_is_lost(row, used, place)
+        return self._with_system(messages, row, place)
+
+    def _conversation(self, row: Mapping[str, Any], place: Place) -> PlacedRow:
+        values = {key: value for key, value in row.items() if key not in self._ignored}
+        values["messages"] = self.messages(values, place)
+        row_id = values.get(self.columns.get("id", "id"))
+        if not is_null(row_id):
+            values["id"] = str(row_id)
+            check_text(values["id"], "id", path=place.path, line=place.line)
+        elif "id" in values:
+            values["id"] = None
+        return PlacedRow(values, place.path, place.line)
+
+    def _with_system(self, messages: list[Message], row: Mapping[str, Any], place: Place) -> list[Message]:
+        name = self.columns.get("system", "system")
+        text = row.get(name)
+        if is_empty(text):
+            return messages
+        if not isinstance(text, str):
+            raise not_text(name, text, place)
+        check_text(text, f"column {name!r}", path=place.path, line=place.line)
+        if messages[0]["role"] != "system":
+            return [{"role": "system", "content": text}, *messages]
+        if messages[0]["content"].strip() != text.strip():
+            raise place.error(
+                f"column {name!r} and the system turn of messages differ",
+                f"Keep one of them, or set ignore_columns: [{name}]",
+            )
         return messages
 
     def _text(self, row: Mapping[str, Any], part: str, place: Place) -> str:
         """The text of a turn, from its template or its column."""
-        template = self.templates.get(part)
+        template = self.templates[part]
         if template is not None:
-            return fill_template(template, row, place, f"{part}_template")
+            text = fill_template(template, row, place, f"{part}_template")
+            if text is None:
+                null = next(name for name in template_columns(template) if is_missing(row.get(name)))
+                raise place.error(f"column {null!r} is null, and {part}_template needs it", "Fill or remove the row")
+            return text
         name = self.columns.get(part, part)
         if name not in row:
+            columns = ", ".join(map(str, row))
             raise place.error(
                 f"no column {name!r} and none called messages" if name == part else f"no column {name!r}",
-                f"Its columns are {', '.join(row)}: map yours with columns: {{{part}: name}}",
+                "Separate the cells by commas"
+                if len(row) == 1 and any(mark in columns for mark in ";\t|")
+                else f"Its columns are {columns}: map yours with columns: {{{part}: name}}, or {{messages: name}}",
             )
         value = row[name]
+        if is_missing(value):
+            raise place.error(f"column {name!r} is null", "Fill or remove the row")
         if not isinstance(value, str):
-            raise place.error(f"column {name!r} is of type {type(value).__name__}, not text", "Write it as a string")
+            raise not_text(name, value, place)
         return value
+
+    def _check_nothing_is_lost(self, row: Mapping[str, Any], used: set[str], place: Place) -> None:
+        for name in row:
+            if name in CHAT_COLUMNS and name not in used and name not in self._ignored and not is_empty(row[name]):
+                typed = [f"columns.{ours} is {theirs!r}, which it has not" for ours, theirs in self._missing.items()]
+                raise place.error(
+                    "; ".join([f"column {name!r} is part of a conversation and would not be learned", *typed]),
+                    f"Map it with columns, use it in a template, or set ignore_columns: [{name}]",
+                )
+
+    def _check_settings(self) -> None:
+        unknown = sorted(set(self.columns) - set(COLUMN_NAMES))
+        if unknown:
+            raise ConfigError(f"columns names {', '.join(unknown)}", f"Its keys may be {', '.join(COLUMN_NAMES)}")
+        for name, template in self.templates.items():
+            if template is not None and name in self.columns:
+                raise ConfigError(f"columns.{name} and {name}_template are both set", "Keep one of them")
+        if "messages" in self.columns and self._explicit_texts:
+            raise ConfigError(
+                f"columns.messages and a column or template for {self._explicit_texts[0]} are both set", "Keep one form"
+            )
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell is null, or the NaN by which tables of numbers write it."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def is_empty(value: object) -> bool:
+    """Whether a cell is null, or holds an empty text, list or mapping."""
+    return is_missing(value) or (isinstance(value, str | Sequence | Mapping) and not value)
+
+
+def not_text(name: str, value: object, place: Place) -> DataError:
+    """What to say of a cell that should be text."""
+    remedy = "Write it as a string"
+    if isinstance(value, datetime.date | datetime.time):
+        remedy = (
+            "If the file has text there, the package datasets made a date of it: give the .jsonl or .csv file itself"
+        )
+    return place.error(f"column {name!r} is of type {type(value).__name__}, not text", remedy)
+
+
+def cell_text(row: Mapping[str, Any], name: str, place: Place, key: str) -> str:
+    """The text of a cell, for what may be a number too; empty if it is null.
+
+    Raises:
+        DataError: it holds a list, a mapping or a date, or there is no such column.
+    """
+    value = cell(row, name, place, key)
+    if not is_missing(value) and not isinstance(value, str | int | float):
+        raise not_text(name, value, place)
+    text = "" if is_missing(value) else str(value)
+    check_text(text, f"column {name!r}", path=place.path, line=place.line)
+    return text
 
 
 def cell(row: Mapping[str, Any], name: str, place: Place, key: str) -> Any:
@@ -101,17 +236,33 @@ def cell(row: Mapping[str, Any], name: str, place: Place, key: str) -> Any:
     return row[name]
 
 
-def is_unicode(messages: Sequence[Message]) -> bool:
-    """Whether all texts can be written as UTF-8; half of a surrogate pair, which JSON can spell, cannot."""
+def template_columns(template: str) -> list[str]:
+    """The columns that a template names in braces; empty where its braces are wrong."""
     try:
-        "".join(message["content"] for message in messages).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    except ValueError:
+        return []
+    return [name.split(".")[0].split("[")[0] for name in names]
 
 
-def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str:
-    """A text with columns in braces (`{question}`, `{options[A]}`, `{endings[0]}`) filled in.
+class _Null(Exception):
+    """A column that a template names holds null."""
+
+
+class _TextFormatter(string.Formatter):
+    """`str.format` that puts in texts and numbers alone: Python's words for null, lists or dates are no one's text."""
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        value, first = super().get_field(field_name, args, kwargs)
+        if is_missing(value):
+            raise _Null
+        if not isinstance(value, str | int | float):
+            raise TypeError(f"{field_name} is of type {type(value).__name__}, not text")
+        return value, first
+
+
+def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str | None:
+    """A text with columns in braces (`{question}`, `{options[A]}`, `{endings[0]}`) filled in; None if one is null.
 
     Args:
         template: the text.
@@ -120,10 +271,12 @@ def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str)
         key: the setting that the template is.
 
     Raises:
-        DataError: it names a column that is missing, or its braces are wrong.
+        DataError: it names a column that is missing or holds neither text nor number, or its braces are wrong.
     """
     try:
-        return template.format_map(row)
+        return _TextFormatter().vformat(template, (), row)
+    except _Null:
+        return None
     except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise place.error(
             f"{key} {template!r} does not fit ({error})", f"Its columns are {', '.join(map(str, row))}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from grsap.data.columns import is_empty
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import DataError
-from grsap.records import Split
+from grsap.records import PlacedRow, Split, check_text, place_of_row, read_messages
 from grsap.text.encoding import EncodedRow
 
 
@@ -17,29 +19,46 @@ def place_of(task: ConversationDataModule, split: Split) -> str:
 
 
 def read_conversations(task: ConversationDataModule, split: Split, *, required: bool) -> list[Row]:
-    """The rows of a split; their turns are checked when they are encoded.
+    """The rows of a split, with their turns checked.
 
     Raises:
-        DataError: a row is not a mapping, an id stands twice, or there is no row though the split is `required`.
+        DataError: a row is not a mapping, its turns are wrong, an id stands twice, or there is no row though the split
+            is `required`.
     """
-    place = place_of(task, split)
+    label = place_of(task, split)
     rows: list[Row] = []
     seen: set[str] = set()
     for number, row in enumerate(task.rows(split), 1):
         if not isinstance(row, Mapping):
             raise DataError(
-                f"a {type(row).__name__}, not a mapping", "Yield dicts with messages", path=place, line=number
+                f"a {type(row).__name__}, not a mapping", "Yield dicts with messages", path=label, line=number
             )
+        path, line = place_of_row(row, label, number)
+        _check_switches(row, path, line)
         row_id = str(row.get("id") or "")
+        check_text(row_id, "id", path=path, line=line)
         if row_id and row_id in seen:
             raise DataError(
-                f"the id {row_id!r} stands twice", "Give each row an id of its own, or none", path=place, line=number
+                f"the id {row_id!r} stands twice", "Give each row an id of its own, or none", path=path, line=line
             )
         seen.add(row_id)
-        rows.append(row)
+        messages = read_messages(row.get("messages"), path=path, line=line)
+        rows.append(PlacedRow({**row, "messages": messages}, path, line))
     if required and not rows:
-        raise DataError(f"{place} gives no row", f"Give data.task rows of the split {split}")
+        raise DataError(f"{label} gives no row", f"Give data.task rows of the split {split}")
     return rows
+
+
+def _check_switches(row: Row, path: str | Path, line: int) -> None:
+    """Raise DataError if a row brings what only the template could use: the whole run has one template and settings."""
+    for name in ("tools", "functions", "chat_template_kwargs"):
+        if not is_empty(row.get(name)):
+            remedy = (
+                "Set model.base.chat_template_kwargs for the whole run, and leave it out of the rows"
+                if name == "chat_template_kwargs"
+                else "Leave the row out, or leave it out of the rows (ignore_columns of a file) to train without"
+            )
+            raise DataError(f"{name} of a single row is not read", remedy, path=path, line=line)
 
 
 def fingerprint(rows: Iterable[EncodedRow]) -> str:

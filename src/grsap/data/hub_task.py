@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from grsap.data.columns import ColumnMap, Place
 from grsap.data.conversation import ConversationDataModule, Row
+from grsap.data.data_sets import load_split
 from grsap.data.jsonl_task import exact_match_score
-from grsap.errors import DataError, MissingPackageError
 from grsap.records import Split
 
 
+def _default_splits() -> dict[Split, str]:
+    return {"train": "train", "test": "test"}
+
+
+@dataclass(eq=False)
 class HubTask(ConversationDataModule):
     """Conversations from a data set on the Hugging Face hub, or a folder that `datasets` reads. Needs the extra `hub`.
 
@@ -20,28 +26,25 @@ class HubTask(ConversationDataModule):
         revision: branch, tag or commit; give a commit to get the same rows for ever.
         splits: our split to the data set's, such as `{"train": "train", "test": "test[:200]"}`.
         columns: our name to the column's; our names are id, messages, system, prompt, response.
-        prompt_template, response_template: text with columns in braces, instead of a column.
+        prompt_template: the user's turn as text with columns in braces, instead of a column.
+        response_template: the assistant's turn likewise.
+        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
         exact_match: mark answers: 1 if they equal the reference answer but for outer white space.
     """
 
-    def __init__(
-        self,
-        path: str,
-        name: str | None = None,
-        revision: str | None = None,
-        splits: dict[Split, str] | None = None,
-        columns: dict[str, str] | None = None,
-        prompt_template: str | None = None,
-        response_template: str | None = None,
-        exact_match: bool = False,
-    ) -> None:
+    path: str
+    name: str | None = None
+    revision: str | None = None
+    splits: dict[Split, str] = field(default_factory=_default_splits)
+    columns: dict[str, str] | None = None
+    prompt_template: str | None = None
+    response_template: str | None = None
+    ignore_columns: list[str] | None = None
+    exact_match: bool = False
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.path = path
-        self.name = name
-        self.revision = revision
-        self.splits: dict[Split, str] = splits or {"train": "train", "test": "test"}
-        self.column_map = ColumnMap(columns, prompt_template, response_template)
-        self.exact_match = exact_match
+        self.column_map = ColumnMap(self.columns, self.prompt_template, self.response_template, self.ignore_columns)
         self._rows: dict[Split, list[Row]] = {}
 
     def prepare_data(self) -> None:
@@ -58,9 +61,8 @@ class HubTask(ConversationDataModule):
         if split not in self._rows:
             data = self._load(split) if split in self.splits else []
             label = f"{self.path} [{self.splits.get(split)}]"
-            self._rows[split] = [
-                self.column_map.conversation(row, Place(label, number)) for number, row in enumerate(data, 1)
-            ]
+            placed = ((Place(label, number), row) for number, row in enumerate(data, 1))
+            self._rows[split] = list(self.column_map.conversations(placed))
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:
@@ -73,16 +75,4 @@ class HubTask(ConversationDataModule):
         return self.exact_match
 
     def _load(self, split: Split) -> Any:
-        try:
-            import datasets
-        except ImportError as error:
-            raise MissingPackageError(
-                "HubTask needs the package datasets, which is not installed", "Install grsap with the extra `hub`"
-            ) from error
-        try:
-            return datasets.load_dataset(self.path, self.name, revision=self.revision, split=self.splits[split])
-        except (OSError, ValueError, RuntimeError) as error:  # what load_dataset raises for network, names and scripts
-            raise DataError(
-                f"data set {self.path} (name {self.name}, split {self.splits[split]}) cannot be loaded: {error}",
-                "Check path, name, revision and splits of data.task; gated sets need a login at their page",
-            ) from error
+        return load_split(self.path, self.name, self.revision, self.splits[split])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from grsap.data.columns import ColumnMap, Place
 from grsap.data.conversation import ConversationDataModule, Row
-from grsap.data.tables import READERS, read_table
+from grsap.data.tables import check_kind, read_table
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.records import Split
@@ -19,6 +19,7 @@ class JSONLTask(ConversationDataModule):
         train_path: file to learn from.
         validation_path, test_path: files of the other splits.
         columns: our name to the file's, for names that differ; our names are id, messages, system, prompt, response.
+        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
         exact_match: mark answers: 1 if they equal the reference answer but for outer white space.
     """
 
@@ -28,12 +29,13 @@ class JSONLTask(ConversationDataModule):
         validation_path: str | None = None,
         test_path: str | None = None,
         columns: dict[str, str] | None = None,
+        ignore_columns: list[str] | None = None,
         exact_match: bool = False,
     ) -> None:
         super().__init__()
         paths: dict[Split, str | None] = {"train": train_path, "validation": validation_path, "test": test_path}
         self.paths = {split: resolve(path) for split, path in paths.items() if path is not None}
-        self.column_map = ColumnMap(columns)
+        self.column_map = ColumnMap(columns, ignore_columns=ignore_columns)
         self.exact_match = exact_match
         self._rows: dict[Split, list[Row]] = {}
 
@@ -46,8 +48,7 @@ class JSONLTask(ConversationDataModule):
         for split, path in self.paths.items():
             if not path.is_file():
                 raise DataError("no such file", f"Check data.task {split}_path", path=path)
-            if path.suffix.lower() not in READERS:
-                raise DataError(f"files of kind {path.suffix} are not read", f"Use {', '.join(READERS)}", path=path)
+            check_kind(path)
 
     def rows(self, split: Split) -> list[Row]:
         """The rows of the split's file; read once.
@@ -58,7 +59,9 @@ class JSONLTask(ConversationDataModule):
         if split not in self._rows:
             path = self.paths.get(split)
             lines = [] if path is None else read_table(path)
-            self._rows[split] = [self.column_map.conversation(row, Place(str(path), line)) for line, row in lines]
+            self._rows[split] = list(
+                self.column_map.conversations((Place(str(path), line), row) for line, row in lines)
+            )
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:

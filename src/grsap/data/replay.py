@@ -30,18 +30,22 @@ class ReplayDataModule(LightningDataModule):
         path: the file, or `embedded:quickstart/replay.jsonl`.
         require_manifest: fail unless `manifest.json` beside the file lists it. A manifest that lists it is always
             checked against the file's hash and number of rows.
+        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
 
     Attributes:
         records: the rows, after `setup`.
+        lines: of each of them, its line in the file.
         num_excluded: rows left out, by reason.
         file_hash: of the file, after `setup`.
     """
 
-    def __init__(self, path: str, require_manifest: bool = False) -> None:
+    def __init__(self, path: str, require_manifest: bool = False, ignore_columns: list[str] | None = None) -> None:
         super().__init__()
         self.path = resolve(path)
         self.require_manifest = require_manifest
+        self.ignore_columns = frozenset(ignore_columns or ())
         self.records: list[SafetyRecord] = []
+        self.lines: list[int] = []
         self.num_excluded: Counter[str] = Counter()
         self.file_hash = ""
 
@@ -54,23 +58,25 @@ class ReplayDataModule(LightningDataModule):
         if self.records:
             return
         records: dict[str, SafetyRecord] = {}
+        lines: list[int] = []
         excluded: Counter[str] = Counter()
         for line, row in read_table(self.path):
             place = Place(self.path, line)
-            found = read_row(row, place)
+            found = read_row(row, place, self.ignore_columns)
             if isinstance(found, str):
                 excluded[found] += 1
                 continue
             if found.id in records:
                 raise place.error(f"the id {found.id!r} stands twice", "Give each row an id of its own")
             records[found.id] = found
+            lines.append(line)
         num_rows = len(records) + excluded.total()
         if not records:
             reasons = ", ".join(f"{num} {reason}" for reason, num in excluded.items()) or "the file is empty"
             raise DataError(f"no row to replay ({reasons})", "Give another data.replay.path", path=self.path)
         self.file_hash = hash_file(self.path)
         check_manifest(self.path, num_rows, self.file_hash, required=self.require_manifest)
-        self.records, self.num_excluded = list(records.values()), excluded
+        self.records, self.lines, self.num_excluded = list(records.values()), lines, excluded
 
 
 def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool) -> None:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from grsap.data.columns import Place
+from grsap.data.columns import ColumnMap, Place
 from grsap.files import hash_json
-from grsap.records import Behaviour, Difficulty, Message, SafetyRecord, check_messages
+from grsap.labels import check_choice, is_null, read_label
+from grsap.records import Behaviour, Difficulty, Message, SafetyRecord, check_text, check_unicode
 
 Row = Mapping[str, Any]
 Excluded = str
 """Why a row is not replayed, in snake_case."""
 
-NULL_TEXTS = ("", "none", "nan", "null")
-TRUTH_VALUES = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
+_MESSAGES, _QUERY = ColumnMap(), ColumnMap({"prompt": "query"})
 
 
-def read_row(row: Row, place: Place) -> SafetyRecord | Excluded:
+def read_row(row: Row, place: Place, ignore_columns: Collection[str] = ()) -> SafetyRecord | Excluded:
     """Read a row of any known form, which its columns tell.
+
+    Args:
+        row: column -> value.
+        place: of the row.
+        ignore_columns: columns that hold parts of a conversation and are not to be read.
 
     Raises:
         DataError: no known form, or something is wrong in the row.
     """
     for key, read in FORMATS.items():
         if key in row:
-            found = read(row, place)
+            found = read({name: row[name] for name in row if name not in ignore_columns}, place)
             return found if isinstance(found, str) else _exclude(found)
     raise place.error(
         f"columns {', '.join(map(str, row))} are no safety row",
@@ -46,15 +51,16 @@ def _exclude(record: SafetyRecord) -> SafetyRecord | Excluded:
 def _safety_record(row: Row, place: Place) -> SafetyRecord:
     """Schema `grsap.safety/1`."""
     record = SafetyRecord.from_dict(row, path=place.path, line=place.line)
-    _check_label("behaviour", record.behaviour, get_args(Behaviour), place)
-    _check_label("difficulty", record.difficulty, get_args(Difficulty), place)
+    check_unicode(record.messages, path=place.path, line=place.line)
     return record
 
 
-def _messages(row: Row, place: Place) -> SafetyRecord:
-    """Hugging Face's form: column `messages`; `id`, `domain`, `behaviour` and `difficulty` if they are there."""
-    check_messages(row["messages"], path=place.path, line=place.line)
-    return make_record(row["messages"], row, place)
+def _messages(row: Row, place: Place) -> SafetyRecord | Excluded:
+    """Hugging Face's form: column `messages`; labels and names of `make_record` if they are there."""
+    label = _response_label(row, place)
+    if isinstance(label, str):
+        return label
+    return make_record(_MESSAGES.messages(row, place), row, place, label)
 
 
 def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
@@ -62,20 +68,24 @@ def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
     if "response" not in row or "is_safe" not in row:
         missing = [name for name in ("response", "is_safe") if name not in row]
         raise place.error(f"no column {' and no column '.join(missing)}", "It stands beside `query`: add it")
-    texts = [row["query"], row["response"]]
-    if any(is_null(text) for text in texts):
+    if any(is_null(row[name]) for name in ("query", "response")):
         return "empty_text"
-    if is_null(row["is_safe"]):
-        return "unlabelled"
-    is_safe = TRUTH_VALUES.get(str(row["is_safe"]).strip().lower())
-    if is_safe is None:
-        raise place.error(f"is_safe is {row['is_safe']!r}", "Write true or false")
-    if not is_safe:
+    label = _response_label(row, place)
+    if isinstance(label, str):
+        return label
+    return make_record(_QUERY.messages(row, place), row, place, label)
+
+
+def _response_label(row: Row, place: Place) -> bool | Excluded | None:
+    """`response_harmful` of a row by that column and by `is_safe`, or why the row is left out."""
+    is_safe, harmful = (
+        read_label(row.get(name), name, path=place.path, line=place.line) for name in ("is_safe", "response_harmful")
+    )
+    if is_safe is False or harmful:
         return "unsafe"
-    if not all(isinstance(text, str) for text in texts):
-        raise place.error("query or response is not text", "Write them as strings")
-    messages: list[Message] = [{"role": "user", "content": texts[0]}, {"role": "assistant", "content": texts[1]}]
-    return make_record(messages, row, place, response_harmful=False)
+    if "is_safe" in row and is_safe is None:
+        return "unlabelled"
+    return False if is_safe else harmful
 
 
 FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
@@ -87,31 +97,32 @@ FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
 
 
 def make_record(messages: list[Message], row: Row, place: Place, response_harmful: bool | None = None) -> SafetyRecord:
-    """A record of turns that were checked, with the row's `id`, `domain`, `behaviour` and `difficulty`, if it has them.
+    """A record of turns that were checked, with what the row says of them.
+
+    Taken from the row, where they are there, are `id`, `domain`, `behaviour`, `difficulty`, `prompt_harmful`,
+    `response_refusal` and `finish_reason`.
 
     Raises:
-        DataError: a behaviour or difficulty that there is not.
+        DataError: one of them has a value that it cannot have.
     """
-    labels = {name: None if is_null(row.get(name)) else str(row[name]) for name in ("behaviour", "difficulty")}
-    difficulty = labels["difficulty"].lower() if labels["difficulty"] else None
-    _check_label("behaviour", labels["behaviour"], get_args(Behaviour), place)
-    _check_label("difficulty", difficulty, get_args(Difficulty), place)
-    row_id = row.get("id")
+    at: dict[str, Any] = {"path": place.path, "line": place.line}
+    words = {
+        name: None if is_null(row.get(name)) else str(row[name])
+        for name in ("id", "domain", "behaviour", "difficulty", "finish_reason")
+    }
+    words["difficulty"] = words["difficulty"].lower() if words["difficulty"] else None
+    for name, word in words.items():
+        check_text(word or "", name, **at)
+    check_choice(words["behaviour"], "behaviour", get_args(Behaviour), **at)
+    check_choice(words["difficulty"], "difficulty", get_args(Difficulty), **at)
     return SafetyRecord(
-        id=f"{Path(place.path).stem}-{place.line}-{hash_json(messages)[:8]}" if is_null(row_id) else str(row_id),
+        id=words["id"] or f"{Path(place.path).stem}-{place.line}-{hash_json(messages)[:8]}",
         messages=messages,
-        domain="" if is_null(row.get("domain")) else str(row["domain"]),
-        behaviour=labels["behaviour"],  # type: ignore[arg-type]  # checked above
-        difficulty=difficulty,  # type: ignore[arg-type]  # checked above
+        domain=words["domain"] or "",
+        behaviour=words["behaviour"],  # type: ignore[arg-type]  # checked above
+        difficulty=words["difficulty"],  # type: ignore[arg-type]  # checked above
+        prompt_harmful=read_label(row.get("prompt_harmful"), "prompt_harmful", **at),
         response_harmful=response_harmful,
+        response_refusal=read_label(row.get("response_refusal"), "response_refusal", **at),
+        finish_reason=words["finish_reason"] if words["finish_reason"] in ("stop", "length") else None,  # type: ignore[arg-type]
     )
-
-
-def _check_label(name: str, value: str | None, allowed: tuple[str, ...], place: Place) -> None:
-    if value is not None and value not in allowed:
-        raise place.error(f"{name} is {value!r}", f"Use {', '.join(allowed)}, or leave it out")
-
-
-def is_null(value: object) -> bool:
-    """Whether a cell says nothing: empty, or the word that other programs write for it."""
-    return value is None or str(value).strip().lower() in NULL_TEXTS

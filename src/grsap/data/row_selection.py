@@ -11,6 +11,8 @@ from grsap.data.columns import Place, cell
 Value = str | bool | int
 """What a config writes for a cell. Compared as text, without case: `true`, `True` and `"TRUE"` are one value."""
 
+YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
+
 Where = Mapping[str, Sequence[Value]]
 """Column -> the values that count. A row counts if each of the columns holds one of its values."""
 
@@ -31,22 +33,26 @@ class HarmLabel:
 
     def read(self, row: Mapping[str, Any], place: Place, key: str) -> bool | None:
         """True for harmful, False for harmless, None for anything else; raises DataError without the column."""
-        value = value_key(cell(row, self.column, place, f"{key}.column"))
-        if value in map(value_key, self.harmful):
+        value = cell(row, self.column, place, f"{key}.column")
+        if is_one_of(value, self.harmful):
             return True
-        return False if value in map(value_key, self.harmless) else None
+        return False if is_one_of(value, self.harmless) else None
 
 
 def is_selected(row: Mapping[str, Any], where: Where, place: Place) -> bool:
     """Whether a row counts; raises DataError if a column is missing."""
-    return all(
-        value_key(cell(row, column, place, "where")) in map(value_key, values) for column, values in where.items()
-    )
+    return all(is_one_of(cell(row, column, place, "where"), values) for column, values in where.items())
 
 
 def is_left_out(row: Mapping[str, Any], without: Where, place: Place) -> bool:
     """Whether any of the columns holds one of its values; raises DataError if a column is missing."""
     return any(is_selected(row, {column: values}, place) for column, values in without.items())
+
+
+def is_one_of(value: object, wanted: Sequence[Value]) -> bool:
+    """Whether a cell holds one of the values. YAML reads `yes` and `off` as booleans, so these words count as such."""
+    key = value_key(value)
+    return any(key in YAML_WORDS[each] if isinstance(each, bool) else key == value_key(each) for each in wanted)
 
 
 def value_key(value: object) -> str:

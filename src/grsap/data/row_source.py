@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from grsap.data.columns import Place
+from grsap.data.data_sets import Options, gated, import_datasets, load_split, page_of
 from grsap.data.tables import READERS, read_table
 from grsap.embedded import PREFIX, resolve
-from grsap.errors import ConfigError, DataError, MissingPackageError
+from grsap.errors import ConfigError, DataError
 from grsap.files import hash_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -37,7 +38,7 @@ class RowSource:
     names: list[str] | None = None
     splits: list[str] | None = None
     revision: str | None = None
-    options: dict[str, str | bool | int | list[str] | None] | None = None
+    options: Options | None = None
 
     @property
     def is_file(self) -> bool:
@@ -47,8 +48,7 @@ class RowSource:
     @property
     def page(self) -> str:
         """The data set's page, where a licence is accepted; empty for files and folders."""
-        is_hub_id = self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")) and not self.is_file
-        return f"https://huggingface.co/datasets/{self.path}" if is_hub_id and not Path(self.path).exists() else ""
+        return "" if self.is_file else page_of(self.path)
 
     def check(self) -> None:
         """Find what is wrong before any row is read: a missing file or package, a licence that was not accepted.
@@ -65,7 +65,7 @@ class RowSource:
             return
         if not self.splits:
             raise ConfigError(f"source.splits of {self.path} is missing", "Give the splits to read, such as [test]")
-        _datasets(self.path)
+        import_datasets(self.path)
         _ = self.commit
 
     def rows(self) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -85,7 +85,7 @@ class RowSource:
         for name in names:
             for split in self.splits or []:
                 place = " ".join(part for part in (self.path, name, f"[{split}]") if part)
-                for number, row in enumerate(self._load(name, split), 1):
+                for number, row in enumerate(load_split(self.path, name, self.commit, split, self.options), 1):
                     yield Place(place, number), {"config": name, "split": split, **row}
 
     def describe(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class RowSource:
                 api.auth_check(self.path, repo_type="dataset")
             return info.sha
         except GatedRepoError as error:
-            raise self._no_access() from error
+            raise gated(self.path) from error
         except HfHubHTTPError as error:
             raise DataError(
                 f"data set {self.path} (revision {self.revision}) is not to be had: {_first_line(error)}",
@@ -135,34 +135,6 @@ class RowSource:
                 "Check the connection, or set HF_HUB_OFFLINE=1 to take what was fetched before",
             ) from error
 
-    def _no_access(self) -> DataError:
-        return DataError(
-            f"data set {self.path} is gated, and this login has no access to it",
-            f"Accept its licence at {self.page}, then log in with `hf auth login` or set HF_TOKEN",
-        )
-
-    def _load(self, name: str | None, split: str) -> Any:
-        datasets = _datasets(self.path)
-        try:
-            return datasets.load_dataset(self.path, name, revision=self.commit, split=split, **(self.options or {}))
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            if "gated" in str(error):
-                raise self._no_access() from error
-            raise DataError(
-                f"data set {self.path} (name {name}, split {split}) cannot be loaded: {_first_line(error)}",
-                "Check source.path, names, splits and revision" + (f"; see {self.page}" if self.page else ""),
-            ) from error
-
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _datasets(path: str) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{path} is a data set, and the package datasets is not installed", "Install grsap with the extra `hub`"
-        ) from error
-    return datasets

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +18,70 @@ def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line or row number from 1, row) of a `.jsonl`, `.csv` or `.parquet` file.
 
     Raises:
-        DataError: the file is missing, of another kind, not UTF-8, or a line cannot be read.
+        DataError: the file is missing, of another kind, not UTF-8, has two columns of one name, or a line cannot be
+            read.
         MissingPackageError: Parquet without pyarrow.
     """
     path = Path(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            f"files of kind {path.suffix or 'no suffix'} are not read", "Use .jsonl, .csv or .parquet", path=path
-        )
+    check_kind(path)
     if not path.is_file():
         raise DataError("no such file", "Check the path; it is taken from the working directory", path=path)
     try:
-        yield from reader(path)
+        yield from READERS[path.suffix.lower()](path)
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", "Save it as UTF-8", path=path) from error
 
 
+def check_kind(path: Path) -> None:
+    """Raise DataError unless files that end like this are read."""
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        return
+    remedies = {".gz": "Unpack it first", ".json": "Write one JSON object a line, in a file that ends in .jsonl"}
+    raise DataError(
+        f"files of kind {suffix or 'no suffix'} are not read",
+        remedies.get(suffix, f"Use {', '.join(READERS)}"),
+        path=path,
+    )
+
+
+def _check_columns(names: Sequence[str], path: Path) -> None:
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise DataError(f"the column {twice[0]!r} stands twice", "Rename or remove one of the two", path=path)
+
+
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """CSV with a header; a row's number is the line on which it begins."""
+    """CSV with a header; a row's number is the line on which it begins. Empty lines are skipped."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        line = 2
+        reader = csv.reader(file, strict=True)
+        header: list[str] | None = None
+        line = 1
         try:
-            for row in reader:
-                if None in row or None in row.values():
+            for cells in reader:
+                begin, line = line, reader.line_num + 1
+                if not cells:
+                    continue
+                if any("\0" in cell for cell in cells):
+                    raise DataError("a NUL character in it", "Save the file as UTF-8 text", path=path, line=begin)
+                if header is None:
+                    header = cells
+                    _check_columns(header, path)
+                    continue
+                if len(cells) != len(header):
                     raise DataError(
-                        f"the row has not as many cells as the header ({len(reader.fieldnames or [])})",
+                        f"the row has not as many cells as the header ({len(header)})",
                         "Quote cells that hold commas or line breaks",
                         path=path,
-                        line=line,
+                        line=begin,
                     )
-                yield line, row
-                line = reader.line_num + 1
+                yield begin, dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            raise DataError(f"not CSV ({error})", "Quote cells that hold quotes", path=path, line=line) from error
+            remedy = "Quote cells that hold quotes, and double the quotes in them"
+            if "field limit" in str(error):
+                remedy = "Close the quotes, or shorten the cell"
+            raise DataError(f"not CSV ({error})", remedy, path=path, line=line) from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -64,6 +93,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
+            _check_columns(file.schema_arrow.names, path)
             number = 0
             for batch in file.iter_batches():
                 for row in batch.to_pylist():

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from grsap.data.columns import Place, cell, fill_template, is_unicode
+from grsap.data.columns import Place, cell, cell_text, fill_template, is_missing, not_text
 from grsap.data.row_selection import HarmLabel, Value, is_selected
 from grsap.data.row_source import RowSource
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError, DataError, NotUnicodeError
 from grsap.evaluation.answers import ANSWER_FORMS, AnswerForm, read_choice
 from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, Kind, LoadedBenchmark
 from grsap.files import hash_json
-from grsap.records import Message, check_messages
+from grsap.records import Message, check_text, read_messages
 
 COLUMN_NAMES = ("id", "messages", "prompt", "subset", "domain", "pair_id", "reference")
 LETTERED_CHOICES = "lettered_choices"
@@ -163,13 +163,14 @@ class BenchmarkSpec(Benchmark):
             label = label.read(row, place, "prompt_harmful")
             if label is None:
                 return "unlabelled"
-        choices = tuple(fill_template(choice, row, place, "choices") for choice in self.choices)
+        choices = tuple(self._choice(choice, row, place) for choice in self.choices)
         labels = tuple(self.labels or string.ascii_uppercase[: len(choices)])
-        messages = self._messages(row, place, labels, choices)
+        try:
+            messages = self._messages(row, place, labels, choices)
+        except NotUnicodeError:
+            return "not_unicode"
         if messages is None:
             return "empty_text"
-        if not is_unicode(messages):
-            return "not_unicode"
         reference = self._reference(row, place, labels)
         content = [messages, choices, reference]
         pair_id = self._text(row, "pair_id", place)
@@ -190,19 +191,25 @@ class BenchmarkSpec(Benchmark):
     ) -> list[Message] | None:
         """The turns up to the user's; None if there is no text."""
         if "messages" in self.columns and self.prompt_template is None:
-            messages: list[Message] = cell(row, self.columns["messages"], place, "columns.messages")
-            check_messages(messages, path=place.path, line=place.line, last="user")
-            return messages
+            messages = cell(row, self.columns["messages"], place, "columns.messages")
+            return read_messages(messages, path=place.path, line=place.line, last="user")
         lettered = "\n".join(f"{label}. {choice}" for label, choice in zip(labels, choices, strict=False))
         if self.prompt_template is not None:
             text = fill_template(self.prompt_template, {**row, LETTERED_CHOICES: lettered}, place, "prompt_template")
         else:
             text = cell(row, self.columns.get("prompt", "prompt"), place, "columns.prompt")
-        if text is None or (isinstance(text, str) and not text.strip()):
+        if is_missing(text) or (isinstance(text, str) and not text.strip()):
             return None
         if not isinstance(text, str):
-            raise place.error(f"the prompt is of type {type(text).__name__}, not text", "Write it as a string")
+            raise not_text(self.columns.get("prompt", "prompt"), text, place)
+        check_text(text, "the prompt", path=place.path, line=place.line)
         return [{"role": "user", "content": text.strip()}]
+
+    def _choice(self, template: str, row: Mapping[str, Any], place: Place) -> str:
+        text = fill_template(template, row, place, "choices")
+        if text is None:
+            raise place.error(f"a column of the choice {template!r} is null", "Leave the row out with where")
+        return text
 
     def _reference(self, row: Mapping[str, Any], place: Place, labels: tuple[str, ...]) -> str | None:
         """The right answer: a label, or a text that states it."""
@@ -225,5 +232,4 @@ class BenchmarkSpec(Benchmark):
         """The text of one of our columns; empty if it is not mapped or holds nothing."""
         if name not in self.columns:
             return ""
-        value = cell(row, self.columns[name], place, f"columns.{name}")
-        return "" if value is None else str(value)
+        return cell_text(row, self.columns[name], place, f"columns.{name}")

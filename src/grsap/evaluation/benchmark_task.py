@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grsap.data.columns import cell
+from grsap.data.columns import cell_text
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
@@ -74,7 +74,9 @@ class BenchmarkTask(ConversationDataModule):
             item = spec.item(row, place)
             if isinstance(item, str):
                 continue
-            answer = item.reference if spec.answer is None else cell(row, spec.columns["reference"], place, "reference")
+            answer = item.reference
+            if spec.answer is not None:
+                answer = cell_text(row, spec.columns["reference"], place, "reference")
             messages = [*item.messages, {"role": "assistant", "content": str(answer).strip()}]
             rows.append({"id": f"{item.id}-{place.line}", "messages": messages, "item": item})
         return rows

@@ -50,6 +50,7 @@ class Import:
             `behaviour`, `difficulty` where they are wanted.
         prompt_template: the user's turn with columns in braces, instead of a column.
         response_template: the assistant's turn likewise.
+        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
         choose: columns that a row's value chooses, such as the safer one of two responses.
         where: column to values; rows with other values are left out.
         without: column to values; rows with one of these are left out.
@@ -64,6 +65,7 @@ class Import:
     columns: dict[str, str] = field(default_factory=dict)
     prompt_template: str | None = None
     response_template: str | None = None
+    ignore_columns: list[str] = field(default_factory=list)
     choose: ChosenColumns | None = None
     where: dict[str, list[Value]] = field(default_factory=dict)
     without: dict[str, list[Value]] = field(default_factory=dict)
@@ -148,6 +150,8 @@ class Import:
                 conversations.add(conversation)
                 ids.add(row_id)
                 yield found
+        if conversations:
+            reader.end()
 
     def _drawn(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
         """All rows, or `limit` of them in their order; which ones, does not depend on that order."""

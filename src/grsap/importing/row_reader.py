@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from grsap.data.columns import COLUMN_NAMES, ColumnMap, Place, cell, is_unicode
-from grsap.data.replay_formats import Excluded, is_null, make_record
+from grsap.data.columns import COLUMN_NAMES, ColumnMap, Place, cell
+from grsap.data.replay_formats import Excluded, make_record
 from grsap.data.row_selection import HarmLabel, is_left_out, is_selected, value_key
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError, DataError, NotUnicodeError, TurnsError
 from grsap.files import hash_json
-from grsap.records import SafetyRecord, check_messages
+from grsap.labels import is_null
+from grsap.records import SafetyRecord
 
 if TYPE_CHECKING:
     from grsap.importing.importing import Import
@@ -69,9 +68,14 @@ class RowReader:
             {name: column for name, column in settings.columns.items() if name in COLUMN_NAMES},
             settings.prompt_template,
             settings.response_template,
+            settings.ignore_columns,
         )
+        self._texts.begin()
         self._labels = [name for name in ("id", *LABEL_NAMES) if name in settings.columns]
-        self._text_columns = list(self._find_text_columns())
+
+    def end(self) -> None:
+        """Raise DataError if no row that was read had a column that `columns` names."""
+        self._texts.end(self.settings.source.path)
 
     def read(self, row: Mapping[str, Any], place: Place) -> SafetyRecord | Excluded:
         """The record of a row, or why it is left out.
@@ -87,21 +91,20 @@ class RowReader:
             if chosen is None:
                 return "not_selected"
             row = chosen
-        if any(is_null(row[name]) for name in self._text_columns if name in row):
+        if any(is_null(row[name]) for name in self._texts.text_columns if name in row):
             return "empty_text"
         response_harmful = None
         if settings.response_harmful is not None:
             response_harmful = settings.response_harmful.read(row, place, "response_harmful")
             if response_harmful is not False:
                 return "unsafe" if response_harmful else "unlabelled"
-        messages = self._texts.messages(row, place)
         try:
-            check_messages(messages, path=place.path, line=place.line)
-        except DataError as error:
+            messages = self._texts.messages(row, place)
+        except NotUnicodeError:
+            return "not_unicode"
+        except TurnsError as error:
             self.first_wrong = self.first_wrong or error
             return "wrong_turns"
-        if not is_unicode(messages):
-            return "not_unicode"
         labels = {name: cell(row, settings.columns[name], place, f"columns.{name}") for name in self._labels}
         if is_null(labels.get("id")):
             labels["id"] = f"{self.name}-{hash_json(messages)}"
@@ -111,12 +114,3 @@ class RowReader:
             record,
             prompt_harmful=label.read(row, place, "prompt_harmful") if isinstance(label, HarmLabel) else label,
         )
-
-    def _find_text_columns(self) -> Iterator[str]:
-        """The columns that the texts are made of."""
-        for part, template in self._texts.templates.items():
-            if template is None:
-                yield self._texts.columns.get(part, part)
-            else:
-                names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
-                yield from (re.split(r"[.\[]", name)[0] for name in names)
