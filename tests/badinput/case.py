@@ -39,6 +39,7 @@ class Case:
         words: at the end of the command line.
         argv: the words after the verb, instead of `--config`.
         remedy: a text of the remedy; by default a sentence that says what to do must be there.
+        slow: tried in the slow tier only: one of many of a kind.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Case:
     words: tuple[str, ...] = ()
     argv: tuple[str, ...] | None = None
     remedy: str = ""
+    slow: bool = False
 
 
 def faults_of(case: Case, code: int, stderr: str, stdout: str) -> list[str]:

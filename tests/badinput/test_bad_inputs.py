@@ -22,7 +22,9 @@ TABLE = sorted(path.stem for path in (Path(__file__).parent / "table").glob("[!_
 CASES: list[Case] = [case for name in TABLE for case in importlib.import_module(f"tests.badinput.table.{name}").CASES]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in CASES]
+)
 def test_bad_input(
     case: Case,
     place: Path,

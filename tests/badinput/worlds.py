@@ -27,6 +27,7 @@ TRAINING = {
         "base": BASE,
         "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"]},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
+        "objectives": [{"class_path": "CrossEntropy", "init_args": {"source": each}} for each in ("task", "replay")],
     },
     "data": {
         "task": {

@@ -30,6 +30,7 @@ from grsap.callbacks import (
 from grsap.commands.answers import AnsweringModule
 from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
 from grsap.commands.finished import DEFAULT_RUN_DIR
+from grsap.commands.given_values import check_values
 from grsap.commands.parsing_errors import refusals_told
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
@@ -145,6 +146,7 @@ class RunSettings(LightningCLI):
                 raise
             remedy = nearest_remedy(unknown[1], parser.get_defaults(skip_validation=True))
             raise ConfigError(f"--{unknown[1]} is not an option of {parser.prog}", remedy) from error
+        check_values(parser, self.config)
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's settings are never read: the command line goes before the config, and that before it."""

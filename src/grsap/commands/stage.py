@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from jsonargparse import ArgumentParser, Namespace
 
 from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
+from grsap.commands.given_values import check_values
 from grsap.commands.invocation import STAGE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.parsing_errors import refusals_told
 from grsap.commands.quiet import quieten
@@ -136,13 +137,15 @@ def parse(parser: ArgumentParser, invocation: Invocation) -> Namespace:
     for path in config_files(invocation.args):
         check_config_file(path, parser, {})
     try:
-        return parser.parse_args(list(invocation.args))
+        settings = parser.parse_args(list(invocation.args))
     except ArgumentError as error:
         unknown = re.match(r"unrecognized arguments: --([\w.]+)", str(error))
         if unknown is None:
             raise
         remedy = nearest_remedy(unknown[1], parser.get_defaults(skip_validation=True), parser.prog)
         raise ConfigError(f"--{unknown[1]} is not an option of {parser.prog}", remedy) from error
+    check_values(parser, settings)
+    return settings
 
 
 def build(parser: ArgumentParser, settings: Namespace, kind: Callable[..., Stage]) -> Stage:
