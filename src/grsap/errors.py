@@ -28,13 +28,33 @@ class UserError(GrsapError):
 
 
 def user_error_within(error: BaseException) -> UserError | None:
-    """The user's error that a library wrapped in its own, if any."""
+    """The user's error that a library wrapped in its own, if any; running out of memory is one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, UserError):
             return seen
+        if is_out_of_memory(seen):
+            return OutOfMemory(seen)
         seen = seen.__cause__
     return None
+
+
+_OUT_OF_MEMORY_TEXTS = (
+    "can't allocate memory",  # PyTorch's DefaultCPUAllocator
+    "DefaultCPUAllocator: not enough memory",  # the same on Windows
+    "out of memory",  # CUDA, cuDNN, HIP
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Cannot allocate memory",  # the system: mmap, fork
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library could not get the memory that it asked for, on a processor or a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; this module does not import torch
+        return True
+    return isinstance(error, (RuntimeError, OSError)) and any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)
 
 
 class ConfigError(UserError):
@@ -72,6 +92,23 @@ class TemplateError(UserError):
 
 class ModelError(UserError):
     """A base model or an adapter cannot be found or does not fit."""
+
+
+class OutOfMemory(UserError):
+    """The model, its activations or its cache did not fit into memory.
+
+    Args:
+        error: what the allocator said.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        super().__init__(
+            f"out of memory: {said}",
+            "Lower data.batching.max_tokens_per_micro_batch (in training) or max_batch_tokens (in generation), set "
+            "model.base.gradient_checkpointing, or quantize with model.base.quantization; grsap fit --dry-run "
+            "estimates what a run needs",
+        )
 
 
 class RunFolderError(UserError):
