@@ -6,6 +6,8 @@ import importlib.util
 import json
 
 import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 from grsap.generation import GenerationRequest, SamplingSettings, VLLMEngine, VLLMGenerator
@@ -22,6 +24,12 @@ def adapter(folder, rank):
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def fitting_adapter(base, folder, rank):
+    lora = LoraConfig(r=rank, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base.path), lora).save_pretrained(folder)
     return folder
 
 
@@ -68,14 +76,15 @@ def test_identity_tells_batch_invariance_however_it_is_set(base, tmp_path, monke
     assert VLLMGenerator(base, engine=VLLMEngine(batch_invariant=True)).identity()["batch_invariant"] is True
     fewer = VLLMGenerator(base, engine=VLLMEngine(max_num_seqs=2))
     assert fewer.content_identity() == VLLMGenerator(base).content_identity()
-    assert len(VLLMGenerator(base, adapter=str(adapter(tmp_path / "a", 8))).identity()["adapter_hash"]) == 16
+    adapted = VLLMGenerator(base, adapter=str(fitting_adapter(base, tmp_path / "a", 8)))
+    assert len(adapted.identity()["adapter_hash"]) == 16
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
     assert VLLMGenerator(base).identity()["batch_invariant"] is True
 
 
 def test_what_vllm_is_started_with(base, tmp_path, tiny_base_path):
     engine = VLLMEngine(tensor_parallel_size=2, max_model_len=512)
-    generator = VLLMGenerator(base, str(adapter(tmp_path / "a", 12)), engine)
+    generator = VLLMGenerator(base, str(fitting_adapter(base, tmp_path / "a", 12)), engine)
     assert generator._arguments() == {
         "model": str(tiny_base_path),
         "revision": None,

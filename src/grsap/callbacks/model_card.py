@@ -148,7 +148,7 @@ def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
     if base.get("revision"):
         lines.append(f"- revision of the base: `{base['revision']}`")
     if base.get("merge_adapter"):
-        digest = base.get("merge_adapter_hash")
+        digest = base.get("merge_adapter_content_hash")
         lines.append(f"- merged into the base before: `{_file_name(base['merge_adapter'])}` (`{digest}`)")
     if adapter:
         targets = adapter.get("target_modules")

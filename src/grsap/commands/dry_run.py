@@ -15,7 +15,7 @@ from grsap.console import Console
 from grsap.data import MixtureDataModule, StepBatch
 from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
-from grsap.models.shape import empty_model
+from grsap.models.planned import check_model, planned_model
 from grsap.text.collation import SOURCES
 from grsap.training.refusals import check_trainer
 from grsap.training.run_length import limited_steps, planned_steps
@@ -87,12 +87,13 @@ def dry_run(settings: RunSettings) -> int:
     measured = range(min(data.steps_per_epoch, MAX_STEPS_MEASURED))
     batches = [data.step_batch(step, rank, world_size) for step in measured for rank in range(world_size)]
     packing = measure_packing(batches, data.batching.max_tokens_per_micro_batch)
+    notes = check_model(settings.model.base, settings.model.lora)
     estimate = estimate_run_memory(settings.model, packing)
 
     console = Console(soft_wrap=True)
     print_sources(console, data)
     print_steps(console, settings, packing)
-    print_memory(console, settings.model, estimate)
+    print_memory(console, settings.model, estimate, notes)
     print_first_step(console, batches[:world_size], data)
     console.print("Dry run: no weights were loaded and nothing was written.", style="bold")
     return 0
@@ -155,11 +156,11 @@ def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
         max_tokens=packing.max_positions,
         max_targets=packing.max_targets,
     )
-    return estimate_memory(empty_model(config, module.lora), config, factors)
+    return estimate_memory(planned_model(base, module.lora), config, factors)
 
 
-def print_memory(console: Console, module: Any, estimate: MemoryEstimate) -> None:
-    """The estimate, part by part."""
+def print_memory(console: Console, module: Any, estimate: MemoryEstimate, notes: Sequence[str]) -> None:
+    """The estimate, part by part, and what there is to know of the model."""
     console.print("Memory on one device", style="bold", end="")
     console.print(" (weights and trainable state are counted, activations are a rule of thumb)")
     for name, size in (
@@ -169,6 +170,8 @@ def print_memory(console: Console, module: Any, estimate: MemoryEstimate) -> Non
         ("in all, libraries not counted", estimate.total),
     ):
         console.print(f"  {size / 2**30:8.2f} GiB  {name}")
+    for note in notes:
+        console.print(f"  {note}", markup=False)
     console.print()
 
 

@@ -49,6 +49,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     """
     from lightning.pytorch.utilities import rank_zero_only
 
+    from grsap.models.planned import check_model
     from grsap.training.refusals import check_trainer
     from grsap.training.run_folder import RunFolder
 
@@ -64,6 +65,8 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
             settings.datamodule.prepare_data()
             settings.datamodule.setup("fit")  # on other ranks Lightning does it, when what is prepared is there
             check_trainer(settings.trainer, settings.datamodule.steps_per_epoch)
+            for note in check_model(settings.model.base, settings.model.lora):
+                say(note)
         checkpoint = None
         if invocation.resume:
             checkpoint = resume_point(folder, config if owner else None)

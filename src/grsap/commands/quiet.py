@@ -17,6 +17,10 @@ _TALKATIVE = (
     "torchao",
 )
 _WARNING_MODULES = r"(lightning|torch|transformers|peft|bitsandbytes|jsonargparse)\b.*"
+# What libraries say of weights that did not find their place, or are not what they seem, is no advice.
+_ABOUT_WEIGHTS = (
+    r"(?is).*\b(missing|unexpected|mismatch(ed)?|newly initialized|not initialized|not find|(no longer|un)tied?)\b"
+)
 
 
 def quieten() -> None:
@@ -24,6 +28,7 @@ def quieten() -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=_WARNING_MODULES)
+    warnings.filterwarnings("default", message=_ABOUT_WEIGHTS, module=r"(transformers|peft|bitsandbytes)\b.*")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("TQDM_DISABLE", "1")

@@ -11,13 +11,13 @@ import yaml
 
 from grsap.errors import RunFolderError
 from grsap.evaluation.subjects import Engines, Say, Subject, SubjectSource
-from grsap.files import hash_file, user_path
+from grsap.files import user_path
 from grsap.generation import TransformersGenerator
 from grsap.models import BaseModel
+from grsap.models.adapters import adapter_hash
+from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_step
 from grsap.yaml_text import read_yaml
-
-WEIGHTS = "adapter_model.safetensors"
 
 
 class RunSubjects(SubjectSource):
@@ -60,30 +60,30 @@ class RunSubjects(SubjectSource):
     def _end(self, folder: RunFolder, trained: Subject, engines: Engines, manifest: dict[str, Any]) -> Subject | None:
         """The run's end; None for a run that has not come to it."""
         step = manifest.get("num_steps")
-        if (folder.adapter / WEIGHTS).is_file():
+        if (folder.adapter / ADAPTER_CONFIG).is_file():
+            trained.local_generator.check_adapter(str(folder.adapter))
             return replace(trained, adapter=str(folder.adapter), step=step)
         if (folder.adapter / "config.json").is_file() and isinstance(trained.generator, TransformersGenerator):
             base = replace(trained.generator.base, path=str(folder.adapter), revision=None, merge_adapter=None)
             return replace(trained, generator=engines.on_base(base), step=step)
+        if folder.adapter.is_dir():
+            raise RunFolderError(f"{folder.adapter} holds neither an adapter nor a model", "Restore the folder")
         return None
 
     def _on_the_way(self, folder: RunFolder, trained: Subject, end: Subject | None, say: Say) -> list[Subject]:
         found: list[Subject] = []
         for path in folder.checkpoints() if self.checkpoints else ():
             damage = checkpoint_damage(path)
-            if damage is None and not (path / WEIGHTS).is_file():
+            if damage is None and not any((path / name).is_file() for name in ADAPTER_WEIGHTS):
                 damage = "full fine-tuning keeps no adapter in it"
             if damage is not None:
                 say(f"{path} is left out: {damage}")
-            elif end is None or end.adapter is None or not _same_weights(path, Path(end.adapter)):
+            elif end is None or end.adapter is None or adapter_hash(path) != adapter_hash(Path(end.adapter)):
+                trained.local_generator.check_adapter(str(path))
                 step = checkpoint_step(path)
                 found.append(replace(trained, name=f"{trained.name}/{path.name}", adapter=str(path), step=step))
         last = len(found) - 1 if end is None else -1
         return [each if n == last else replace(each, role="checkpoint") for n, each in enumerate(found)]
-
-
-def _same_weights(first: Path, second: Path) -> bool:
-    return hash_file(first / WEIGHTS) == hash_file(second / WEIGHTS)
 
 
 def _read_config(folder: RunFolder) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from grsap.generation import (
     TransformersGenerator,
 )
 from grsap.models import BaseModel
-from grsap.models.lora import adapter_folder, adapter_hash, inner_model
+from grsap.models.adapters import adapter_folder, adapter_hash
+from grsap.models.lora import inner_model
 
 Role = Literal["start", "checkpoint", "final", "model"]
 """`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
@@ -179,7 +180,8 @@ class ModelSubject(SubjectSource):
         generator = engines.on_base(self.base)
         if self.adapter is None:
             return [Subject(self.name or self.base.name, "model", generator)]
-        name = self.name or adapter_folder(self.adapter).name
+        folder = generator.check_adapter(self.adapter)
+        name = self.name or folder.name
         start = Subject(f"{name}/start", "start", generator)
         return [start, Subject(name, "final", generator, self.adapter, start.name)]
 

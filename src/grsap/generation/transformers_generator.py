@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -17,17 +16,10 @@ from grsap.generation.base import Generation, GenerationRequest, Generator, Samp
 from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
+from grsap.models.adapters import adapter_folder, adapter_hash, load_adapter, without_adapter
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import (
-    OutputHead,
-    adapter_folder,
-    adapter_hash,
-    changes_base,
-    inner_model,
-    load_adapter,
-    without_adapter,
-)
+from grsap.models.lora import OutputHead, inner_model
 from grsap.text.template import ChatTemplate
 
 
@@ -49,14 +41,15 @@ class TransformersGenerator(Generator):
         device: str = "auto",
         max_batch_tokens: int | None = None,
     ) -> None:
-        base.check()
+        base.check_weights()
         self.base = base
-        self.adapter = None if adapter is None else adapter_folder(adapter)
+        self.adapter = None if adapter is None else self.check_adapter(adapter)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.max_batch_tokens = max_batch_tokens or (8192 if self.device.type == "cpu" else 65536)
         self._loaded: ModelGenerator | None = None
         self._checked: ModelGenerator | None = None
         self._applied: Path | None = None
+        self._base_is_changed = False
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -72,9 +65,19 @@ class TransformersGenerator(Generator):
         """Answer with another adapter from now on, or with the base alone; weights that are loaded stay so.
 
         Raises:
-            ModelError: no adapter is there.
+            ModelError: no adapter is there, or it does not fit the base.
         """
-        self.adapter = None if adapter is None else adapter_folder(adapter)
+        self.adapter = None if adapter is None else self.check_adapter(adapter)
+
+    def check_adapter(self, adapter: str) -> Path:
+        """The folder of an adapter for this base, which is checked without loading weights.
+
+        Raises:
+            ModelError: no adapter is there, or it does not fit the base.
+        """
+        folder = adapter_folder(adapter)
+        self.base.check_adapter(folder)
+        return folder
 
     @cached_property
     def base_revision(self) -> str:
@@ -106,24 +109,21 @@ class TransformersGenerator(Generator):
         return self._model_generator().model
 
     def _model_generator(self) -> ModelGenerator:
-        if self._loaded is not None and self._applied != self.adapter and self._base_is_changed():
+        if self._loaded is not None and self._applied != self.adapter and self._base_is_changed:
             self.close()
         if self._loaded is None:
             dtype = resolve_dtype(self.base.compute_dtype, self.device)
             model = self.base.load(self.device)
             self._loaded = ModelGenerator(model, decoding_template(self), self.max_batch_tokens, dtype)
-            self._applied = None
+            self._applied, self._base_is_changed = None, False
         if self._applied != self.adapter:
             model = without_adapter(self._loaded.model)
             self._loaded.model, self._applied = model, None
             if self.adapter is not None:
-                self._loaded.model, self._applied = load_adapter(model, self.adapter), self.adapter
+                self._base_is_changed = True  # if it fails half-way
+                self._loaded.model, self._base_is_changed = load_adapter(model, self.adapter)
+                self._applied = self.adapter
         return self._loaded
-
-    def _base_is_changed(self) -> bool:
-        """Whether the adapter that is on has changed the weights below it, so that they must be loaded anew."""
-        held = self._loaded.model if self._loaded is not None else None
-        return isinstance(held, PeftModel) and any(map(changes_base, held.peft_config.values()))
 
     def identity(self) -> dict[str, Any]:
         """Base, adapter and the libraries' versions."""

@@ -27,9 +27,9 @@ from grsap.generation.base import (
 )
 from grsap.generation.model_generator import DecodingTemplate
 from grsap.generation.stopping import decoding_template
+from grsap.models.adapters import adapter_folder, adapter_hash
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
-from grsap.models.lora import adapter_folder, adapter_hash
 from grsap.text.template import ChatTemplate
 
 BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"
@@ -86,7 +86,7 @@ class VLLMGenerator(Generator):
         adapter: str | None = None,
         engine: VLLMEngine = VLLMEngine(),
     ) -> None:
-        base.check()
+        base.check_weights()
         engine.check()
         if base.quantization != "none":
             raise ConfigError(
@@ -95,6 +95,8 @@ class VLLMGenerator(Generator):
             )
         self.base = base
         self.adapter = None if adapter is None else adapter_folder(adapter)
+        if self.adapter is not None:
+            base.check_adapter(self.adapter)
         self.engine = engine
         self._started: Any = None
         self._numbers = count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,6 @@ from typing import Any, Literal
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,17 +17,20 @@ from transformers import (
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
-from grsap.files import hash_file, hash_json
+from grsap.files import user_path
+from grsap.models.adapters import adapter_folder, adapter_hash, check_adapter, read_adapter_config
 from grsap.models.compute import ComputeDtype, resolve_dtype
-from grsap.models.embedded_model import embedded_folder, gguf_file, is_embedded, packaged_model
+from grsap.models.embedded_model import converted_folder, embedded_folder, gguf_file, is_embedded, packaged_model
 from grsap.models.merge import merged_folder
-from grsap.models.quantized import keep_quantized_weights
+from grsap.models.pretrained import Pretrained
+from grsap.models.quantized import QuantizedShare, keep_quantized_weights, quantized_share
+from grsap.models.weight_files import ADAPTER_CONFIG, read_json_object
 from grsap.text.template import ChatTemplate
 
 Quantization = Literal["nf4", "fp4", "int8", "none"]
 TemplateValue = str | int | float | bool
 
-_WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".gguf"})
+MERGE_KEY = "model.base.merge_adapter"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class BaseModel:
             never is.
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
         attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own, by
-            which packed rows attend row by row.
+            which packed rows attend row by row, and `eager` for architectures that have neither.
         gradient_checkpointing: recompute activations in the backward pass: less memory, a third more computing, and up
             to twice the time where the host that launches kernels is what is slow.
         chat_template: file with a Jinja chat template, for models that come without one.
@@ -83,26 +83,74 @@ class BaseModel:
             raise ConfigError("model.base.trust_remote_code is on without a revision", "Pin model.base.revision")
         if is_embedded(self.path):
             gguf_file(packaged_model(self.path))
-        elif self.looks_local and not (Path(self.path).expanduser() / "config.json").is_file():
-            raise ModelError(
-                f"model.base.path {self.path} is no model folder (no config.json)", "Give a Hub id or a model folder"
-            )
-        if self.merge_adapter and not (resolve(self.merge_adapter) / "adapter_config.json").is_file():
-            raise ModelError(
-                f"model.base.merge_adapter {self.merge_adapter} is no PEFT adapter (no adapter_config.json)",
-                "Give the folder that holds adapter_config.json",
-            )
+        elif self.looks_local:
+            self._check_folder(user_path(self.path))
+        if self.merge_adapter:
+            adapter_folder(self.merge_adapter, MERGE_KEY)
         if self.chat_template and not resolve(self.chat_template).is_file():
             raise ModelError(
                 f"model.base.chat_template {self.chat_template} is missing", "Give a file with a Jinja template"
             )
 
+    def _check_folder(self, folder: Path) -> None:
+        if (folder / ADAPTER_CONFIG).is_file():
+            raise ModelError(
+                f"model.base.path {self.path} holds an adapter ({ADAPTER_CONFIG})",
+                f"Give the model that the adapter was made on, and the adapter as {MERGE_KEY}",
+            )
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"model.base.path {self.path} is no model folder (no config.json)", "Give a Hub id or a model folder"
+            )
+        read_json_object(folder / "config.json")
+
+    def check_weights(self) -> None:
+        """See from file headers alone that weights, config and `merge_adapter` belong together; loads no weights.
+
+        A model that is not on this machine yet, or not converted, is checked when it is loaded.
+
+        Raises:
+            ModelError: a file is damaged or missing, or a tensor is missing, unexpected or of another shape.
+            ConfigError: the model does not have the attention that is set.
+        """
+        self.check()
+        if self._is_converted and self._stored().folder is not None:
+            self.empty()
+            self._stored().check()
+        if self.merge_adapter:
+            self.check_adapter(adapter_folder(self.merge_adapter, MERGE_KEY))
+
+    def check_adapter(self, folder: Path) -> None:
+        """See from its config and headers that a saved adapter fits this model; loads no weights.
+
+        Raises:
+            ModelError: it does not.
+        """
+        read_adapter_config(folder)
+        if self._is_converted and self._stored().folder is not None:
+            check_adapter(self.load_config(), folder, trust_remote_code=self.trust_remote_code)
+
+    def empty(self) -> PreTrainedModel:
+        """The model without weights, on the meta device.
+
+        Raises:
+            ModelError: config.json describes no model.
+            ConfigError: the model does not have the attention that is set.
+        """
+        model = self._stored().empty()
+        self._check_attention(type(model))
+        return model
+
+    def quantized_share(self) -> QuantizedShare | None:
+        """How much of the model will be quantized; None without quantization. Loads no weights."""
+        empty = self.empty()
+        settings = self._quantization_config(torch.float32, empty)
+        return None if settings is None else quantized_share(empty, settings, self.quantization)
+
     @property
     def looks_local(self) -> bool:
         """Whether `path` is meant as a folder rather than a Hub id."""
-        return (
-            Path(self.path).expanduser().exists() or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
-        )
+        return user_path(self.path).exists() or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
 
     @property
     def supports_packing(self) -> bool:
@@ -132,7 +180,7 @@ class BaseModel:
             ModelError: it cannot be found.
         """
         self.check()
-        tokenizer: PreTrainedTokenizerBase = self._from_pretrained(AutoTokenizer, self._source())
+        tokenizer: PreTrainedTokenizerBase = self._stored().tokenizer()
         if self.chat_template:
             tokenizer.chat_template = resolve(self.chat_template).read_text()
         return tokenizer
@@ -140,7 +188,7 @@ class BaseModel:
     def load_config(self) -> Any:
         """The model's configuration (shapes); loads no weights."""
         self.check()
-        return self._from_pretrained(AutoConfig, self._source())
+        return self._stored().config()
 
     def load(
         self, device: torch.device, *, full_precision: bool = False, reentrant_checkpointing: bool = True
@@ -160,12 +208,11 @@ class BaseModel:
                 "Set model.base.quantization to none, or give model.lora",
             )
         dtype = torch.float32 if full_precision else resolve_dtype(self.compute_dtype, device)
-        model: PreTrainedModel = self._from_pretrained(
-            AutoModelForCausalLM,
-            self.weights_source(),
+        empty = self.empty()
+        model = replace(self._stored(), source=self.weights_source()).load(
             dtype=dtype,
             attn_implementation=self._attention(device),
-            quantization_config=self._quantization_config(dtype),
+            quantization_config=self._quantization_config(dtype, empty),
             device_map={"": device},
         )
         keep_quantized_weights(model)
@@ -179,35 +226,43 @@ class BaseModel:
 
     def weights_source(self) -> str:
         """Folder or Hub id of the weights before they are quantized; `merge_adapter` is merged in."""
-        source = self._source()
-        if self.merge_adapter:
-            return str(
-                merged_folder(
-                    source,
-                    self.revision,
-                    resolve(self.merge_adapter),
-                    lambda: self._from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32),
-                    lambda: self.tokenizer,
-                )
+        stored = self._stored()
+        if not self.merge_adapter:
+            return stored.source
+        return str(
+            merged_folder(
+                stored,
+                adapter_folder(self.merge_adapter, MERGE_KEY),
+                self.tokenizer,
+                # float32 where the base has it: merging must not round a model more than its own format does
+                getattr(self.load_config(), "dtype", None) or torch.bfloat16,
             )
-        return source
+        )
 
     def identity(self) -> dict[str, Any]:
         """What tells this base from another, for manifests."""
-        adapter = resolve(self.merge_adapter) / "adapter_model.safetensors" if self.merge_adapter else None
         return {
             "path": self.path,
             "revision": self.revision,
+            "content_hash": self.content_hash,
             "merge_adapter": self.merge_adapter,
-            "merge_adapter_hash": hash_file(adapter) if adapter and adapter.is_file() else None,
+            "merge_adapter_content_hash": self._merge_hash(),
             "quantization": self.quantization,
             "double_quantization": self.double_quantization,
             "skip_modules": self.skip_modules,
             "compute_dtype": self.compute_dtype,
         }
 
+    @cached_property
+    def content_hash(self) -> str:
+        """Of all files of the folder that load, or the commit of a Hub id; before merging and quantization.
+
+        Reads the weights of a folder, which takes seconds for a large model the first time.
+        """
+        return self._stored().content_hash()
+
     def content_identity(self) -> dict[str, Any]:
-        """The same without the places of files, and with the name; `weights_revision` tells the weights."""
+        """The same without the places of files, and with the name."""
         placeless = {key: value for key, value in self.identity().items() if key not in ("path", "merge_adapter")}
         return {**placeless, "model": self.name}
 
@@ -217,39 +272,32 @@ class BaseModel:
         return Path(self.path).name if self.looks_local and not is_embedded(self.path) else self.path
 
     def weights_revision(self) -> str:
-        """Commit of a Hub id, as far as it can be told, or hash of the weight files; with what is done to them.
+        """`content_hash` of the model, the merged adapter's, and what else is done to the weights."""
+        parts = [self.content_hash, self._merge_hash()]
+        if self.quantization != "none":
+            parts.append(self.quantization)
+            if not self.double_quantization and self.quantization != "int8":
+                parts.append("single")
+            parts += sorted(self.skip_modules or [])
+        return "+".join(part for part in parts if part)
 
-        Reads all weight files of a folder, which takes seconds for a large model.
-        """
-        folder = Path(self._source())
-        if folder.is_dir():
-            files = sorted(file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
-            weights = hash_json({file.name: hash_file(file) for file in files})
-        else:
-            weights = str(getattr(self.load_config(), "_commit_hash", None) or self.revision or "")[:16]
-        quantization = None if self.quantization == "none" else self.quantization
-        return "+".join(part for part in (weights, self.identity()["merge_adapter_hash"], quantization) if part)
+    def _merge_hash(self) -> str | None:
+        return adapter_hash(adapter_folder(self.merge_adapter, MERGE_KEY)) if self.merge_adapter else None
 
-    def _source(self) -> str:
-        """Folder or Hub id to hand to transformers."""
+    @property
+    def _is_converted(self) -> bool:
+        """Whether the files are such as transformers reads: False for a packaged model that was not used yet."""
+        return not is_embedded(self.path) or converted_folder(self.path).is_dir()
+
+    def _stored(self) -> Pretrained:
+        """The model as it is stored; a packaged one is converted first."""
         if is_embedded(self.path):
-            return str(embedded_folder(self.path))
-        return str(Path(self.path).expanduser()) if self.looks_local else self.path
+            return Pretrained(str(embedded_folder(self.path)))
+        source = str(user_path(self.path)) if self.looks_local else self.path
+        return Pretrained(source, self.revision, self.trust_remote_code)
 
-    def _from_pretrained(self, factory: Any, source: str, **kwargs: Any) -> Any:
-        """transformers' `from_pretrained` with our errors."""
-        revision = {} if Path(source).exists() else {"revision": self.revision}
-        try:
-            return factory.from_pretrained(source, trust_remote_code=self.trust_remote_code, **revision, **kwargs)
-        except (OSError, ValueError) as error:  # a folder without a tokenizer is a ValueError
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"model.base.path {self.path} cannot be loaded: {reason}",
-                "Check the id, your access to it (accept its licence on its page) and the network, or give a folder",
-            ) from error
-
-    def _attention(self, device: torch.device) -> str:
-        """The attention implementation to ask transformers for."""
+    def _attention(self, device: torch.device) -> str | None:
+        """The attention implementation to ask transformers for; None for its own choice: SDPA, or eager without."""
         if self.attention != "auto":
             return self.attention
         from transformers.utils.import_utils import is_flash_attn_2_available
@@ -259,16 +307,29 @@ class BaseModel:
             or not is_flash_attn_2_available()
             or torch.cuda.get_device_capability(device) < (8, 0)
         ):
-            return "sdpa"
-        model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
+            return None
         is_half = resolve_dtype(self.compute_dtype, device) != torch.float32
-        return "flash_attention_2" if is_half and getattr(model_class, "_supports_flash_attn", False) else "sdpa"
+        return "flash_attention_2" if is_half and type(self.empty())._supports_flash_attn else None
 
-    def _quantization_config(self, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    def _check_attention(self, model_class: type[PreTrainedModel]) -> None:
+        """Raise ConfigError if the architecture does not have the attention that is set."""
+        has = {
+            "sdpa": getattr(model_class, "_supports_sdpa", False),
+            "flash_attention_2": getattr(model_class, "_supports_flash_attn", False),
+        }
+        if not has.get(self.attention, True):
+            others = ["auto", *(name for name, is_there in has.items() if is_there), "eager"]
+            raise ConfigError(
+                f"model.base.attention is {self.attention}, which {model_class.__name__} does not have",
+                f"Set model.base.attention to {' or '.join(others)}",
+            )
+
+    def _quantization_config(self, dtype: torch.dtype, empty: PreTrainedModel) -> BitsAndBytesConfig | None:
         """bitsandbytes' settings; the output head stays in full precision, as in QLoRA (Dettmers et al. 2023)."""
         if self.quantization == "none":
             return None
-        skipped = ["lm_head", *(self.skip_modules or [])]
+        head = empty.get_output_embeddings()
+        skipped = [name for name, module in empty.named_modules() if module is head] + (self.skip_modules or [])
         if self.quantization == "int8":
             return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
         return BitsAndBytesConfig(

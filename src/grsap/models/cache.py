@@ -1,12 +1,20 @@
-"""Model folders that grsap makes and keeps: converted and merged bases, in Hugging Face format."""
+"""What grsap keeps of models: converted and merged bases in Hugging Face format, and hashes of large files."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from grsap.files import waiting_lock, write_dir_atomic
+from grsap.files import hash_bytes, hash_file, hash_json, waiting_lock, write_atomic, write_dir_atomic
+
+MIN_REMEMBERED_BYTES = 64 * 2**20
+"""Smaller files are hashed each time."""
+_MIN_AGE_S = 2.0
+"""A file that was changed more recently may change again without a new time stamp."""
 
 
 def cache_root() -> Path:
@@ -23,3 +31,24 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
             if not (folder / "config.json").is_file():
                 write_dir_atomic(folder, fill)
     return folder
+
+
+def remembered_hash(path: Path) -> str:
+    """`hash_file`, which a large file is read for once: it is kept with the file's size, times and inode.
+
+    Any write changes a file's ctime, so that a changed file is read again.
+    """
+    status = path.stat()
+    if status.st_size < MIN_REMEMBERED_BYTES:
+        return hash_file(path)
+    stamp = hash_json([status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev])
+    note = cache_root() / "hashes" / f"{hash_bytes(os.fsencode(path.resolve()))}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(note.read_text())
+        if kept["stamp"] == stamp:
+            return str(kept["hash"])
+    found = hash_file(path)
+    if time.time() - max(status.st_mtime, status.st_ctime) > _MIN_AGE_S:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to fail
+            write_atomic(note, json.dumps({"stamp": stamp, "hash": found}))
+    return found

@@ -6,13 +6,15 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from grsap.embedded import PREFIX
 from grsap.errors import MissingPackageError, ModelError
-from grsap.models.cache import cached_folder
+from grsap.models.cache import cache_root, cached_folder
+from grsap.models.loading import check_report
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,26 @@ def gguf_file(model: PackagedModel) -> Path:
     return Path(spec.origin).parent / model.file
 
 
+def converted_folder(path: str) -> Path:
+    """Where the converted model is kept, once it has been made."""
+    return cache_root() / _folder_name(path)
+
+
 def embedded_folder(path: str) -> Path:
-    """A Hugging Face folder (bf16 weights, tokenizer) of the packaged model, converted once and cached."""
-    model = packaged_model(path)
-    gguf = gguf_file(model)
-    version = importlib.metadata.version(model.package)
+    """A Hugging Face folder (bf16 weights, tokenizer) of the packaged model, converted once and cached.
+
+    Raises:
+        ModelError: not all tensors of the file found their place.
+    """
+    gguf = gguf_file(packaged_model(path))
 
     def convert(folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        weights = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+        factory: Any = AutoModelForCausalLM
+        weights, report = factory.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, output_loading_info=True
+        )
+        check_report(report, gguf)
         # The converted weights are ordinary ones: the note that they came as GGUF would stop further quantization.
         for owner, name in ((weights.config, "quantization_config"), (weights, "hf_quantizer")):
             if hasattr(owner, name):
@@ -84,4 +97,9 @@ def embedded_folder(path: str) -> Path:
         weights.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    return cached_folder(f"{path.removeprefix(PREFIX)}-{version}", convert)
+    return cached_folder(_folder_name(path), convert)
+
+
+def _folder_name(path: str) -> str:
+    version = importlib.metadata.version(packaged_model(path).package)
+    return f"{path.removeprefix(PREFIX)}-{version}"

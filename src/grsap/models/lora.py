@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.helpers import disable_input_dtype_casting
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
-from grsap.files import hash_file
 from grsap.models.evaluation_mode import evaluating
 
 
@@ -25,7 +24,7 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     Raises:
         ConfigError: `target_modules` names no layer of this model, or another setting does not fit it.
     """
-    config = copy.deepcopy(config)
+    given, config = config, copy.deepcopy(config)  # PEFT changes it
     config.task_type = config.task_type or "CAUSAL_LM"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -35,63 +34,63 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
             raise ConfigError(f"model.lora does not fit the base: {error}", "Change model.lora") from error
     if not isinstance(model, PeftModel):
         raise ConfigError(f"model.lora makes a {type(model).__name__}", "Give settings of a PEFT adapter")
+    _check_targets(model, given)
     return model
+
+
+def _check_targets(model: PeftModel, config: LoraConfig) -> None:
+    """See that each name in the settings reaches a layer, and each layer can be adapted.
+
+    PEFT is content if one of several names does, and ignores the others.
+    """
+    reached = [*model.targeted_module_names, *model.targeted_parameter_names]
+    wanted = {
+        "target_modules": (_names(config.target_modules), reached),
+        "target_parameters": (_names(config.target_parameters), reached),
+        "modules_to_save": (
+            _names(config.modules_to_save),
+            [name for name, _ in model.get_base_model().named_modules()],
+        ),
+    }
+    for key, (names, there) in wanted.items():
+        for name in names:
+            if not any(each == name or each.endswith(f".{name}") for each in there):
+                raise ConfigError(
+                    f"model.lora.{key} names {name}, and the base has no such layer", f"Take it out of model.lora.{key}"
+                )
+    wrapped = [(name, layer.get_base_layer()) for name, layer in _lora_layers(model)]
+    for kind, (name, layer) in {type(layer): (name, layer) for name, layer in wrapped}.items():
+        if isinstance(layer, nn.Linear) and kind.forward is not nn.Linear.forward and not _gives_tensor(layer):
+            raise ConfigError(
+                f"model.lora.target_modules reaches {name}, a {kind.__name__}, which LoRA cannot adapt",
+                f"Set model.lora.exclude_modules to [{name.rpartition('.')[2]}]",
+            )
+
+
+def _names(setting: Any) -> list[str]:
+    """The names in a list; none for null and for a pattern, which PEFT checks itself."""
+    return [] if setting is None or isinstance(setting, str) else sorted(setting)
+
+
+def _lora_layers(model: PeftModel) -> Iterator[tuple[str, LoraLayer]]:
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            yield name, layer
+
+
+def _gives_tensor(layer: nn.Linear) -> bool:
+    """Whether a linear layer of a kind of its own returns its product alone; a router returns a tuple."""
+    try:
+        with torch.no_grad():
+            given = layer(layer.weight.new_zeros(2, layer.in_features))
+    except (RuntimeError, TypeError, NotImplementedError):
+        return True  # it takes something else; the first step will tell
+    return isinstance(given, Tensor)
 
 
 HEAD_PROBE_LENGTH = 16
 MAX_HEAD_DIFFERENCE = 0.05
 """Relative; bf16 rounding makes less than 0.01."""
-
-
-def changes_base(config: object) -> bool:
-    """Whether an adapter takes its own beginning out of the base's weights when it is put on.
-
-    PiSSA (arXiv 2404.02948), OLoRA, CorDA and LoftQ do; taking them off does not bring the base back.
-    """
-    start = getattr(config, "init_lora_weights", True)
-    return isinstance(start, str) and start.startswith(("pissa", "olora", "corda", "loftq"))
-
-
-def adapter_folder(path: str) -> Path:
-    """The folder of a PEFT adapter: a folder of the user's, or `embedded:NAME`.
-
-    Raises:
-        ModelError: no adapter is there.
-    """
-    folder = resolve(path)
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{path} is no PEFT adapter (no adapter_config.json)", "Give the folder that holds adapter_config.json"
-        )
-    return folder
-
-
-def adapter_hash(folder: Path | None) -> str | None:
-    """Hash of an adapter's weights; None without one."""
-    return None if folder is None else hash_file(folder / "adapter_model.safetensors")
-
-
-def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a saved adapter on `base`, frozen.
-
-    Raises:
-        ModelError: it was made for a model of another shape.
-    """
-    try:
-        model = PeftModel.from_pretrained(base, str(folder))
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"the adapter {folder} does not fit the base: {str(error).splitlines()[0]}", "Give the base it was made on"
-        ) from error
-    return model
-
-
-def without_adapter(model: nn.Module) -> PreTrainedModel:
-    """The base again, as it was before an adapter was put on it, unless that one `changes_base`."""
-    base = model.unload() if isinstance(model, PeftModel) else model
-    if hasattr(base, "peft_config"):
-        del base.peft_config  # else PEFT warns that the next adapter comes on top of this one
-    return base  # type: ignore[return-value]
 
 
 def adapter_off(model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
@@ -160,9 +159,21 @@ def inner_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 
 def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
-    """The part that makes hidden states."""
-    inner = inner_model(model)
-    part: nn.Module = getattr(inner, inner.base_model_prefix)
+    """The part that makes hidden states.
+
+    Raises:
+        ModelError: the architecture does not tell which that is.
+    """
+    inner: Any = inner_model(model)
+    part = getattr(inner, inner.base_model_prefix, None)
+    if part is None:  # Llama 4's prefix names a part of its multimodal sibling
+        parts = [child for child in inner.children() if isinstance(child, PreTrainedModel)]
+        part = parts[0] if len(parts) == 1 else None
+    if not isinstance(part, nn.Module) or part is inner:
+        raise ModelError(
+            f"{type(inner).__name__}: this architecture is not known to grsap (no part that makes hidden states)",
+            "Use another model",
+        )
     return part
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig
 
 from grsap.models.base import BaseModel
+from grsap.models.quantized import is_quantizable
 from grsap.models.shape import empty_model
 
 LOGITS_CHUNK_TOKENS = 1024
@@ -83,7 +84,7 @@ def estimate_memory(model: nn.Module, config: Any, factors: MemoryFactors) -> Me
             seen.add(id(parameter))
             if parameter.requires_grad:
                 trainable += parameter.numel()
-            elif isinstance(module, nn.Linear) and module is not head and parameter.dim() == 2:
+            elif is_quantizable(module) and module is not head and parameter.dim() == 2:
                 frozen_linear += parameter.numel()
             else:
                 frozen_other += parameter.numel()

@@ -2,49 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from grsap.files import hash_bytes, hash_file
+from grsap.errors import ModelError
+from grsap.files import hash_json
+from grsap.models.adapters import load_adapter
 from grsap.models.cache import cached_folder
+from grsap.models.evaluation_mode import evaluating
+from grsap.models.pretrained import Pretrained
+from grsap.models.weight_files import WeightFiles
+
+FORMAT = 2
+"""Of the merged folder; a new number makes new folders."""
+MAX_DIFFERENCE = 1e-3
+"""Of logits before and after, in float32, relative; rounding makes less than 1e-5."""
+_PROBE_IDS = range(5, 37)
 
 
-def merged_folder(
-    source: str,
-    revision: str | None,
-    adapter: Path,
-    load_model: Callable[[], PreTrainedModel],
-    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
-) -> Path:
-    """A cached Hugging Face folder of `source` with `adapter` merged in, in bf16.
+def merged_folder(base: Pretrained, adapter: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> Path:
+    """A cached Hugging Face folder of `base` with `adapter` merged in.
 
-    The merge is computed in float32. The folder's name holds a hash of the source and of the adapter's files, so that
-    another adapter makes another folder, and so do other files in a source that is a folder. It needs the size of the
-    whole model in bf16 on disk, once.
+    The merge is computed in float32. The folder's name holds hashes of all files of base and adapter. It needs the size
+    of the whole model on disk, once.
 
     Args:
-        source: folder or Hub id of the base.
-        revision: of a Hub id.
+        base: as it is stored.
         adapter: folder of a PEFT adapter.
-        load_model: loads the base in float32.
-        load_tokenizer: loads its tokenizer.
+        tokenizer: of the base.
+        dtype: that the merged weights are stored in.
+
+    Raises:
+        ModelError: the adapter does not fit, or the merged model would not be base and adapter.
     """
-    files = sorted(adapter.glob("adapter_*"))
-    key = hash_bytes("|".join([source, str(revision), *_stamps(Path(source)), *map(hash_file, files)]).encode())
+    key = hash_json([FORMAT, base.content_hash(), WeightFiles.of_adapter(adapter).hash])
 
     def merge(folder: Path) -> None:
-        merged = PeftModel.from_pretrained(load_model(), str(adapter)).merge_and_unload(safe_merge=True)
-        merged.to(torch.bfloat16).save_pretrained(folder)
-        load_tokenizer().save_pretrained(folder)
+        model, _ = load_adapter(base.load(dtype=torch.float32), adapter)
+        expected = _logits(model)
+        untie(model)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*tie", module="peft")  # they are untied
+            merged: Any = model.merge_and_unload(safe_merge=True)
+        if any(isinstance(layer, (BaseTunerLayer, AuxiliaryTrainingWrapper)) for layer in merged.modules()):
+            raise ModelError(
+                f"PEFT cannot merge the adapter {adapter}: layers of it are left", "Use the adapter without merging it"
+            )
+        _mark_untied(merged)
+        _check_same(expected, _logits(merged), adapter, "merging")
+        _cast(merged, dtype)
+        merged.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _cast(merged, torch.float32)
+        saved = _logits(merged)
+        del model, merged
+        gc.collect()
+        _check_same(saved, _logits(replace(base, source=str(folder)).load(dtype=torch.float32)), adapter, "saving")
 
     return cached_folder(f"merged-{key}", merge)
 
 
-def _stamps(folder: Path) -> list[str]:
-    """Name, size and time of each file of a folder: a base that was trained on in place is another one."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
+def untie(model: nn.Module) -> None:
+    """Give layers weights of their own where the adapter changes one that shares them, as tied embeddings do.
+
+    Else merging would change the others too.
+    """
+    for places in shared_weights(model):
+        for module, name in places[1:]:
+            parameter = getattr(module, name)
+            setattr(module, name, nn.Parameter(parameter.detach().clone(), parameter.requires_grad))
+
+
+def shared_weights(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """(module, parameter name) of all owners of each parameter that several layers share and an adapter changes."""
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append((module, name))
+    adapted = {id(layer) for layer in map(_adapted_layer, model.modules()) if layer is not None}
+    shared = [places for places in owners.values() if len(places) > 1]
+    return [places for places in shared if any(id(module) in adapted for module, _ in places)]
+
+
+def _adapted_layer(module: nn.Module) -> nn.Module | None:
+    """The base's layer that an adapter's layer wraps."""
+    if isinstance(module, BaseTunerLayer):
+        return module.get_base_layer()
+    return module.original_module if isinstance(module, AuxiliaryTrainingWrapper) else None
+
+
+def _mark_untied(model: PreTrainedModel) -> None:
+    """Have the model saved and loaded with all its weights, if those that its config ties have become different."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    if all(model.get_parameter(target) is model.get_parameter(source) for target, source in tied.items()):
+        return
+    model.all_tied_weights_keys = {}
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Cast parameters alone: buffers that are not saved, such as rotary frequencies, must keep their precision."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def _logits(model: nn.Module) -> Tensor:
+    """(L, V) float32 logits of some tokens."""
+    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
+    ids = torch.tensor([[id_ % embeddings.weight.shape[0] for id_ in _PROBE_IDS]], device=embeddings.weight.device)
+    with evaluating(model):
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits[0].float()
+    return logits
+
+
+def _check_same(expected: Tensor, found: Tensor, adapter: Path, what: str) -> None:
+    difference = float((found - expected).norm() / expected.norm())
+    if not difference < MAX_DIFFERENCE:
+        raise ModelError(
+            f"{what} the adapter {adapter} would change the model: its logits differ by {difference:.0%}",
+            "Use the adapter without merging it, or merge it elsewhere and give the merged folder as model.base.path",
+        )

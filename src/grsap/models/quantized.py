@@ -1,12 +1,80 @@
-"""4-bit layers on a processor: kept as they are."""
+"""What bitsandbytes quantizes of a model, and 4-bit layers on a processor: kept as they are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn.modules import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from torch import Tensor, nn
+from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.auto import AutoHfQuantizer
+
+MIN_SHARE = 0.8
+"""Of the parameters outside embeddings and output head; below it, quantization saves little memory."""
+
+
+@dataclass(frozen=True)
+class QuantizedShare:
+    """How much of a model is quantized.
+
+    Attributes:
+        num_quantized: parameters that are.
+        num_body: parameters outside the embeddings and the output head, which never are.
+        num_parameters: all.
+        kind: `nf4`, `fp4` or `int8`.
+    """
+
+    num_quantized: int
+    num_body: int
+    num_parameters: int
+    kind: str
+
+    @property
+    def of_body(self) -> float:
+        """Share of the parameters outside embeddings and output head."""
+        return self.num_quantized / max(1, self.num_body)
+
+    @property
+    def of_all(self) -> float:
+        """Share of all parameters."""
+        return self.num_quantized / max(1, self.num_parameters)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.kind}: {self.of_all:.1%} of all parameters are quantized, {self.of_body:.1%} of those outside "
+            "embeddings and output head"
+        )
+        if self.of_body >= MIN_SHARE:
+            return text
+        return f"Warning: {text}. bitsandbytes takes plain linear layers only, not experts kept as one tensor, say"
+
+
+def quantized_share(empty: PreTrainedModel, settings: BitsAndBytesConfig, kind: str) -> QuantizedShare:
+    """Count what bitsandbytes will quantize, by the replacement of layers that transformers itself makes.
+
+    Args:
+        empty: the model on the meta device; its layers are replaced.
+        settings: of bitsandbytes.
+        kind: their name.
+    """
+    edges = [empty.get_input_embeddings(), empty.get_output_embeddings()]
+    num_edges = sum(
+        p.numel() for p in {id(p): p for edge in edges if edge is not None for p in edge.parameters()}.values()
+    )
+    num_parameters = sum(parameter.numel() for parameter in empty.parameters())
+    quantizer: Any = AutoHfQuantizer.from_config(settings, pre_quantized=False)
+    quantizer.preprocess_model(model=empty, dtype=None, device_map=None)
+    layers = [layer for layer in empty.modules() if isinstance(layer, (Linear4bit, Linear8bitLt))]
+    num_quantized = sum(layer.in_features * layer.out_features for layer in layers)
+    return QuantizedShare(num_quantized, num_parameters - num_edges, num_parameters, kind)
+
+
+def is_quantizable(module: nn.Module) -> bool:
+    """Whether bitsandbytes takes this kind of layer: not subclasses of a linear layer, nor experts in one tensor."""
+    return type(module) is nn.Linear or isinstance(module, Conv1D)
 
 
 def four_bit_layers(model: nn.Module) -> list[Linear4bit]:

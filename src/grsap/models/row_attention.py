@@ -20,6 +20,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from grsap.models.lora import backbone
+
 NAME = "grsap_rows"
 MAX_HEAD_DIM = 256
 """Of FlashAttention, which also wants a multiple of 8."""
@@ -77,7 +79,7 @@ def stop_attending_by_row(model: PreTrainedModel) -> None:
 
 
 def _takes_any_argument(model: PreTrainedModel) -> bool:
-    parameters = inspect.signature(getattr(model, model.base_model_prefix).forward).parameters.values()
+    parameters = inspect.signature(backbone(model).forward).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 

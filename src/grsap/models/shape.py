@@ -1,4 +1,4 @@
-"""A model's shape without its weights, for counting."""
+"""A model's shape without its weights, for counting and for checks before weights are loaded."""
 
 from __future__ import annotations
 
@@ -6,28 +6,68 @@ import copy
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from torch import nn
-from transformers import AutoModelForCausalLM
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from grsap.errors import ConfigError
+from grsap.errors import ModelError, is_out_of_memory
+from grsap.models.lora import add_lora
 
 
-def empty_model(config: Any, lora: LoraConfig | None) -> nn.Module:
-    """The model that would be trained, on the meta device: parameters have shapes and no values.
+def empty_base(config: Any, name: str = "the model", **options: Any) -> PreTrainedModel:
+    """The model on the meta device: parameters have shapes and no values.
+
+    Args:
+        config: as transformers reads it; it is not changed.
+        name: of the model, for the error.
+        options: of transformers' `from_config`.
+
+    Raises:
+        ModelError: the config describes no causal language model that transformers can build.
+    """
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), **options)
+    except Exception as error:  # a wrong config fails anywhere in a model's code
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"the config.json of {name} describes no model that transformers can build: {first_line(error)}",
+            "Give a causal language model, with the config.json that belongs to it",
+        ) from error
+    return model
+
+
+def empty_model(config: Any, lora: LoraConfig | None, **options: Any) -> PreTrainedModel | PeftModel:
+    """The model that would be trained, on the meta device.
 
     Args:
         config: the base's, as `BaseModel.load_config` gives it.
         lora: the adapter; None for full fine-tuning, where all parameters are trainable.
+        options: of `empty_base`.
+
+    Raises:
+        ModelError: see `empty_base`.
+        ConfigError: the adapter does not fit the base.
+    """
+    return with_trained_part(empty_base(config, **options), lora)
+
+
+def with_trained_part(model: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel | PeftModel:
+    """An empty model with an adapter's layers, or with all of its parameters trainable.
 
     Raises:
         ConfigError: the adapter does not fit the base.
     """
+    if lora is None:
+        model.requires_grad_(True)
+        return model
+    lora = copy.deepcopy(lora)
+    if lora.init_lora_weights:
+        lora.init_lora_weights = True  # others compute with the base's values, which are not there
     with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config)
-        if lora is None:
-            return model.requires_grad_(True)
-        try:
-            return get_peft_model(model, copy.deepcopy(lora))
-        except ValueError as error:
-            raise ConfigError(f"model.lora does not fit the base: {error}", "Set model.lora.target_modules") from error
+        return add_lora(model, lora, seed=0)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, with its type where there is no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

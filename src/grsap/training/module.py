@@ -127,7 +127,12 @@ class SafetyFineTuning(LightningModule):
 
     @cached_property
     def _forward(self) -> Forward:
-        return Forward(self.loaded_model, self.objectives, self.compute_dtype, self.step_settings.chunk_size)
+        try:
+            return Forward(self.loaded_model, self.objectives, self.compute_dtype, self.step_settings.chunk_size)
+        except AttributeError as error:  # a Module would say that it has no attribute `_forward`
+            raise ModelError(
+                f"{self.base.path}: this architecture is not known to grsap: {error}", "Use another model"
+            ) from error
 
     @property
     def compute_dtype(self) -> torch.dtype:

@@ -10,7 +10,7 @@ from peft import LoraConfig
 
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
-from grsap.models.lora import changes_base
+from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
 from grsap.training.run_length import limited_steps
 
@@ -37,7 +37,7 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
         )
     if any(objective.needs_reference for objective in objectives):
         _check_base_stays(lora)
-    if lora is not None and changes_base(lora):
+    if lora is not None and starts_from_base(lora):
         _check_start(base, str(lora.init_lora_weights))
 
 
@@ -46,7 +46,7 @@ def _check_base_stays(lora: LoraConfig | None) -> None:
     if lora is None:
         raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
     changed = {
-        "init_lora_weights": changes_base(lora),
+        "init_lora_weights": starts_from_base(lora),
         "modules_to_save": bool(lora.modules_to_save),
         "bias": lora.bias != "none",
     }

@@ -1,0 +1,131 @@
+"""What transformers reads from a folder or a Hub id, with errors that say what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils.hub import cached_file, extract_commit_hash
+
+from grsap.errors import ModelError, OutOfMemory, is_out_of_memory
+from grsap.models.loading import check_report, rehearse
+from grsap.models.shape import empty_base, first_line
+from grsap.models.weight_files import MODEL_WEIGHTS, WeightFiles
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model as it is stored.
+
+    Attributes:
+        source: a folder or a Hub id.
+        revision: of a Hub id.
+        trust_remote_code: run code that comes with the model.
+    """
+
+    source: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def config(self) -> Any:
+        """Its configuration.
+
+        Raises:
+            ModelError: it cannot be found or read.
+        """
+        return self._read(AutoConfig, "config.json")
+
+    def tokenizer(self) -> Any:
+        """Its tokenizer.
+
+        Raises:
+            ModelError: it cannot be found or read.
+        """
+        return self._read(AutoTokenizer, "tokenizer")
+
+    def empty(self) -> PreTrainedModel:
+        """The model on the meta device, without weights.
+
+        Raises:
+            ModelError: its config describes none.
+        """
+        return empty_base(self.config(), self.source, trust_remote_code=self.trust_remote_code)
+
+    def check(self) -> None:
+        """See from file headers that weights and config belong together, where the files are on this machine.
+
+        Raises:
+            ModelError: a file is damaged or missing, or a tensor is missing, unexpected or of another shape.
+        """
+        folder = self.folder
+        if folder is not None:
+            rehearse(self.empty(), WeightFiles.of_model(folder))
+
+    def load(self, **kwargs: Any) -> PreTrainedModel:
+        """The model with all its weights.
+
+        Args:
+            kwargs: of transformers' `from_pretrained`.
+
+        Raises:
+            ModelError: as `check`, or a tensor is not finite.
+        """
+        self.check()
+        if self.folder is not None:  # of a Hub id that is not here yet they are checked when they are
+            WeightFiles.of_model(self.folder).check_finite()
+        was_here = self.folder is not None
+        model: PreTrainedModel
+        model, report = self._from_pretrained(AutoModelForCausalLM, output_loading_info=True, **kwargs)
+        check_report(report, self.folder or self.source)
+        if not was_here and self.folder is not None:
+            WeightFiles.of_model(self.folder).check_finite()
+        return model
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its files; None for a Hub id whose weights are not on this machine."""
+        if Path(self.source).is_dir():
+            return Path(self.source)
+        found = self._snapshot()
+        return found if found is not None and any((found / name).is_file() for name in MODEL_WEIGHTS) else None
+
+    def content_hash(self) -> str:
+        """Hash of all files of a folder that load, or commit of a Hub id; empty if that is not known."""
+        if Path(self.source).is_dir():
+            return WeightFiles.of_model(Path(self.source)).hash
+        return extract_commit_hash(f"{self._snapshot()}/config.json", None) or self.revision or ""
+
+    def _snapshot(self) -> Path | None:
+        """Of a Hub id the folder in the Hub's cache, with or without weights."""
+        try:
+            config = cached_file(self.source, "config.json", revision=self.revision, local_files_only=True)
+        except (OSError, ValueError):
+            return None
+        return None if config is None else Path(config).parent
+
+    def _read(self, factory: Any, what: str) -> Any:
+        try:
+            return self._from_pretrained(factory)
+        except ModelError:
+            raise
+        except Exception as error:  # wrong types in a file fail anywhere
+            if is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"the {what} of {self.source} cannot be read: {type(error).__name__}: {first_line(error)}",
+                "Restore the folder's files",
+            ) from error
+
+    def _from_pretrained(self, factory: Any, **kwargs: Any) -> Any:
+        revision = {} if Path(self.source).exists() else {"revision": self.revision}
+        try:
+            return factory.from_pretrained(self.source, trust_remote_code=self.trust_remote_code, **revision, **kwargs)
+        except (OSError, ValueError) as error:  # a folder without a tokenizer is a ValueError
+            if is_out_of_memory(error):
+                raise OutOfMemory(error) from error
+            raise ModelError(
+                f"model.base.path {self.source} cannot be loaded: {first_line(error)}",
+                "Check the id, your access to it (accept its licence on its page) and the network, or give a folder",
+            ) from error

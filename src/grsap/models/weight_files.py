@@ -1,0 +1,221 @@
+"""A folder of weights as files: which of them load, what they hold, and one hash of everything that counts."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from grsap.errors import ModelError, is_out_of_memory
+from grsap.files import hash_json
+from grsap.models.cache import remembered_hash
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+MODEL_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""In the order in which transformers takes them."""
+# Configuration, tokenizer, chat templates and code: everything beside the weights that changes answers.
+_SETTINGS_SUFFIXES = frozenset({".bpe", ".jinja", ".json", ".model", ".py", ".spm", ".tiktoken", ".txt", ".vocab"})
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+RESTORE = "Download or write it again"
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The files of one folder that make up a model or an adapter.
+
+    Attributes:
+        folder: that holds them.
+        weights: files of tensors; several for a sharded model.
+        settings: other files that change what the weights do; for an adapter its `adapter_config.json` alone.
+    """
+
+    folder: Path
+    weights: tuple[Path, ...]
+    settings: tuple[Path, ...] = ()
+
+    @classmethod
+    def of_adapter(cls, folder: Path) -> WeightFiles:
+        """An adapter as PEFT loads it.
+
+        Raises:
+            ModelError: a file is missing or cannot be read.
+        """
+        config = folder / ADAPTER_CONFIG
+        if not config.is_file():
+            raise ModelError(
+                f"{folder} is no PEFT adapter (no {ADAPTER_CONFIG})", f"Give the folder with {config.name}"
+            )
+        read_json_object(config)
+        weights = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+        if weights is None:
+            raise ModelError(f"the adapter {folder} has no weights (no {' or '.join(ADAPTER_WEIGHTS)})", RESTORE)
+        return cls(folder, (weights,), (config,))
+
+    @classmethod
+    def of_model(cls, folder: Path) -> WeightFiles:
+        """A whole model as transformers loads it, with its tokenizer.
+
+        Raises:
+            ModelError: a file is missing or cannot be read.
+        """
+        config = folder / "config.json"
+        if not config.is_file():
+            raise ModelError(f"{folder} is no model folder (no config.json)", "Give a Hub id or a model folder")
+        named = read_json_object(config).get("transformers_weights")
+        names = MODEL_WEIGHTS if named is None else (str(named),)
+        found = next((folder / name for name in names if (folder / name).is_file()), None)
+        if found is None:
+            raise ModelError(f"{folder} has no weights (no {' or '.join(names)})", RESTORE)
+        return cls(folder, _shards(found) if found.suffix == ".json" else (found,), settings_files(folder))
+
+    @property
+    def hash(self) -> str:
+        """Of names and contents. Reads all files, which takes seconds for a large model the first time."""
+        files = {*self.weights, *self.settings}
+        return hash_json({file.relative_to(self.folder).as_posix(): remembered_hash(file) for file in sorted(files)})
+
+    def shapes(self) -> dict[str, Tensor]:
+        """All tensors by name, on the meta device: headers are read, values are not.
+
+        Raises:
+            ModelError: a file is damaged; names it.
+        """
+        return {name: tensor for file in self.weights for name, tensor in _read(file, "meta")}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, in memory; for adapters."""
+        return {name: tensor for file in self.weights for name, tensor in _read(file, "cpu")}
+
+    def check_finite(self) -> None:
+        """Raise ModelError, naming the first tensor, if one holds NaN or infinity. Reads all weights once."""
+        for file in self.weights:
+            for name, tensor in _read(file, "cpu"):
+                if not is_finite(tensor):
+                    raise ModelError(f"{file}: the tensor {name} is not finite (NaN or infinity)", RESTORE)
+
+
+def settings_files(folder: Path) -> tuple[Path, ...]:
+    """The files beside a model's weights that change its answers: configuration, tokenizer, templates, code."""
+    places = [folder, folder / "additional_chat_templates"]
+    if (folder / "modules.json").is_file():  # sentence-transformers keeps each module in a folder of its own
+        places += [place for place in folder.rglob("*") if place.is_dir()]
+    found = (file for place in places if place.is_dir() for file in place.iterdir())
+    return tuple(sorted(file for file in found if file.suffix in _SETTINGS_SUFFIXES and file.is_file()))
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite; True for integers."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    # Extremes need one pass and no temporary tensor, unlike isfinite; 8-bit floats have no kernel for them.
+    values = tensor if tensor.element_size() > 1 else tensor.float()
+    return all(bool(torch.isfinite(extreme)) for extreme in values.aminmax())
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file that belongs to a model.
+
+    Raises:
+        ModelError: it is none; says what it is if that is known.
+    """
+    _check_content(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not valid JSON: {error}", RESTORE) from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds a JSON {type(value).__name__}, not an object", RESTORE)
+    return value
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    """The files that a shard index names, all of them there."""
+    weight_map = read_json_object(index).get("weight_map")
+    if (
+        not isinstance(weight_map, Mapping)
+        or not weight_map
+        or not all(isinstance(v, str) for v in weight_map.values())
+    ):
+        raise ModelError(f"{index} has no weight_map from tensors to files", RESTORE)
+    shards = sorted({index.parent / name for name in weight_map.values()})
+    for shard in shards:
+        if not shard.is_file():
+            raise ModelError(f"{shard} is missing, which {index.name} names", RESTORE)
+    return tuple(shards)
+
+
+def _check_content(file: Path) -> None:
+    """Recognise files that are no content at all.
+
+    Raises:
+        ModelError: empty, unreadable, or a pointer of git LFS.
+    """
+    try:
+        with file.open("rb") as handle:
+            start = handle.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}", RESTORE) from error
+    if not start:
+        raise ModelError(f"{file} is empty", RESTORE)
+    if start == _LFS_POINTER:
+        raise ModelError(f"{file} is a git LFS pointer, not the file itself", "Run git lfs pull in its folder")
+
+
+def _read(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
+    """(name, tensor) of a file; on the meta device without values.
+
+    Raises:
+        ModelError: the file is damaged, or a pickle of more than tensors.
+    """
+    _check_content(file)
+    if file.suffix == ".safetensors":
+        yield from _read_safetensors(file, device)
+    else:
+        yield from _read_pickle(file, device)
+
+
+def _read_safetensors(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
+    try:
+        with safe_open(file, framework="pt", device="cpu") as reader:
+            for name in reader.keys():  # noqa: SIM118 (no mapping)
+                tensor = reader.get_tensor(name) if device != "meta" else _shape_of(reader.get_slice(name))
+                yield name, tensor
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is damaged: {error}", RESTORE) from error
+
+
+def _shape_of(piece: Any) -> Tensor:
+    shape = piece.get_shape()
+    # An empty slice tells the dtype, whose name in the header is not torch's; a scalar has none.
+    values = piece[...] if not shape else piece[:0]
+    return torch.empty(shape, dtype=values.dtype, device="meta")
+
+
+def _read_pickle(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
+    try:
+        held = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{file} holds more than tensors, or is damaged: {str(error).splitlines()[0]}",
+            "Convert it to safetensors where you trust it",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}", RESTORE) from error
+    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+        raise ModelError(f"{file} holds no tensors by name", RESTORE)
+    yield from held.items()
