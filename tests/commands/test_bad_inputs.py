@@ -93,8 +93,8 @@ def test_wrong_value(fails: Callable[..., str]) -> None:
 def test_settings_that_a_library_refuses(run: Run, fails: Callable[..., str]) -> None:
     run.config["model"]["lora"] = {"target_modules": "all-linear", "layers_to_transform": [1]}
     assert fails() == (
-        "A class refuses its settings: `layers_to_transform` cannot be used when `target_modules` is a str. "
-        "Change them, or see where with --debug."
+        "LoraConfig refuses its settings: `layers_to_transform` cannot be used when `target_modules` is a str. "
+        "Change them; --debug shows where."
     )
 
 

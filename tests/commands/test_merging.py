@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from grsap.cli import VERBS
-from grsap.commands.config_keys import check_order
+from grsap.commands.parsing import check_order
 from grsap.commands.settings import RunSettings
 from grsap.commands.stage import stage_parser
 from grsap.commands.trust import restrict_imports

@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def load() -> type[Painting]:
 
 def paint(*words: str) -> int:
     trust = ("--trust-module", __name__)
-    return run_guarded(lambda: run_stage("paint", [*words, *trust], load, DEFAULTS, may_change=("speed",)))
+    return run_guarded(partial(run_stage, "paint", [*words, *trust], load, DEFAULTS, may_change=("speed",)))
 
 
 def result(folder: Path) -> dict[str, object]:

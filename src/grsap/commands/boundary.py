@@ -9,6 +9,7 @@ import traceback
 from argparse import ArgumentError
 from collections.abc import Callable
 
+from grsap.commands.blame import first_line, users_error, users_place
 from grsap.commands.parsing_errors import parsing_paragraph
 from grsap.disk import disk_error
 from grsap.errors import GrsapError, UserError, user_error_within
@@ -32,6 +33,10 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
     try:
         return command()
     except SystemExit as exit_:
+        place = users_place(exit_)
+        if place is not None:
+            report(f"error: {place} ends the process. Raise an exception instead.", debug, every_rank=True)
+            return USER_INPUT
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else USER_INPUT
     except KeyboardInterrupt:
         report("stopped by the keyboard.", debug)
@@ -46,9 +51,13 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         report(str(error) if error.exit_code == 143 else f"error: {error}", debug)
         return error.exit_code
     except Exception as error:
-        known = user_error_within(error) or disk_error(error, action="read or written")
+        known = user_error_within(error)
         if known is not None:
             report(f"error: {known}", debug)
+            return known.exit_code
+        known = users_error(error) or disk_error(error, action="read or written")
+        if known is not None:
+            report(f"error: {known}", debug, every_rank=True)
             return known.exit_code
         hint = (
             ""
@@ -71,8 +80,3 @@ def report(message: str, debug: bool, every_rank: bool = False) -> None:
     columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
     width = min(100, columns or 100)  # a terminal may have no size
     print(textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without a full stop."""
-    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from grsap.commands.scalars import check_scalars
 from grsap.errors import ConfigError
 from grsap.yaml_text import read_yaml
 
@@ -26,23 +27,6 @@ def config_files(args: Sequence[str]) -> Iterator[str]:
                 yield value
             elif number + 1 < len(args):
                 yield args[number + 1]
-
-
-def check_order(args: Sequence[str]) -> None:
-    """Check that no option for a whole class stands after one for an argument of it, which it would undo.
-
-    Raises:
-        ConfigError: names both.
-    """
-    seen: list[str] = []
-    for word in args:
-        option = word.partition("=")[0].removesuffix(".class_path")
-        if not option.startswith("--"):
-            continue
-        undone = next((each for each in seen if each.startswith(f"{option}.")), None)
-        if undone is not None:
-            raise ConfigError(f"{word.partition('=')[0]} stands after {undone}, which it would undo", "Swap them")
-        seen.append(option)
 
 
 def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, str]) -> None:
@@ -73,6 +57,7 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
         raise ConfigError(f"--config {path}: not YAML: {error}", "Mend the syntax") from error
     if not isinstance(config, dict):
         raise ConfigError(f"--config {path} holds no mapping of settings", "See configs/recipes for examples")
+    check_scalars(config, f"--config {path}: ")
     for key, source in linked.items():
         if _holds(config, key):
             raise ConfigError(f"--config {path}: {key} follows {source}", f"Set {source}, and leave {key} out")
@@ -97,7 +82,7 @@ def _unknown_keys(config: Mapping[str, Any], known: Namespace, prefix: str) -> I
     if _SPEC & set(config) or "class_path" in known:
         return
     for key, value in config.items():
-        if key not in known:
+        if not isinstance(key, str) or key not in known:
             yield f"{prefix}{key}"
         elif isinstance(value, dict) and isinstance(known[key], Namespace):
             yield from _unknown_keys(value, known[key], f"{prefix}{key}.")

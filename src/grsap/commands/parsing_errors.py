@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from grsap.errors import ConfigError, user_error_within
+from grsap.commands.blame import users_error
+from grsap.disk import disk_error
+from grsap.errors import ConfigError, GrsapError, user_error_within
 
 MAX_LENGTH = 600
 
@@ -49,20 +52,52 @@ def parsing_paragraph(message: str) -> str:
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Inside, settings become objects; a class that refuses what it was given is the user's error.
+def settings_read() -> Iterator[None]:
+    """Inside, settings are parsed; whatever stops that is the user's error.
 
     Raises:
-        ConfigError: with what the class says, such as PEFT's of two settings that exclude each other.
+        ConfigError: with what the parser says, or a module that settings name.
     """
+    with _told("The settings cannot be read", "Correct them; --debug shows where"):
+        yield
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """Inside, settings become objects; what refuses them is the user's error.
+
+    Raises:
+        ConfigError: with what was said, such as Lightning's of devices that are not there.
+    """
+    with _told("The settings are refused", "Change them; --debug shows where"):
+        yield
+
+
+@contextmanager
+def _told(problem: str, remedy: str) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
-        if user_error_within(error) is not None:
+    except (GrsapError, MemoryError):
+        raise
+    except ArgumentError as error:
+        known = users_error(error)
+        if known is None:
             raise
-        raise ConfigError(
-            f"A class refuses its settings: {_sentences(str(error))}", "Change them, or see where with --debug"
-        ) from error
+        raise known from error
+    except Exception as error:
+        known = user_error_within(error) or users_error(error) or disk_error(error, action="read or written")
+        raise (known or ConfigError(f"{problem}: {_text_of(error)}", remedy)) from error
+
+
+def class_refusal(name: str, error: Exception) -> ConfigError:
+    """The error to tell of a class, which is not the user's own, that refuses its settings."""
+    return ConfigError(f"{name} refuses its settings: {_text_of(error)}", "Change them; --debug shows where")
+
+
+def _text_of(error: Exception) -> str:
+    """What an exception says, with its class unless that is plain from the text."""
+    text = _sentences(str(error))
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text or 'no message'}"
 
 
 def _sentences(message: str) -> str:

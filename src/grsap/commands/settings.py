@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -28,9 +26,8 @@ from grsap.callbacks import (
     TaskScoreCheck,
 )
 from grsap.commands.answers import AnsweringModule
-from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
 from grsap.commands.finished import DEFAULT_RUN_DIR
-from grsap.commands.given_values import check_values
+from grsap.commands.parsing import parse
 from grsap.commands.parsing_errors import refusals_told
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
@@ -135,18 +132,7 @@ class RunSettings(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse after a check of the config files' keys; unknown options are told with the nearest that exists."""
         words = [str(word) for word in args] if isinstance(args, list) else []
-        check_order(words)
-        for path in config_files(words):
-            check_config_file(path, parser, LINKS)
-        try:
-            self.config = parser.parse_args(words)
-        except ArgumentError as error:
-            unknown = re.match(r"unrecognized arguments: --([\w.]+)", str(error))
-            if unknown is None:
-                raise
-            remedy = nearest_remedy(unknown[1], parser.get_defaults(skip_validation=True))
-            raise ConfigError(f"--{unknown[1]} is not an option of {parser.prog}", remedy) from error
-        check_values(parser, self.config)
+        self.config = parse(parser, words, LINKS)
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's settings are never read: the command line goes before the config, and that before it."""

@@ -5,11 +5,9 @@ A verb's module holds one call of `run_stage`, and imports the class and what it
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import threading
-from argparse import ArgumentError
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from jsonargparse import ArgumentParser, Namespace
 
-from grsap.commands.config_keys import check_config_file, check_order, config_files, nearest_remedy
-from grsap.commands.given_values import check_values
-from grsap.commands.invocation import STAGE_FLAGS_HELP, Invocation, read_invocation
+from grsap.commands.invocation import STAGE_FLAGS_HELP, read_invocation
+from grsap.commands.parsing import parse
 from grsap.commands.parsing_errors import refusals_told
 from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
-from grsap.errors import ConfigError, Interrupted
+from grsap.errors import Interrupted
 
 SETTINGS_OF_SPEED = (
     "*.init_args.device",
@@ -97,7 +94,7 @@ def run_stage(
     kind = load()
     parser = stage_parser(verb, kind)
     parser.set_defaults(dict(defaults or {}))
-    settings = parse(parser, invocation)
+    settings = parse(parser, invocation.args, {})
     config = str(parser.dump(settings, skip_none=False))
     folder = StageFolder(settings.output_dir, verb)
     stage = build(parser, settings, kind)
@@ -124,28 +121,6 @@ def stage_parser(verb: str, kind: Callable[..., Stage]) -> ArgumentParser:
     )
     parser.add_class_arguments(kind)
     return parser
-
-
-def parse(parser: ArgumentParser, invocation: Invocation) -> Namespace:
-    """The settings, after a check of the config files' keys.
-
-    Raises:
-        ConfigError: a file, key or option is wrong; names the nearest that exists.
-        argparse.ArgumentError: a value is wrong.
-    """
-    check_order(invocation.args)
-    for path in config_files(invocation.args):
-        check_config_file(path, parser, {})
-    try:
-        settings = parser.parse_args(list(invocation.args))
-    except ArgumentError as error:
-        unknown = re.match(r"unrecognized arguments: --([\w.]+)", str(error))
-        if unknown is None:
-            raise
-        remedy = nearest_remedy(unknown[1], parser.get_defaults(skip_validation=True), parser.prog)
-        raise ConfigError(f"--{unknown[1]} is not an option of {parser.prog}", remedy) from error
-    check_values(parser, settings)
-    return settings
 
 
 def build(parser: ArgumentParser, settings: Namespace, kind: Callable[..., Stage]) -> Stage:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import yaml
-from jsonargparse import set_dumper, set_loader, set_parsing_settings
+from jsonargparse import set_parsing_settings
 
+from grsap.commands.blame import TRUSTED_MODULES
 from grsap.commands.local_modules import use_local_modules
-from grsap.commands.merging import merge_by_class
+from grsap.commands.parsing import set_up_parsing
 from grsap.errors import ConfigError
-from grsap.yaml_text import dump_yaml, load_yaml
 
 TRUSTED = (
     "grsap",
@@ -51,22 +49,8 @@ def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) ->
         import_path_denylist=["*"],
         import_path_allowlist=[*TRUSTED, *local, *(_checked(name) for name in trusted)],
     )
-    set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
-    set_dumper("yaml", dump_yaml)
-    merge_by_class()
-
-
-def load_setting(text: str) -> Any:
-    """A setting's value as YAML. A text in braces, such as `{model.path}` of a study, is no mapping of nulls.
-
-    Raises:
-        yaml.YAMLError: see `load_yaml`.
-    """
-    value = load_yaml(text)
-    if isinstance(value, dict) and value and all(each is None for each in value.values()):
-        is_text = text.lstrip().startswith("{") or text.strip() == f"{next(iter(value))}:"
-        return text if is_text else value
-    return value
+    TRUSTED_MODULES.update(name.partition(".")[0] for name in trusted)
+    set_up_parsing()
 
 
 def _checked(name: str) -> str:

@@ -1,0 +1,93 @@
+"""Whose fault an exception is that nobody expected: a class of the user's, a setting's, or grsap's."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+from types import FrameType
+
+import grsap
+from grsap.errors import ConfigError, UserError
+
+_OWN = Path(grsap.__file__).resolve().parent
+_STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+_SITE = {"site-packages", "dist-packages"}
+_CALLBACKS = "lightning.pytorch.callbacks."
+"""Lightning's own callbacks. grsap uses none of them: one that fails was named by a setting."""
+
+TRUSTED_MODULES: set[str] = set()
+"""Installed packages that the user named by `--trust-module`: their exceptions are the user's."""
+
+
+def users_error(error: BaseException) -> UserError | None:
+    """The error to tell where the user's code or settings are the cause; None where it may be grsap's fault.
+
+    Args:
+        error: as caught, with its traceback.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if (place := users_place(seen)) is not None:
+            said = f"{type(seen).__name__}: {first_line(seen)}"
+            return ConfigError(f"{place}: {said}", "Correct it there; --debug shows the traceback")
+        seen = seen.__cause__
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of the Trainer's arguments
+        return ConfigError(
+            f"The Trainer refuses its settings: {' '.join(str(error).split())}", "Change them under `trainer`"
+        )
+    frames = _frames(error)
+    module = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+    if module.startswith(_CALLBACKS):
+        return ConfigError(
+            f"A callback of {module} failed: {type(error).__name__}: {' '.join(str(error).split())}",
+            "Change or remove it in trainer.callbacks",
+        )
+    return None
+
+
+def users_place(error: BaseException) -> str | None:
+    """File, line and function of the user's code in which an exception was raised, or that called what raised it.
+
+    The user's code is what lies neither in grsap, nor in the standard library, nor in an installed package that the
+    user did not name.
+    """
+    if isinstance(error, SyntaxError) and error.filename and is_users_file(error.filename):
+        return f"{shown_path(error.filename)}, line {error.lineno}"
+    traceback, found = error.__traceback__, None
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in TRUSTED_MODULES or is_users_file(code.co_filename):
+            found = f"{shown_path(code.co_filename)}, line {traceback.tb_lineno}, in {code.co_qualname}"
+        traceback = traceback.tb_next
+    return found
+
+
+def is_users_file(name: str) -> bool:
+    """Whether a source file belongs to neither grsap, the standard library nor an installed package."""
+    if name.startswith("<"):
+        return False
+    path = Path(name).resolve()
+    if _SITE.intersection(path.parts) or path.is_relative_to(_OWN):
+        return False
+    return not any(path.is_relative_to(folder) for folder in _STDLIB)
+
+
+def shown_path(name: str) -> str:
+    """A path as people look for it: below the working directory without it, else whole."""
+    relative = os.path.relpath(name)
+    return name if relative.startswith("..") else relative
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, without a full stop."""
+    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    traceback, frames = error.__traceback__, []
+    while traceback is not None:
+        frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    return frames

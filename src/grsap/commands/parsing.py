@@ -1,0 +1,106 @@
+"""How the settings' parser reads and writes YAML, merges files, and builds objects."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace, add_instantiator, set_dumper, set_loader
+
+from grsap.commands.blame import users_place
+from grsap.commands.config_keys import check_config_file, config_files, nearest_remedy
+from grsap.commands.given_values import check_values
+from grsap.commands.merging import merge_by_class
+from grsap.commands.parsing_errors import class_refusal, settings_read
+from grsap.commands.scalars import check_scalars
+from grsap.errors import ConfigError, GrsapError
+from grsap.yaml_text import dump_yaml, load_yaml
+
+Kind = TypeVar("Kind")
+
+
+def set_up_parsing() -> None:
+    """Set all of it for the parsers of this process."""
+    set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
+    set_dumper("yaml", dump_yaml)
+    merge_by_class()
+    add_instantiator(build, object)
+
+
+def load_setting(text: str) -> Any:
+    """A setting's value as YAML. A text in braces, such as `{model.path}` of a study, is no mapping of nulls.
+
+    Raises:
+        yaml.YAMLError: see `load_yaml`.
+    """
+    value = load_yaml(text)
+    if isinstance(value, dict) and value and all(each is None for each in value.values()):
+        is_text = text.lstrip().startswith("{") or text.strip() == f"{next(iter(value))}:"
+        return text if is_text else value
+    return value
+
+
+def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
+    """An object of a class that settings name; of an optimizer also when it is made later.
+
+    Raises:
+        ConfigError: the class refuses its settings.
+    """
+    try:
+        return class_type(*args, **kwargs)
+    except GrsapError:
+        raise
+    except Exception as error:
+        if users_place(error) is not None:
+            raise
+        raise class_refusal(class_type.__name__, error) from error
+
+
+def parse(parser: ArgumentParser, args: Sequence[str], linked: Mapping[str, str]) -> Namespace:
+    """The settings of a command line, after a check of the config files' keys.
+
+    Args:
+        parser: of the verb.
+        args: the words after the verb.
+        linked: keys that follow another one, by the key they follow.
+
+    Raises:
+        ConfigError: a file, key, option or value is wrong; names the nearest key that exists.
+        argparse.ArgumentError: a value has another type.
+    """
+    check_order(args)
+    for path in config_files(args):
+        check_config_file(path, parser, linked)
+    try:
+        with settings_read():
+            settings = parser.parse_args(list(args))
+            check_values(parser, settings)
+    except ArgumentError as error:
+        unknown = re.match(r"unrecognized arguments: --([\w.]+)", str(error))
+        if unknown is None:
+            raise
+        remedy = nearest_remedy(unknown[1], parser.get_defaults(skip_validation=True), parser.prog)
+        raise ConfigError(f"--{unknown[1]} is not an option of {parser.prog}", remedy) from error
+    check_scalars(settings, skipped=linked)
+    return settings
+
+
+def check_order(args: Sequence[str]) -> None:
+    """Check that no option for a whole class stands after one for an argument of it, which it would undo.
+
+    Raises:
+        ConfigError: names both.
+    """
+    seen: list[str] = []
+    for word in args:
+        option = word.partition("=")[0].removesuffix(".class_path")
+        if not option.startswith("--"):
+            continue
+        undone = next((each for each in seen if each.startswith(f"{option}.")), None)
+        if undone is not None:
+            given = word.partition("=")[0]
+            raise ConfigError(f"{given} stands after {undone}, which it would undo", "Give the class first")
+        seen.append(option)
