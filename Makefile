@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-vllm check bench-quick bench bench-gpu clean
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,10 +57,19 @@ paper-full: setup ## all rows of the miniature, three seeds, two tasks (many hou
 	$(OFFLINE) $(BIN)/grsap study --config configs/recipes/paper_mini/study.yaml --config configs/recipes/paper_mini/full.yaml
 
 test: setup-dev ## run the tests, offline (the slow and GPU ones are left out)
-	$(OFFLINE) $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow and not gpu and not vllm" --durations=10
+	$(OFFLINE) $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow and not gpu and not vllm and not faults" --durations=10
 
 test-all: setup-dev ## run all tests; those for a GPU run where there is one
-	$(OFFLINE) $(BIN)/python -m pytest -q -m "not vllm" --durations=10
+	$(OFFLINE) $(BIN)/python -m pytest -q -m "not vllm and not faults" --durations=10
+
+# FAULT_SEED=... draws the same kills again; the seed of a session is printed at its end.
+FAULTS := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m faults tests/faults --durations=5
+
+test-faults: setup-dev ## kill, fill the disk of and damage the files of each verb, and see that nothing is lost or mixed
+	$(FAULTS)
+
+test-faults-slice: setup-dev ## some of these, drawn anew each time: ten minutes at most
+	FAULT_SLICE_S=300 timeout 600 $(MAKE) --no-print-directory test-faults
 
 $(VLLM)/.ready: tests/servers/requirements.txt | $(BIN)/python
 	@echo "Installing vLLM for processors into $(VLLM): about 3.5 GB."

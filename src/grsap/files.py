@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -179,6 +180,21 @@ def waiting_lock(path: Path) -> Iterator[None]:
 
 
 LOCK = ".lock"
+_TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left below a folder that this process holds.
+
+    Folders below it that have a lock of their own are left alone: another process may be at work there.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            if _TEMPORARY.fullmatch(name):
+                entry = Path(parent, name)
+                shutil.rmtree(entry) if name in folders else entry.unlink()
+        kept = [name for name in folders if not _TEMPORARY.fullmatch(name)]
+        folders[:] = [name for name in kept if not Path(parent, name, LOCK).exists()]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
 from grsap.errors import Interrupted
+from grsap.files import remove_leftovers
 
 SETTINGS_OF_SPEED = (
     "*.init_args.device",
@@ -106,6 +107,7 @@ def run_stage(
     with folder.lock(), sigterm_raises():
         if folder.check(config, may_change):  # again: another call may have just let go of the lock
             print(f"Going on with the work in {folder.path}.", file=sys.stderr)
+        remove_leftovers(folder.path)
         folder.begin(config)
         stage.run(folder.path)
     return 0

@@ -12,7 +12,7 @@ from grsap.evaluation.journal import Journal
 from grsap.evaluation.prompts import Prompt, Question
 from grsap.evaluation.subjects import Subject
 from grsap.evaluation.work import Work
-from grsap.generation import Generator, ScoringRequest
+from grsap.generation import Generator, ScoringRequest, score_in_pieces
 from grsap.metrics.sampled import Outcome
 from grsap.progress import progress_line
 
@@ -40,7 +40,7 @@ class Weighing:
         return self._journals[subject.hash]
 
     def weigh_all(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
-        """Ask for what is missing. Each likelihood is on disk before the next is taken."""
+        """Ask for what is missing. Each piece of likelihoods is on disk before the next is begun."""
         journal = self.journal(subject)
         requests: dict[str, tuple[Prompt, str]] = {}
         for prompt in prompts:
@@ -57,11 +57,13 @@ class Weighing:
         work = self.work.setdefault(subject.name, Work())
         try:
             with progress_line(f"Likelihoods of {subject.name}", len(asked)) as advance:
-                for found in subject.likelihoods(asked):
-                    prompt, label = requests[found.id]
-                    journal.add([{"prompt": prompt.hash, "label": label, "logprob": found.total}])
-                    advance()
-                    work.num_done += 1
+                for piece in score_in_pieces(subject.likelihoods, asked):
+                    told = [(*requests[found.id], found.total) for found in piece]
+                    journal.add(
+                        [{"prompt": each.hash, "label": label, "logprob": total} for each, label, total in told]
+                    )
+                    advance(len(piece))
+                    work.num_done += len(piece)
         finally:
             work.seconds += time.monotonic() - started
 

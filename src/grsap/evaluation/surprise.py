@@ -12,7 +12,7 @@ from grsap.evaluation.generating import Answer
 from grsap.evaluation.journal import Journal
 from grsap.evaluation.verdicts import exchange_hash
 from grsap.files import hash_json
-from grsap.generation import Generator, ScoringRequest
+from grsap.generation import Generator, Likelihood, ScoringRequest, score_in_pieces
 from grsap.progress import progress_line
 
 SURPRISE_SCHEMA = "grsap.surprise/1"
@@ -50,7 +50,7 @@ class Surprise:
         return Journal(folder / SURPRISES_DIR / f"{key}.jsonl", SURPRISE_SCHEMA, ("exchange",))
 
     def measure_all(self, answers: Iterable[Answer], folder: Path) -> None:
-        """Score what is not scored yet. Each perplexity is on disk before the next is taken."""
+        """Score what is not scored yet. Each piece of perplexities is on disk before the next is begun."""
         journal = self.journal(folder)
         tokenizer, template = self.model.tokenizer, self.model.template
         requests: dict[str, ScoringRequest] = {}
@@ -63,10 +63,9 @@ class Surprise:
             return
         try:
             with progress_line("Perplexities", len(requests)) as advance:
-                for found in self.model.likelihoods(list(requests.values())):
-                    nats = -found.total / len(found.logprobs)
-                    journal.add([{"exchange": found.id, "perplexity": round(math.exp(min(nats, 700.0)), 4)}])
-                    advance()
+                for piece in score_in_pieces(self.model.likelihoods, requests.values()):
+                    journal.add([{"exchange": each.id, "perplexity": _perplexity(each)} for each in piece])
+                    advance(len(piece))
         finally:
             journal.close()
             self.model.close()
@@ -87,3 +86,8 @@ class Surprise:
                 is_above = entry is not None and entry["perplexity"] > self.max_perplexity
                 found.setdefault(item, []).append(is_above)
         return found
+
+
+def _perplexity(found: Likelihood) -> float:
+    nats = -found.total / len(found.logprobs)
+    return round(math.exp(min(nats, 700.0)), 4)

@@ -10,7 +10,7 @@ from grsap.generation.base import (
     TokenLogprobs,
 )
 from grsap.generation.batching import BatchingGenerator, batch_by_length
-from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
+from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest, score_in_pieces
 from grsap.generation.model_generator import DecodingTemplate, ModelGenerator
 from grsap.generation.openai_generator import OpenAIGenerator, PromptFormat
 from grsap.generation.server_settings import ServerSettings
@@ -38,4 +38,5 @@ __all__ = [
     "VLLMEngine",
     "VLLMGenerator",
     "batch_by_length",
+    "score_in_pieces",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from grsap.text.encoding import EncodedRow
 
 CHUNK_SIZE = 512
 """Tokens whose logits are held at once."""
+PIECE = 64
+"""Rows that are scored between two writes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,23 @@ class Likelihood:
     def total(self) -> float:
         """Log-probability of the whole continuation, in nats."""
         return float(np.sum(self.logprobs, dtype=np.float64))
+
+
+def score_in_pieces(
+    likelihoods: Callable[[Sequence[ScoringRequest]], Iterable[Likelihood]], requests: Iterable[ScoringRequest]
+) -> Iterator[list[Likelihood]]:
+    """Score requests, the longest first, and yield the results of `PIECE` at a time, to be written down all or none.
+
+    A row's rounding depends on the rows of its batch. If a call is killed and the next one is given what lacks a
+    result, the pieces are the same again, and so are the numbers.
+
+    Args:
+        likelihoods: of the model.
+        requests: with distinct ids.
+    """
+    order = sorted(requests, key=lambda each: (-len(each.prompt_ids) - len(each.continuation_ids), each.id))
+    for start in range(0, len(order), PIECE):
+        yield list(likelihoods(order[start : start + PIECE]))
 
 
 class LikelihoodScorer:

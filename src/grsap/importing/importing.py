@@ -106,8 +106,6 @@ class Import:
         counts, reader = _Counts(), self.reader()
         num_rows = 0
         output_dir.mkdir(parents=True, exist_ok=True)
-        for leftover in output_dir.glob(f".{REPLAY}.*.tmp"):  # of a call that was killed
-            leftover.unlink()
         with atomic_writer(output_dir / REPLAY, mode=0o600) as file:
             for record in self._drawn(reader, counts):
                 file.write(json_line(record.to_dict()))

@@ -21,16 +21,13 @@ import numpy.typing as npt
 
 from grsap.errors import DataError, TemplateError
 from grsap.files import hash_json
-from grsap.generation import Generator, ScoringRequest
+from grsap.generation import Generator, ScoringRequest, score_in_pieces
 from grsap.metrics import bootstrap_interval
 from grsap.progress import progress_line
 from grsap.records import Message, SafetyRecord
 from grsap.similarity.done import DoneFile
 from grsap.similarity.populations import encodable
 from grsap.text import ChatTemplate
-
-BATCH = 32
-"""Rows that are scored between two writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +90,11 @@ def response_likelihoods(
     for record, turns, key in zip(records, messages, keys, strict=True):
         if key not in done.values and key not in missing:
             missing[key] = scoring_request(key, record.id, turns, model.template)
-    # Longest first, so that batches are of like length and the time that is left is told on the safe side.
-    order = sorted(missing.values(), key=lambda request: (-_length(request), request.id))
-    if order:
-        with progress_line(f"Likelihoods of {what}", len(order)) as advance:
-            for start in range(0, len(order), BATCH):
-                for found in model.likelihoods(order[start : start + BATCH]):
-                    done.add([(found.id, [-found.total, len(found.logprobs)])])
-                    advance(1, len(found.logprobs))
+    if missing:
+        with progress_line(f"Likelihoods of {what}", len(missing)) as advance:
+            for piece in score_in_pieces(model.likelihoods, missing.values()):
+                done.add((found.id, [-found.total, len(found.logprobs)]) for found in piece)
+                advance(len(piece), sum(len(found.logprobs) for found in piece))
     values = np.array([done.values[key] for key in keys], np.float64)
     return ResponseLikelihoods(values[:, 0], values[:, 1].astype(np.int64))
 
@@ -124,7 +118,3 @@ def scoring_request(key: str, row_id: str, messages: Sequence[Message], template
 
 def _encodable_messages(record: SafetyRecord) -> list[Message]:
     return [{"role": message["role"], "content": encodable(message["content"])} for message in record.messages]
-
-
-def _length(request: ScoringRequest) -> int:
-    return len(request.prompt_ids) + len(request.continuation_ids)

@@ -1,0 +1,412 @@
+"""Runs `grsap` in forks of this warm process, and has faults happen to them: kills, full disks, damaged files.
+
+A fork costs milliseconds, where a fresh interpreter imports for ten seconds. A switch that is installed in the fork
+counts the child's changes to the disk and can kill the child, or fail the call, at any one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import faulthandler
+import mmap
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+AUDITED = {"os.rename": (1, 3), "os.remove": (0, 1), "os.rmdir": (0, 1), "os.mkdir": (0, 2), "os.truncate": (0, None)}
+"""Audit events of calls that change names, with the places of the path and of its folder's descriptor."""
+PATCHED = ("write", "fsync", "ftruncate")
+"""Functions of `os` without an audit event; each takes a descriptor first."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A call that changes a folder: `open`, `write`, `fsync`, `rename`, ... and the name of the file."""
+
+    call: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.name}"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What happens at a child's change number `at`, counted from 1 over the changes below `folder`.
+
+    Args:
+        folder: whose changes count.
+        at: the number; 0 for never.
+        error: an errno to fail the call with; None to kill the child before the call.
+        half: of a write, do the first half before.
+        for_good: fail all later calls too that need space, as a full disk does.
+    """
+
+    folder: Path
+    at: int = 0
+    error: int | None = None
+    half: bool = False
+    for_good: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a child ended.
+
+    Attributes:
+        codes: exit code of each rank, or minus the signal that ended it.
+        seconds: from fork to end.
+        told: what it printed on stdout and stderr.
+        changes: that it made, if a switch counted them.
+    """
+
+    codes: tuple[int, ...]
+    seconds: float
+    told: str
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def code(self) -> int:
+        """Of the only rank, or the first that was not 0."""
+        return next((code for code in self.codes if code), 0)
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def warm_up() -> None:
+    """Import all that a child would import. Children are forked only afterwards."""
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0
+    if tqdm.monitor is not None:
+        tqdm.monitor.exit()  # a thread that may hold a lock when this process is forked
+        tqdm.monitor = None
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # stages of a killed study become our children: we await them
+    import bitsandbytes  # noqa: F401
+    import peft  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    import grsap.callbacks
+    import grsap.commands.curate
+    import grsap.commands.evaluate
+    import grsap.commands.fit
+    import grsap.commands.import_rows
+    import grsap.commands.report
+    import grsap.commands.settings
+    import grsap.commands.similarity
+    import grsap.commands.study
+    import grsap.commands.synthesize
+    import grsap.curation
+    import grsap.evaluation
+    import grsap.importing
+    import grsap.reporting
+    import grsap.similarity
+    import grsap.study
+    import grsap.synthesis  # noqa: F401
+
+
+def attempt(
+    folder: Path,
+    words: Sequence[str],
+    *,
+    kill_after_s: float | None = None,
+    number: signal.Signals = signal.SIGKILL,
+    switch: Switch | None = None,
+    ranks: int = 1,
+    timeout_s: float = 120.0,
+) -> Attempt:
+    """Run `grsap WORDS` in a working directory to its end, or until it is killed.
+
+    Args:
+        folder: the working directory; `told.RANK.log` there gets what the child prints.
+        words: of the command.
+        kill_after_s: seconds after which all ranks get the signal.
+        number: that signal.
+        switch: a fault at one of the first rank's changes.
+        ranks: processes that train together. If one ends badly, the others are killed, as torchrun does.
+        timeout_s: a child that runs for longer is a failure.
+    """
+    started = time.monotonic()
+    port = _free_port() if ranks > 1 else 0
+    children: dict[int, int] = {}
+    for rank in range(ranks):
+        (folder / f"told.{rank}.log").write_bytes(b"")
+        child = os.fork()
+        if child == 0:
+            _become_grsap(folder, words, rank, ranks, port, switch)
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        children[child] = rank
+    codes = _wait(children, started, kill_after_s, number, timeout_s)
+    told = "".join((folder / f"told.{rank}.log").read_text(errors="replace") for rank in range(ranks))
+    changes: tuple[Change, ...] = ()
+    if switch is not None:
+        lines = (folder / "changes.log").read_text().splitlines()
+        changes = tuple(Change(*line.split(" ", 1)) for line in lines)
+    return Attempt(codes, time.monotonic() - started, told, changes)
+
+
+def _wait(
+    children: dict[int, int], started: float, kill_after_s: float | None, number: signal.Signals, timeout_s: float
+) -> tuple[int, ...]:
+    left, codes = dict(children), [0] * len(children)
+    kill_at = None if kill_after_s is None else started + kill_after_s
+    while left:
+        for child in list(left):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                codes[left.pop(child)] = os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        if kill_at is not None and now >= kill_at:
+            _signal(left, number)
+            kill_at = None
+        if any(codes) and left and kill_after_s is None:
+            _signal(left, signal.SIGKILL)
+        if now - started > timeout_s:
+            _signal(left, signal.SIGQUIT)
+            time.sleep(2)
+            _signal(left, signal.SIGKILL)
+            raise TimeoutError(f"a child ran for more than {timeout_s} s; told.RANK.log in its folder has its stacks")
+        time.sleep(0.002)
+    for child in children:
+        with contextlib.suppress(ChildProcessError):
+            while True:  # what it left behind
+                os.waitpid(-child, 0)
+    return tuple(codes)
+
+
+def _signal(children: dict[int, int], number: signal.Signals) -> None:
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+
+def stages_by_fork() -> None:
+    """Have a study run its stages in forks of this process instead of new interpreters."""
+    from grsap.study import running, study
+
+    def call(command: list[str]) -> int:
+        words = command[command.index("grsap") + 1 :]
+        child = os.fork()
+        if child == 0:
+            from grsap.cli import main
+
+            running._die_with_parent()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os._exit(main(words))
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    running._call = call
+    study.subprocess = SimpleNamespace(run=lambda command, check: call(command))
+
+
+def _become_grsap(
+    folder: Path,
+    words: Sequence[str],
+    rank: int,
+    ranks: int,
+    port: int,
+    switch: Switch | None,
+) -> None:
+    code = 99
+    try:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        os.chdir(folder)
+        log = os.open(f"told.{rank}.log", os.O_WRONLY | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        faulthandler.register(signal.SIGQUIT, file=2)
+        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.environ["COLUMNS"] = "200"
+        torch.set_num_threads(1)  # makes torch's pool anew in this process, before two threads do so at once
+        if ranks > 1:
+            _join(rank, ranks, port)
+        if words[0] == "study":
+            stages_by_fork()
+        if switch is not None and rank == 0:
+            Counter(switch).install()
+        from grsap.cli import main
+
+        code = main(words)
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 98
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _join(rank: int, ranks: int, port: int) -> None:
+    """The environment that torchrun gives to a rank."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "faults",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@dataclass
+class Counter:
+    """Counts changes in this process and its forks, notes them in `changes.log`, and pulls the switch.
+
+    It cannot be taken out.
+    """
+
+    switch: Switch
+    shared: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 8))
+    log: int = -1
+    is_busy: bool = False
+    os_functions: dict[str, Any] = field(default_factory=dict)
+
+    def install(self) -> None:
+        """From here on each change counts."""
+        self.os_functions = {name: getattr(os, name) for name in PATCHED}
+        self.log = os.open("changes.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for name in PATCHED:
+            setattr(os, name, self._patched(name))
+        sys.addaudithook(self._audit)
+
+    def _patched(self, name: str) -> Callable[..., Any]:
+        real = self.os_functions[name]
+
+        def call(descriptor: int, *args: Any) -> Any:
+            path = self._path_of(descriptor)
+            if path is not None:
+                self._change(name, path, lambda: self._write_half(descriptor, args) if name == "write" else None)
+            return real(descriptor, *args)
+
+        return call
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.is_busy:
+            return
+        if event == "open":
+            path, _, flags = args
+            if isinstance(flags, int) and flags & WRITING:
+                self._named("open", path)
+        elif event in AUDITED:
+            place, folder = AUDITED[event]
+            self._named(event.removeprefix("os."), args[place], -1 if folder is None else args[folder])
+
+    def _named(self, call: str, path: Any, folder: int = -1) -> None:
+        if isinstance(path, bytes | str | os.PathLike):  # an opened descriptor changes nothing
+            parent = self._path_of(folder) if folder >= 0 else None
+            self._change(call, (parent or Path.cwd()) / os.fsdecode(path), lambda: None)
+
+    def _path_of(self, descriptor: int) -> Path | None:
+        try:
+            return Path(f"/proc/self/fd/{descriptor}").readlink()
+        except OSError:
+            return None
+
+    def _change(self, call: str, path: Path, half: Callable[[], None]) -> None:
+        if self.is_busy or not path.is_relative_to(self.switch.folder):
+            return
+        self.is_busy = True
+        try:
+            num = 1 + int.from_bytes(self.shared[:8])
+            self.shared[:8] = num.to_bytes(8)
+            name = path.relative_to(self.switch.folder).as_posix()
+            self.os_functions["write"](self.log, f"{call} {neutral_name(name)}\n".encode())
+            is_after = self.switch.for_good and num > self.switch.at and call in ("open", "write", "mkdir")
+            if self.switch.at and (num == self.switch.at or is_after):
+                if self.switch.half:
+                    half()
+                if self.switch.error is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise OSError(self.switch.error, os.strerror(self.switch.error or 0), str(path))
+        finally:
+            self.is_busy = False
+
+    def _write_half(self, descriptor: int, args: tuple[Any, ...]) -> None:
+        data = memoryview(args[0])
+        self.os_functions["write"](descriptor, data[: len(data) // 2])
+
+
+def neutral_name(name: str) -> str:
+    """A file's name without what differs from process to process."""
+    return re.sub(r"\.[0-9a-z_]+\.(tmp|old)", r".\1", name)
+
+
+FULL = errno.ENOSPC
+
+
+def representative(changes: Sequence[Change]) -> list[int]:
+    """Numbers of the first, second and last occurrence of each change: what lies between is more of the same."""
+    places: dict[Change, list[int]] = {}
+    for number, change in enumerate(changes, 1):
+        places.setdefault(change, []).append(number)
+    return sorted({number for found in places.values() for number in (*found[:2], found[-1])})
+
+
+@dataclass
+class Session:
+    """What a test may spend, draws from, and tells at the end.
+
+    Attributes:
+        seed: of all draws; printed.
+        share_s: seconds that a test may take for what it repeats; None for no limit.
+        figures: numbers for the closing lines.
+    """
+
+    seed: int
+    share_s: float | None
+    name: str
+    started: float = field(default_factory=time.monotonic)
+    figures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def draw(self) -> random.Random:
+        """A stream of its own for each test."""
+        return random.Random(f"{self.seed} {self.name}")
+
+    def is_over(self) -> bool:
+        """Whether the test's share of the time is spent."""
+        return self.share_s is not None and time.monotonic() - self.started > self.share_s
+
+    def some(self, items: Sequence[Any]) -> Iterator[Any]:
+        """All items in a drawn order, until the time is over; at least one."""
+        for item in self.draw.sample(list(items), len(items)):
+            yield item
+            if self.is_over():
+                return
+
+    def count(self, what: str, num: int = 1) -> None:
+        """Add to a figure."""
+        self.figures[what] = self.figures.get(what, 0) + num
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{num} {what}" for what, num in self.figures.items())
+        return f"{self.name}: {told}; {time.monotonic() - self.started:.0f} s"
