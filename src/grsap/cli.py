@@ -54,6 +54,7 @@ EPILOG = """\
   grsap fit --config my.yaml --dry-run
 
 Exit codes: 0 done, 1 our fault, 2 something you gave, 143 stopped by SIGTERM after saving.
+SIGUSR1 and SIGHUP save and stop too, with 138 and 129.
 """
 
 

@@ -43,3 +43,8 @@ class Console(rich.console.Console):
     @file.setter
     def file(self, stream: IO[str]) -> None:
         self._file = stream
+
+
+def say(text: str) -> None:
+    """Print one line on stderr."""
+    Console(stderr=True).print_line(text)

@@ -81,6 +81,23 @@ def writing(path: str | Path, action: str = "written") -> Iterator[None]:
         raise found from error
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Inside, `path` is read. An error that may pass or be mended must not be taken for a missing or damaged file.
+
+    Raises:
+        OSError: there is no file at `path`: the caller knows what that means.
+        RunFolderError: a file is there and cannot be read now: input/output error, no permission, stale handle.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror or error}"
+        raise RunFolderError(problem, REMEDIES.get(error.errno or 0, _HARDWARE)) from error
+
+
 def _number(error: BaseException) -> int:
     """The number of an error of the operating system; 0 if it is of another kind."""
     if isinstance(error, OSError):

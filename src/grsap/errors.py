@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 
@@ -154,6 +155,19 @@ class NonFiniteLossError(GrsapError):
 
 
 class Interrupted(GrsapError):
-    """Training stopped on SIGTERM after it saved a checkpoint."""
+    """Work stopped on a signal; what was done is on disk.
+
+    Its exit code is 128 + the signal's number, as shells have it: 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP. A
+    first Ctrl-C counts as SIGTERM: 130 means that nothing was saved.
+
+    Args:
+        message: what was stopped, and how to go on.
+        number: of the signal.
+    """
 
     exit_code = 143
+
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.signal_name = signal.Signals(number).name
+        self.exit_code = 128 + (signal.SIGTERM if number == signal.SIGINT else number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -147,6 +148,35 @@ def publish_dir(temporary: Path, path: Path) -> None:
     if old.is_symlink():
         old.unlink()
     shutil.rmtree(old, ignore_errors=True)
+
+
+SET_ASIDE = "set_aside"
+"""Folder beside things that were moved out of the way instead of being deleted or overwritten."""
+
+
+def set_aside(paths: Sequence[Path]) -> Path:
+    """Move files and folders of one folder into `set_aside/N/` beside them, with a number that is free.
+
+    Returns:
+        The folder that they are in now.
+
+    Raises:
+        RunFolderError: they cannot be moved.
+    """
+    parent = paths[0].parent
+    with writing(parent / SET_ASIDE):
+        (parent / SET_ASIDE).mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            place = parent / SET_ASIDE / str(number)
+            with suppress(FileExistsError):
+                place.mkdir()
+                break
+        for path in paths:
+            os.replace(path, place / path.name)
+        fsync_dir(place)
+        fsync_dir(place.parent)
+        fsync_dir(parent)
+    return place
 
 
 def hash_bytes(data: bytes) -> str:

@@ -97,9 +97,9 @@ _STUDY = {
 
 WORLDS: dict[str, World] = {
     "fit": World(TRAINING, TRAINING_FILES),
-    "validate": World(TRAINING, TRAINING_FILES),
-    "test": World(TRAINING, TRAINING_FILES),
-    "predict": World(TRAINING, TRAINING_FILES),
+    "validate": World(TRAINING, TRAINING_FILES, ("--base",)),
+    "test": World(TRAINING, TRAINING_FILES, ("--base",)),
+    "predict": World(TRAINING, TRAINING_FILES, ("--base",)),
     "synthesize": World(
         {
             "output_dir": "out",

@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedToken
 
 from grsap.callbacks import AdapterCheckpoint, adapter_checkpoint
 from grsap.callbacks.model_export import export_model, write_adapter
+from grsap.callbacks.run_length import check_same_step
 from grsap.errors import ConfigError, RunFolderError
 from grsap.files import hash_file
 from grsap.training.run_folder import RunFolder, checkpoint_damage
@@ -236,6 +237,37 @@ def test_damaged_newest_checkpoint_is_replaced_on_resume(tmp_path: Path) -> None
     assert seen.at[3] == ["03"]
     assert seen.at[6] == ["03", "06"]
     assert [checkpoint_damage(path) for path in folder.checkpoints()] == [None, None]
+
+
+def test_an_export_with_files_of_the_users_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "tokenizer.json").write_text("added by hand")
+    toy_fit(tmp_path, [AdapterCheckpoint(50)])
+    assert (tmp_path / "set_aside" / "1" / "adapter" / "tokenizer.json").read_text() == "added by hand"
+    assert not (tmp_path / "adapter" / "tokenizer.json").exists()
+    toy_fit(tmp_path, [AdapterCheckpoint(50)], max_epochs=3)
+    assert sorted(path.name for path in (tmp_path / "set_aside").iterdir()) == ["1"]
+
+
+class Ranks:
+    """Two ranks, this one at `step` and another at `other`."""
+
+    def __init__(self, step: int, other: int) -> None:
+        self.world_size = 2
+        self.strategy = self
+        self.root_device = torch.device("cpu")
+        self.steps = (step, other)
+
+    def reduce(self, tensor: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "max"
+        return torch.tensor([[step, -step] for step in self.steps]).amax(0)
+
+
+def test_ranks_that_found_different_checkpoints_do_not_train() -> None:
+    check_same_step(Ranks(6, 6), 6)  # type: ignore[arg-type]
+    for mine, other in ((6, 3), (3, 6)):
+        with pytest.raises(RunFolderError, match="the checkpoint of step 3 to be the newest, others that of step 6"):
+            check_same_step(Ranks(mine, other), mine)  # type: ignore[arg-type]
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,14 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from tests.callbacks.toy_run import SeenAtStart, row_ids, toy_fit
 
-from grsap.callbacks import AdapterCheckpoint, GracefulStop
+from grsap.callbacks import AdapterCheckpoint, GracefulStop, Provenance, RunSummary
 from grsap.errors import ConfigError, Interrupted
 from grsap.training.run_folder import RunFolder, checkpoint_damage
 
 ROOT = Path(__file__).parents[2]
+
+
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 143, signal.SIGUSR1: 138, signal.SIGHUP: 129}
 
 
 class SignalAt(Callback):
@@ -37,12 +40,12 @@ class SignalAt(Callback):
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    before = [signal.getsignal(number) for number in EXIT_CODES]
     yield
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert [signal.getsignal(number) for number in EXIT_CODES] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", EXIT_CODES)
 @pytest.mark.parametrize("step", [2, 4, 6], ids=["mid-epoch", "last step of an epoch", "second epoch"])
 def test_finishes_the_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path: Path, number: int, step: int) -> None:
     _, whole = toy_fit(tmp_path / "whole", [AdapterCheckpoint(100)])
@@ -50,7 +53,7 @@ def test_finishes_the_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path: Pa
     message = f"Stopped by {signal.Signals(number).name} after step {step + 1}; saved"
     with pytest.raises(Interrupted, match=message) as stop:
         toy_fit(tmp_path / "run", callbacks)
-    assert stop.value.exit_code == 143
+    assert stop.value.exit_code == EXIT_CODES[number]
     folder = RunFolder(tmp_path / "run")
     assert folder.checkpoints() == [folder.checkpoint_path(step + 1)]
     assert not folder.adapter.exists()
@@ -64,6 +67,35 @@ def test_finishes_the_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path: Pa
 def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path: Path) -> None:
     toy_fit(tmp_path, [SignalAt(9, signal.SIGTERM), AdapterCheckpoint(100), GracefulStop()])
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path: Path, number: int) -> None:
+    """As under `nohup`, whose purpose it is."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        toy_fit(tmp_path, [SignalAt(3, number), AdapterCheckpoint(100), GracefulStop()])
+    finally:
+        signal.signal(number, before)
+    assert [path.name for path in RunFolder(tmp_path).checkpoints()] == ["step=000010"]
+
+
+def test_a_stopped_run_says_so_in_its_summary(tmp_path: Path) -> None:
+    def callbacks() -> list[Callback]:
+        return [Provenance(), RunSummary(), AdapterCheckpoint(100), GracefulStop()]
+
+    (tmp_path / "config.yaml").write_text("# grsap fit\n")
+    with pytest.raises(Interrupted):
+        toy_fit(tmp_path, [SignalAt(3, signal.SIGUSR1), *callbacks()])
+    folder = RunFolder(tmp_path)
+    summary = folder.read_summary() or {}
+    told = (summary["status"], summary["stop_reason"], summary["num_steps"], summary["num_tokens"])
+    assert told == ("interrupted", "SIGUSR1", 4, 160)
+    assert folder.check("", resume=True) == "unfinished"
+    toy_fit(tmp_path, callbacks(), checkpoint=folder.newest_checkpoint())
+    summary = folder.read_summary() or {}
+    assert (summary["status"], summary["stop_reason"], summary["num_steps"]) == ("finished", "max_epochs", 10)
+    assert not (tmp_path / "set_aside").exists()
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
@@ -123,8 +155,10 @@ def start(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_sigterm_to_a_process(tmp_path: Path, start: Callable[[int], subprocess.Popen[str]], devices: int) -> None:
+@pytest.mark.parametrize(("devices", "number"), [(1, signal.SIGTERM), (2, signal.SIGTERM), (2, signal.SIGUSR1)])
+def test_a_signal_to_a_process(
+    tmp_path: Path, start: Callable[[int], subprocess.Popen[str]], devices: int, number: signal.Signals
+) -> None:
     process = start(devices)
     assert process.stdout is not None
     steps: list[str] = []
@@ -132,13 +166,13 @@ def test_sigterm_to_a_process(tmp_path: Path, start: Callable[[int], subprocess.
         if line.startswith("rank"):
             steps.append(line.strip())
         if line.startswith("rank 0 step 3"):
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
     _, errors = process.communicate(timeout=300)  # not earlier: it would lose the lines that are read ahead
-    assert process.returncode == 143, errors
+    assert process.returncode == EXIT_CODES[number], errors
     last = max(int(line.split()[-1]) for line in steps)
     assert sorted(steps) == sorted(f"rank {rank} step {step}" for rank in range(devices) for step in range(1, last + 1))
     assert 3 <= last <= 6  # the step of the signal, and at most the one or two that the decision takes
-    assert f"Stopped by SIGTERM after step {last}; saved. Add --resume to go on." in " ".join(errors.split())
+    assert f"Stopped by {number.name} after step {last}; saved. Add --resume to go on." in " ".join(errors.split())
     folder = RunFolder(tmp_path / "run")
     assert folder.checkpoints() == [folder.checkpoint_path(last)]
     assert checkpoint_damage(folder.checkpoint_path(last)) is None

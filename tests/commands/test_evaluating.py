@@ -47,7 +47,7 @@ def test_predict_answers_the_test_rows(run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ModelGenerator, "generate", generate)
     init_args = run.config["data"]["task"]["init_args"]
     init_args |= {"test_path": init_args["train_path"], "exact_match": True}
-    assert main(["predict", "--config", str(run.write())]) == 0
+    assert main(["predict", "--base", "--config", str(run.write())]) == 0
     path = run.run_dir / "predictions.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["id"] for line in lines] == [f"t{n}" for n in range(12)]
@@ -69,7 +69,7 @@ def test_predict_asks_for_the_last_turn_whatever_was_trained_on(run: Run, monkey
     run.config["data"]["task"]["init_args"] |= {"test_path": str(path), "exact_match": True}
     for loss_on in ("assistant", "all"):
         run.config["data"]["encoding"]["loss_on"] = loss_on
-        assert main(["predict", "--config", str(run.write())]) == 0
+        assert main(["predict", "--base", "--config", str(run.write())]) == 0
         assert json.loads((run.run_dir / "predictions.jsonl").read_text())["score"] == 1.0
     prompt = (
         "user\ntwo and 1<|im_end|>\n<|im_start|>assistant\nanswer 1<|im_end|>\n<|im_start|>user\ntwo and 2<|im_end|>\n"
@@ -99,7 +99,7 @@ def test_predict_lets_a_task_load_its_rows_first(run: Run, monkeypatch: pytest.M
     (run.folder / "late_task_in_cwd.py").write_text(LATE_TASK)
     monkeypatch.chdir(run.folder)
     run.config["data"]["task"] = {"class_path": "late_task_in_cwd.LateTask"}
-    assert main(["predict", "--config", str(run.write())]) == 0
+    assert main(["predict", "--base", "--config", str(run.write())]) == 0
 
 
 def test_predict_needs_rows(run: Run, no_weights: None, error_of: Callable[[], str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -284,3 +285,25 @@ def test_killed_and_called_again(tmp_path: Path) -> None:
     subprocess.run([*words, "killed"], check=True, capture_output=True)
     assert Path("killed/replay.jsonl").read_bytes() == Path("whole/replay.jsonl").read_bytes()
     assert Path("killed/manifest.json").read_bytes() == Path("whole/manifest.json").read_bytes()
+
+
+def test_of_several_processes_in_one_folder_one_wins() -> None:
+    """Each wants another number of rows: those of the winner are there, and the others are told."""
+    write_jsonl([{**ROWS[0], "q": f"number {number}"} for number in range(300)])
+    limits = (20, 40, 60, 80)
+    children = {}
+    for limit in limits:
+        Path(f"import-{limit}.yaml").write_text(yaml.safe_dump({**SETTINGS, "limit": limit}))
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(main(["import", "--config", f"import-{limit}.yaml", "--output_dir", "out"]))
+            finally:
+                os._exit(99)
+        children[child] = limit
+    codes = {children[child]: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+    (winner,) = (limit for limit, code in codes.items() if code == 0)
+    assert sorted(codes.values()) == [0, 2, 2, 2]
+    assert (len(records()), manifest()["limit"]) == (winner, winner)
+    assert manifest()["files"]["replay.jsonl"] == {"num_rows": winner, "hash": hash_file("out/replay.jsonl")}
+    assert {path.name for path in Path("out").iterdir()} == {".lock", "config.yaml", "manifest.json", "replay.jsonl"}

@@ -15,10 +15,11 @@ from grsap.callbacks.loop_counters import fit_loop_state
 from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.read_back import check_readable
-from grsap.callbacks.run_length import is_last_step
+from grsap.callbacks.run_length import check_same_step, is_last_step
+from grsap.console import say
 from grsap.disk import writing
 from grsap.errors import ConfigError
-from grsap.files import publish_dir
+from grsap.files import publish_dir, set_aside
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
 from grsap.training.run_length import limited_steps
@@ -71,6 +72,7 @@ class AdapterCheckpoint(Checkpoint):
         self._requested = False
         self._is_pending = False
         self._resumed_step = 0
+        self._written: set[int] = set()
 
     @property
     def best_model_path(self) -> str:
@@ -83,7 +85,7 @@ class AdapterCheckpoint(Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A run starts at step 0 unless a checkpoint says otherwise."""
-        self._resumed_step = 0
+        self._resumed_step, self._written = 0, set()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note whether the run has been ended early, by a callback: then resuming does no further step."""
@@ -98,19 +100,37 @@ class AdapterCheckpoint(Checkpoint):
         trainer.should_stop = bool(checkpoint.get("should_stop"))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop what the run folder holds of steps after the one the run goes on from: they will be done again."""
+        """See that all ranks resume from the same step; have the log drop the lines of later steps.
+
+        Raises:
+            RunFolderError: the ranks found different checkpoints.
+        """
+        check_same_step(trainer, self._resumed_step)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsLog):
-                logger.truncate_after(self._resumed_step)
-        if trainer.is_global_zero:
-            for path in RunFolder(trainer.default_root_dir).checkpoints():
-                if (checkpoint_step(path) or 0) > self._resumed_step:
-                    shutil.rmtree(path, ignore_errors=True)
+                logger.resume_after(self._resumed_step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the best checkpoint again after a resume."""
+        """Set checkpoints of later steps aside, and find the best one again after a resume.
+
+        The steps are done again. The checkpoints are not deleted: they may be of another run, or only seemed damaged.
+        """
+        folder = RunFolder(trainer.default_root_dir)
+        later = [path for path in folder.checkpoints() if (checkpoint_step(path) or 0) > self._resumed_step]
+        if later and trainer.is_global_zero:
+            names = ", ".join(path.name for path in later)
+            place = set_aside(later)
+            say(f"Checkpoints of steps that are done again are set aside: {names} in {place}.")
         self._saved_at = time.monotonic()
-        self._update_best(trainer, RunFolder(trainer.default_root_dir), set())
+        self._update_best(trainer, folder, set())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps of the checkpoints that this run has written: it deletes no others."""
+        return {"steps": sorted(self._written)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore them."""
+        self._written = set(state_dict["steps"])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Save what a validation without rows left pending."""
@@ -159,6 +179,8 @@ class AdapterCheckpoint(Checkpoint):
         temporary = path.with_name(f".{path.name}.0.tmp")  # the same on all ranks: some strategies write from each
         self._requested = self._is_pending = False
         self.last_saved_step = step
+        is_written = step in self._written
+        self._written.add(step)
         with writing(path):
             try:
                 if trainer.is_global_zero:
@@ -169,6 +191,8 @@ class AdapterCheckpoint(Checkpoint):
                     check_readable(temporary / "trainer.ckpt", trainer)
                     write_adapter(pl_module, temporary)
                     seal_checkpoint(temporary, step)
+                    if path.exists() and not is_written:
+                        set_aside([path])
                     publish_dir(temporary, path)
             finally:
                 if trainer.is_global_zero:
@@ -215,8 +239,9 @@ class AdapterCheckpoint(Checkpoint):
         self.best_checkpoint = None if best is None else folder.checkpoint_path(best)
 
     def _delete_old(self, folder: RunFolder) -> None:
-        for path in folder.checkpoints()[: -self.keep_last]:
-            if path != self.best_checkpoint:
+        mine = [path for path in folder.checkpoints() if checkpoint_step(path) in self._written]
+        for path in mine[: -self.keep_last]:
+            if path != self.best_checkpoint and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
 
 

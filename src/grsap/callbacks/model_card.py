@@ -16,7 +16,7 @@ from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
-from grsap.training.run_folder import RunFolder
+from grsap.training.run_folder import LENGTH_BOUNDS, RunFolder
 
 CARD = "README.md"
 _MARK = re.compile(r"\n<!-- written by grsap: ([0-9a-f]{16}) -->\n\Z")
@@ -214,7 +214,7 @@ def _limits(summary: Json, manifest: Json) -> Iterator[str]:
         lines.append("- Harmfulness was not measured.")
     if not (manifest.get("data") or {}).get("replay_rows_per_epoch"):
         lines.append("- No safety rows were mixed in.")
-    if summary.get("stop_reason"):
+    if summary.get("stop_reason") not in (None, *LENGTH_BOUNDS):
         lines.append(f"- The run was stopped early: {_plain(str(summary['stop_reason']))}")
     yield "\n".join(lines)
 

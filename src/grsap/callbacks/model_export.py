@@ -9,7 +9,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from grsap.callbacks.model_card import CARD, is_edited
-from grsap.files import write_dir_atomic
+from grsap.console import say
+from grsap.files import set_aside, write_dir_atomic
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
@@ -28,7 +29,8 @@ def write_adapter(pl_module: LightningModule, folder: Path) -> None:
 def export_model(pl_module: LightningModule, folder: Path) -> None:
     """Write what fit leaves behind, whole or not at all: the adapter, or model and tokenizer after full fine-tuning.
 
-    The adapter's config names the base model by the path or hub id of the settings. A model card that was edited stays.
+    The adapter's config names the base model by the path or hub id of the settings. A model card that was edited stays,
+    and an older folder with files that this run did not write is set aside.
     """
     card = folder / CARD
     kept = card.read_bytes() if is_edited(card) else None
@@ -40,8 +42,16 @@ def export_model(pl_module: LightningModule, folder: Path) -> None:
             _save_whole(pl_module, temporary)
         if kept is not None:
             (temporary / CARD).write_bytes(kept)
+        if added := _names(folder) - _names(temporary) - {CARD}:
+            place = set_aside([folder])
+            say(f"{folder} held {', '.join(sorted(added))} too: what it held is in {place}.")
 
     write_dir_atomic(folder, fill)
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of the entries of a folder, without hidden ones; none if there is no folder."""
+    return {entry.name for entry in folder.iterdir() if entry.name[0] != "."} if folder.is_dir() else set()
 
 
 def _save_peft(pl_module: LightningModule, folder: Path) -> None:

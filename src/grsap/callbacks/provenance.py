@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from grsap.callbacks.lookup import find_callback
+from grsap.callbacks.lookup import call_first, find_callback
 from grsap.callbacks.mixture_monitor import MixtureMonitor
+from grsap.console import say
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file, write_json
 from grsap.repository import git_state
-from grsap.training.run_folder import RunFolder
+from grsap.training.run_folder import MANIFEST_SCHEMA, RunFolder
 from grsap.versions import installed_versions
-from grsap.yaml_text import read_yaml
+from grsap.yaml_text import load_yaml, read_yaml
 
-MANIFEST_SCHEMA = "grsap.manifest/1"
 PACKAGES = (
     "grsap",
     "torch",
@@ -45,7 +45,11 @@ _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 class Provenance(Callback):
-    """Writes `manifest.json` before training, and completes it when fit has come to its end.
+    """Writes `config.yaml` and `manifest.json` when training begins, and completes the manifest when fit has ended.
+
+    Both are written when data, weights and checkpoint have been accepted, before any other callback sees the beginning
+    of training: a start or resume that is refused leaves the folder as it was. When a finished run is extended, the
+    results of its earlier end are set aside.
 
     It holds the resolved settings, versions, python and platform, seeds, hashes of the files and adapters that the
     settings name, git commit and whether the tree was dirty, what the base model is, the hash of the chat template,
@@ -53,18 +57,31 @@ class Provenance(Callback):
     command line. Values of settings and options whose names end in token, key, secret or password are left out.
 
     A resumed run writes it anew and lists the times of all starts.
+
+    Attributes:
+        config: the resolved settings as YAML; None if `config.yaml` is there already.
+        opening: lines to tell once the other callbacks have accepted their settings, before the weights load.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.config: str | None = None
+        self.opening: list[str] = []
         self._manifest: dict[str, Any] = {}
+        self._has_begun = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write what is known before the weights load; the data is set up by now."""
-        if stage != "fit" or not trainer.is_global_zero:
+        """Collect what is known before the weights load; the data is set up by now."""
+        if stage != "fit":
             return
+        call_first(trainer, self)
+        self._has_begun = False
+        if not trainer.is_global_zero:
+            return
+        for line in self.opening:
+            say(line)
         folder = RunFolder(trainer.default_root_dir)
-        config = _read_config(folder.config)
+        config = _read_config(folder.config) if self.config is None else load_yaml(self.config)
         self._manifest = {
             "schema": MANIFEST_SCHEMA,
             "status": "running",
@@ -83,12 +100,26 @@ class Provenance(Callback):
             "data": _data_summary(getattr(trainer, "datamodule", None)),
             **model_facts(pl_module),
         }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write config and manifest."""
+        self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
+        if self._has_begun or not trainer.is_global_zero:
+            return
+        self._has_begun = True
+        folder = RunFolder(trainer.default_root_dir)
+        place = folder.begin(self.config)
+        if place is not None:
+            say(f"What the run had left before is in {place}.")
         write_json(folder.manifest, _json(self._manifest))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add what is known at the end."""
         if not trainer.is_global_zero:
             return
+        self._begin(trainer)  # Lightning does not call `on_train_start` for a run that has no step left
         monitor = find_callback(trainer, MixtureMonitor)
         self._manifest |= {
             "status": "finished",
@@ -99,7 +130,9 @@ class Provenance(Callback):
         folder = RunFolder(trainer.default_root_dir)
         if folder.adapter.is_dir():
             self._manifest["adapter"] = {
-                file.name: hash_file(file) for file in sorted(folder.adapter.iterdir()) if file.suffix != ".md"
+                file.name: hash_file(file)
+                for file in sorted(folder.adapter.iterdir())
+                if file.is_file() and file.suffix != ".md"
             }
         write_json(folder.manifest, _json(self._manifest))
 

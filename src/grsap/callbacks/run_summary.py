@@ -20,15 +20,15 @@ from grsap.callbacks.lookup import find_callback
 from grsap.callbacks.mixture_monitor import MixtureMonitor
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.callbacks.phases import phase_seconds
+from grsap.callbacks.run_end import stop_reason
 from grsap.callbacks.summary_table import ROWS, print_summary
 from grsap.callbacks.task_score_check import TaskScoreResult
 from grsap.console import Console
-from grsap.errors import ConfigError
+from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
-from grsap.training.run_folder import RunFolder
+from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
 
-SUMMARY_SCHEMA = "grsap.summary/1"
 SAFETY_RATES = tuple(name for name, _ in ROWS if name != "task_score")
 HIGHER_IS_BETTER = ("refusal_rate", "pair_accuracy")
 KEPT_RATES = ("harmfulness_rate", "over_refusal_rate")
@@ -40,7 +40,8 @@ class RunSummary(Callback):
 
     `before` is what the checks found at their first step, `after` at their last. Seconds, tokens and peak memory are
     summed up (memory: the highest) over the calls of a run that was resumed. Throughput is tokens over the time from
-    the first step to the last, checks left out, checkpoints and loading included. An interrupted run has no summary.
+    the first step to the last, checks left out, checkpoints and loading included. A run that a signal stopped has a
+    summary with the status `interrupted` and without results; one that was killed has none.
 
     Args:
         margin: by how much harmfulness and over-refusal may rise and still be called held, in (0, 1).
@@ -100,6 +101,21 @@ class RunSummary(Callback):
         write_json(RunFolder(trainer.default_root_dir).summary, summary)
         print_summary(summary, Console())
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Note which signal stopped the run."""
+        if not isinstance(exception, Interrupted) or not trainer.is_global_zero or not trainer.global_step:
+            return
+        summary = {
+            "schema": SUMMARY_SCHEMA,
+            "stage": "fit",
+            "status": "interrupted",
+            "stop_reason": exception.signal_name,
+            "num_steps": trainer.global_step,
+            "num_tokens": self.num_tokens,
+            "seconds": self._seconds(),
+        }
+        write_json(RunFolder(trainer.default_root_dir).summary, summary)
+
     def state_dict(self) -> dict[str, Any]:
         """Tokens, seconds and memory up to now."""
         return {
@@ -125,6 +141,7 @@ class RunSummary(Callback):
                 "schema": SUMMARY_SCHEMA,
                 "stage": "fit",
                 "status": "finished",
+                "stop_reason": stop_reason(trainer),
                 **self._rates(trainer),
                 "tokens_per_second": speed,
                 "num_tokens": self.num_tokens,
@@ -153,7 +170,6 @@ class RunSummary(Callback):
             "majority_baseline": None if tasks[1] is None else tasks[1].majority_baseline,
             "harmfulness_is_proxy": bool(getattr(getattr(harm, "judge", None), "is_proxy", False)),
             "unigram": _unigram(harm),
-            "stop_reason": getattr(harm, "stop_reason", None),
         }
 
     def _changes(

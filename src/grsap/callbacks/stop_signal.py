@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: finish the step, save, and end with exit code 143."""
+"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C: finish the step, save, and end with the signal's exit code."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grsap.callbacks.adapter_checkpoint import AdapterCheckpoint
-from grsap.callbacks.lookup import callbacks_of, find_callback
+from grsap.callbacks.lookup import call_first, find_callback
 from grsap.errors import ConfigError, Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _CTRL_C_EXIT_CODE = 130
 
 
 class GracefulStop(Callback):
-    """On SIGTERM, or the first Ctrl-C, finishes the step, has `AdapterCheckpoint` save, and raises `Interrupted`.
+    """On a signal finishes the step, has `AdapterCheckpoint` save, and raises `Interrupted`.
 
-    Lightning would end such a run with exit code 0 and without a checkpoint, so its handler is replaced while training
-    runs. A second Ctrl-C stops at once, without saving. A signal before the first step (in the checks at start) stops
-    at once too, on one device: there is nothing to save. One that comes with the last step lets the run come to its
-    end.
+    The signals are SIGTERM, the first Ctrl-C, SIGUSR1 (which SLURM sends before the time limit with
+    `--signal=USR1@120`) and SIGHUP. One that the process was started to ignore, as `nohup` does, is ignored.
+
+    Lightning would end such a run with exit code 0 and without a checkpoint, so its handlers are replaced while
+    training runs, also that by which it requeues SLURM jobs itself. A second Ctrl-C stops at once, without saving. A
+    signal before the first step (in the checks at start) stops at once too, on one device: there is nothing to save.
+    One that comes with the last step lets the run come to its end.
 
     On several devices all ranks must stop at the same step, and the signal may reach one of them only. After each step
-    the ranks' flags are reduced on the CPU (a gloo group of its own) without waiting; the result is read after the next
-    step. So a stop comes one step later, and no device waits for the host. Lightning's own broadcast before each batch,
-    which does make the device wait, is switched off.
+    the ranks' signals are reduced on the CPU (a gloo group of its own) without waiting; the result is read after the
+    next step. So a stop comes one step later, and no device waits for the host. Lightning's own broadcast before each
+    batch, which does make the device wait, is switched off.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._received: signal.Signals | None = None
         self._stop_step: int | None = None
+        self._signal = signal.SIGTERM
         self._is_opening = False
         self._group: dist.ProcessGroup | None = None
         self._flag = torch.zeros(1, dtype=torch.int32)
@@ -53,9 +57,7 @@ class GracefulStop(Callback):
             return
         if find_callback(trainer, AdapterCheckpoint) is None:
             raise ConfigError("GracefulStop stands in trainer.callbacks without AdapterCheckpoint", "Add it")
-        # A new list: Lightning is going through the old one.
-        untyped: Any = trainer
-        untyped.callbacks = [self, *(callback for callback in callbacks_of(trainer) if callback is not self)]
+        call_first(trainer, self)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget signals of an earlier run; make the group that carries the flags."""
@@ -69,7 +71,8 @@ class GracefulStop(Callback):
         self._is_opening = trainer.world_size == 1
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                signal.signal(number, self._on_signal)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self._on_signal)
         if trainer.received_sigterm:
             self._on_signal(signal.SIGTERM, None)
 
@@ -86,8 +89,9 @@ class GracefulStop(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Decide, on all ranks alike, whether to stop after this step; the last step saves and ends anyway."""
-        if self._any_rank_received(trainer) and self._stop_step is None:
-            self._stop_step = trainer.global_step
+        received = self._received_by_any(trainer)
+        if received is not None and self._stop_step is None:
+            self._stop_step, self._signal = trainer.global_step, received
             _checkpoint(trainer).request_save()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,7 +101,7 @@ class GracefulStop(Callback):
             self._work = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let the other ranks of this machine end by themselves: Lightning kills rank 0 when one ends with 143."""
+        """Let the other ranks of this machine end by themselves: Lightning kills rank 0 when one of them fails."""
         if isinstance(exception, Interrupted):
             _wait_for_children(getattr(trainer.strategy.launcher, "procs", []))
 
@@ -107,24 +111,28 @@ class GracefulStop(Callback):
         if again and number == signal.SIGINT:
             raise SystemExit(_CTRL_C_EXIT_CODE)
         if self._is_opening:
-            raise Interrupted(f"Stopped by {self._received.name} before the first step; nothing was there to save.")
+            raise Interrupted(
+                f"Stopped by {self._received.name} before the first step; nothing was there to save.", number
+            )
 
-    def _any_rank_received(self, trainer: Trainer) -> bool:
+    def _received_by_any(self, trainer: Trainer) -> signal.Signals | None:
+        """The signal that a rank received, the same on all of them; on several ranks a step late."""
         if trainer.world_size == 1:
-            return self._received is not None
-        stop = False
+            return self._received
+        number = 0
         if self._work is not None:
             self._work.wait()
-            stop = bool(self._flag.item())
-        self._flag = torch.tensor([int(self._received is not None)], dtype=torch.int32)
+            number = int(self._flag.item())
+        self._flag = torch.tensor([int(self._received or 0)], dtype=torch.int32)
         self._work = dist.all_reduce(self._flag, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
-        return stop
+        return signal.Signals(number) if number else None
 
     def _raise_if_saved(self, trainer: Trainer) -> None:
         if self._stop_step is None or _checkpoint(trainer).last_saved_step != self._stop_step:
             return
-        name = "a signal to another rank" if self._received is None else self._received.name
-        raise Interrupted(f"Stopped by {name} after step {self._stop_step}; saved. Add --resume to go on.")
+        raise Interrupted(
+            f"Stopped by {self._signal.name} after step {self._stop_step}; saved. Add --resume to go on.", self._signal
+        )
 
 
 def _checkpoint(trainer: Trainer) -> AdapterCheckpoint:

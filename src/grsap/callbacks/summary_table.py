@@ -12,6 +12,7 @@ from rich.text import Text
 
 from grsap.console import Console
 from grsap.errors import RunFolderError
+from grsap.training.run_folder import LENGTH_BOUNDS
 
 ROWS: tuple[tuple[str, str], ...] = (
     ("task_score", "task score (higher is better)"),
@@ -109,13 +110,20 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """What stands below the table: the judge, cost, where things are, and what to do next."""
-    lines = [f"stopped early: {summary['stop_reason']}"] if summary.get("stop_reason") else []
-    lines += [*_judge_notes(summary), _cost(summary)]
+    lines = [*_end(summary), *_judge_notes(summary), _cost(summary)]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
     if summary.get("next_command"):
         lines.append(f"next: {summary['next_command']}")
     return lines
+
+
+def _end(summary: Mapping[str, Any]) -> list[str]:
+    """What ended the run; nothing for a summary that does not say."""
+    reason = summary.get("stop_reason")
+    if not reason:
+        return []
+    return [f"ended by trainer.{reason}" if reason in LENGTH_BOUNDS else f"stopped early: {reason}"]
 
 
 def _judge_notes(summary: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from grsap.appending import json_line
 from grsap.data import MixtureDataModule, StepBatch
 from grsap.errors import ConfigError
-from grsap.files import hash_json
+from grsap.files import hash_file, hash_json, set_aside, write_atomic
 from grsap.generation.base import GenerationRequest, SamplingSettings
-from grsap.records import write_jsonl
+from grsap.secure_open import temporary_path
 from grsap.text.collation import MicroBatch
 from grsap.training import SafetyFineTuning
 
@@ -55,11 +57,13 @@ def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
     data.setup("predict")
 
 
-def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> int:
-    """Write one JSON line an answer: id, messages, response, finish_reason, and score where the task can mark.
+def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> tuple[int, Path | None]:
+    """Write one JSON line an answer: id, messages, response, finish_reason, weights, and score if the task can mark.
+
+    An older file with other answers is set aside. Only the owner can read the file: it holds text.
 
     Returns:
-        The number of lines. Only the owner can read the file: it holds text.
+        The number of lines, and where the older file is now, if it had other answers.
     """
     by_id = {answer["id"]: answer for answer in answers}
     lines: list[dict[str, Any]] = []
@@ -71,5 +75,13 @@ def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, s
         if data.task.has_score:
             line["score"] = data.task.score(answer["response"], row)
         lines.append(line)
-    write_jsonl(path, lines, mode=0o600)
-    return len(lines)
+    written = temporary_path(path)
+    try:
+        write_atomic(written, b"".join(map(json_line, lines)), mode=0o600)
+        kept = None
+        if os.path.lexists(path) and hash_file(path) != hash_file(written):
+            kept = set_aside([path]) / path.name
+        os.replace(written, path)
+    finally:
+        written.unlink(missing_ok=True)
+    return len(lines), kept

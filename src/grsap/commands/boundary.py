@@ -12,7 +12,7 @@ from collections.abc import Callable
 from grsap.commands.blame import first_line, users_error, users_place
 from grsap.commands.parsing_errors import parsing_paragraph
 from grsap.disk import disk_error
-from grsap.errors import GrsapError, UserError, user_error_within
+from grsap.errors import GrsapError, Interrupted, UserError, user_error_within
 from grsap.streams import guarded_streams
 
 OUR_FAULT = 1
@@ -23,7 +23,8 @@ INTERRUPTED = 130
 def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
     """Run a command and return its exit code; errors are told in one paragraph, with a traceback only if `debug`.
 
-    0 is done, 2 the user's input, 1 our fault, 130 Ctrl-C, 143 SIGTERM after saving.
+    0 is done, 2 the user's input, 1 our fault, 130 Ctrl-C, 128 + n a
+    signal n after saving (143 SIGTERM, 138 SIGUSR1, 129 SIGHUP).
     """
     with guarded_streams():
         return _run_guarded(command, debug)
@@ -48,7 +49,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         report(f"error: {error}", debug)
         return error.exit_code
     except GrsapError as error:
-        report(str(error) if error.exit_code == 143 else f"error: {error}", debug)
+        report(str(error) if isinstance(error, Interrupted) else f"error: {error}", debug)
         return error.exit_code
     except Exception as error:
         known = user_error_within(error)

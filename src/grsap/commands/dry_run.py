@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from grsap.callbacks.run_end import expected_end
 from grsap.commands.masked_text import CLOSE, OPEN, masked_rows, render
 from grsap.commands.settings import RunSettings
 from grsap.console import Console
@@ -129,6 +130,7 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
         f"  {'unbounded' if total is None else f'{total:,}'} optimizer steps; {data.steps_per_epoch:,} an epoch of"
         f" {data.schedule.num_rows:,} rows, {data.batching.global_batch_size} rows a step"
     )
+    console.print(f"  {expected_end(settings.trainer, data.steps_per_epoch)}")
     console.print(f"  replay: {summary['replay_rows_per_epoch']:,} rows an epoch, {summary['replay_share']:.1%} of all")
     console.print(
         f"  {packing.num_micro_batches / packing.num_steps:.1f} micro-batches a step on {settings.trainer.world_size}"

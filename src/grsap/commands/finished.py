@@ -10,11 +10,10 @@ import yaml
 from grsap.commands.config_keys import config_files
 from grsap.commands.invocation import Invocation
 from grsap.files import hash_file, hash_json, user_path, write_atomic
+from grsap.training.run_folder import INVOCATION
 from grsap.yaml_text import read_yaml
 
 DEFAULT_RUN_DIR = "runs/default"
-MARK = ".invocation"
-"""File in the run folder: the hash of the call that finished it."""
 
 
 def invocation_hash(invocation: Invocation) -> str | None:
@@ -51,7 +50,7 @@ def finished_run(invocation: Invocation) -> Path | None:
     if run_dir is None:
         return None
     try:
-        same = (run_dir / MARK).read_text(encoding="utf-8") == invocation_hash(invocation)
+        same = (run_dir / INVOCATION).read_text(encoding="utf-8") == invocation_hash(invocation)
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
@@ -62,4 +61,4 @@ def mark_finished(run_dir: Path, invocation: Invocation) -> None:
     """Note in the run folder which call finished it."""
     value = invocation_hash(invocation)
     if value is not None:
-        write_atomic(run_dir / MARK, value)
+        write_atomic(run_dir / INVOCATION, value)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grsap.commands.finished import finished_run, mark_finished
-from grsap.commands.invocation import FLAGS_HELP, Invocation, read_invocation
+from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
-from grsap.files import write_atomic
 
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings
-    from grsap.training.run_folder import RunFolder
 
 
 def run(verb: str, args: Sequence[str]) -> int:
@@ -32,75 +29,74 @@ def run(verb: str, args: Sequence[str]) -> int:
     from grsap.commands.trust import restrict_imports
 
     restrict_imports(invocation.trusted)
-    settings = RunSettings(verb, invocation.args, FLAGS_HELP if verb == "fit" else "")
+    settings = RunSettings(verb, invocation.args, FLAGS_HELP if verb == "fit" else USE_FLAGS_HELP)
     if invocation.dry_run:
         from grsap.commands.dry_run import dry_run
 
         return dry_run(settings)
-    return fit(settings, invocation) if verb == "fit" else evaluate(settings, verb)
+    return fit(settings, invocation) if verb == "fit" else evaluate(settings, invocation)
 
 
 def fit(settings: RunSettings, invocation: Invocation) -> int:
-    """Start a run, go on with one, or print the summary of a finished one.
+    """Start a run, resume one, or print the summary of a finished one.
 
     Raises:
-        UserError: config, run folder, data or chat template are wrong; told before weights are loaded.
-        Interrupted: SIGTERM came; a checkpoint is saved.
+        UserError: config, run folder, data or chat template are wrong; told before weights are loaded. The folder is
+            left as it was.
+        Interrupted: a signal came; a checkpoint is saved.
     """
-    from lightning.pytorch.utilities import rank_zero_only
-
-    from grsap.models.planned import check_model
-    from grsap.training.refusals import check_trainer
+    from grsap.callbacks import Provenance
+    from grsap.commands.resuming import resume_point
     from grsap.training.run_folder import RunFolder
 
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
-    owner = getattr(rank_zero_only, "rank", 0) in (None, 0)  # of several ranks the first owns the folder
-    if owner and folder.check(config, resume=invocation.resume) == "finished":
-        return tell_finished(folder.path)
-    with folder.lock() if owner else nullcontext():
-        if owner:
-            status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended
-            folder.remove_stale()
-            settings.datamodule.prepare_data()
-            settings.datamodule.setup("fit")  # on other ranks Lightning does it, when what is prepared is there
-            check_trainer(settings.trainer, settings.datamodule.steps_per_epoch)
-            for note in check_model(settings.model.base, settings.model.lora):
-                say(note)
-        checkpoint = None
-        if invocation.resume:
-            checkpoint = resume_point(folder, config if owner else None)
-        if owner:
-            write_atomic(folder.config, config)
+    if folder.check(config, resume=invocation.resume) == "finished":
+        return tell_finished(folder.path)  # on all ranks: those that go on would wait for the others
+    if not is_first_rank():  # of several ranks the first owns the folder
+        return train(settings, folder.newest_checkpoint(lambda _: None) if invocation.resume else None)
+    with folder.lock():
+        status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended
+        folder.remove_stale()
+        provenance = settings.callback(Provenance)
+        provenance.opening, provenance.config = prepare(settings), config
+        checkpoint = resume_point(folder, config, status, settings, say) if invocation.resume else None
         try:
-            settings.trainer.fit(
-                settings.model,
-                datamodule=settings.datamodule,
-                ckpt_path=None if checkpoint is None else str(checkpoint / "trainer.ckpt"),
-                weights_only=True,
-            )
+            train(settings, checkpoint)
         except BaseException:
-            if owner and status == "new":
+            if status == "new":
                 folder.remove_start()
             raise
-        if owner:
-            mark_finished(folder.path, invocation)
+        mark_finished(folder.path, invocation)
     return 0
 
 
-def resume_point(folder: RunFolder, config: str | None) -> Path | None:
-    """The checkpoint to go on from; says which, and which settings changed. The present settings hold, not the old.
+def prepare(settings: RunSettings) -> list[str]:
+    """Set the data up. On other ranks Lightning does it, when all is there.
 
-    Args:
-        folder: of the run.
-        config: the present one; None to say nothing.
+    Returns:
+        What to tell of the run before its weights load, such as what will end it.
     """
-    checkpoint = folder.newest_checkpoint(say if config is not None else lambda _: None)
-    if config is not None:
-        for difference in folder.differences(config):
-            say(f"Changed since the run began, and used from now on: {difference}")
-        say("No checkpoint yet: starting from step 0." if checkpoint is None else f"Going on from {checkpoint}.")
-    return checkpoint
+    from grsap.callbacks.run_end import expected_end
+    from grsap.models.planned import check_model
+    from grsap.training.refusals import check_trainer
+
+    settings.datamodule.prepare_data()
+    settings.datamodule.setup("fit")
+    check_trainer(settings.trainer, settings.datamodule.steps_per_epoch)
+    end = expected_end(settings.trainer, settings.datamodule.steps_per_epoch)
+    return [end, *check_model(settings.model.base, settings.model.lora)]
+
+
+def train(settings: RunSettings, checkpoint: Path | None) -> int:
+    """Run the Trainer, from a checkpoint if one is given."""
+    settings.trainer.fit(
+        settings.model,
+        datamodule=settings.datamodule,
+        ckpt_path=None if checkpoint is None else str(checkpoint / "trainer.ckpt"),
+        weights_only=True,
+    )
+    return 0
 
 
 def tell_finished(run_dir: Path) -> int:
@@ -112,24 +108,38 @@ def tell_finished(run_dir: Path) -> int:
     return 0
 
 
-def evaluate(settings: RunSettings, verb: str) -> int:
-    """Validate, test or predict with the newest checkpoint of the run folder, or with the base if it holds none."""
-    from grsap.commands.answers import prepare_prediction, write_answers
-    from grsap.training.run_folder import RunFolder
+def evaluate(settings: RunSettings, invocation: Invocation) -> int:
+    """Validate, test or predict with the weights of the run in `run_dir`, or with the base if that is asked for.
 
-    data, trainer = settings.datamodule, settings.trainer
+    Raises:
+        UserError: a row is wrong, `run_dir` holds no run, or its weights are not whole; told before weights are loaded.
+    """
+    from grsap.commands.answers import prepare_prediction, write_answers
+    from grsap.commands.run_weights import use_weights
+
+    data, trainer, verb = settings.datamodule, settings.trainer, invocation.verb
     if verb == "predict":
         prepare_prediction(data, trainer.world_size)
-    folder = RunFolder(settings.run_dir)
-    checkpoint = folder.newest_checkpoint(say)
-    say("No checkpoint in run_dir: the base model is used." if checkpoint is None else f"Using {checkpoint}.")
-    ckpt_path = None if checkpoint is None else str(checkpoint / "trainer.ckpt")
-    found = getattr(trainer, verb)(settings.model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    elif is_first_rank():
+        data.prepare_data()
+        data.setup(verb)
+    weights = use_weights(settings, invocation.base, say)
+    found = getattr(trainer, verb)(settings.model, datamodule=data, ckpt_path=weights.ckpt_path, weights_only=True)
     if verb == "predict":
-        path = folder.path / "predictions.jsonl"
-        num = write_answers(path, data, [answer for batch in found for answer in batch])
+        path = settings.run_dir / "predictions.jsonl"
+        answers = [{**answer, "weights": weights.name} for batch in found for answer in batch]
+        num, kept = write_answers(path, data, answers)
+        if kept is not None:
+            say(f"The answers of an earlier call are in {kept}.")
         say(f"{num} answers are in {path}.")
     return 0
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the only one or the first of several."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) in (None, 0)
 
 
 def say(message: str) -> None:

@@ -11,11 +11,19 @@ from grsap.errors import ConfigError
 
 FLAGS_HELP = """\
 flags of this call, not settings:
-  --resume              go on with the run in run_dir from its newest valid checkpoint
+  --resume              resume the run in run_dir from its newest valid checkpoint; a finished one if it is made longer
   --dry-run             show rows, tokens, steps, memory and the first step's mask; load no weights
   --trust-module NAME   let settings name classes of this installed module (may be repeated)
   --debug               show tracebacks
 """
+USE_FLAGS_HELP = """\
+flags of this call, not settings:
+  --base                use the base model as it is, instead of the weights of the run in run_dir
+  --trust-module NAME   let settings name classes of this installed module (may be repeated)
+  --debug               show tracebacks
+"""
+USES = ("validate", "test", "predict")
+"""Verbs that use the weights of a run."""
 DRY_RUNS = ("fit", "study")
 """Verbs that can say what they would do."""
 
@@ -35,6 +43,7 @@ class Invocation:
         verb: such as `fit`.
         args: what the settings' parser gets.
         resume, dry_run, debug: see FLAGS_HELP.
+        base: see USE_FLAGS_HELP.
         trusted: modules from `--trust-module`.
     """
 
@@ -43,6 +52,7 @@ class Invocation:
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
+    base: bool = False
     trusted: tuple[str, ...] = ()
 
 
@@ -62,10 +72,15 @@ def read_invocation(verb: str, args: Sequence[str]) -> Invocation:
     parser = _FlagParser(prog=f"grsap {verb}", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", dest="dry_run")
+    parser.add_argument("--base", action="store_true")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--trust-module", "--trust_module", action="append", default=[], dest="trusted", metavar="NAME")
     flags, rest = parser.parse_known_args(list(args))
-    for flag, is_given, verbs in (("--resume", flags.resume, ("fit",)), ("--dry-run", flags.dry_run, DRY_RUNS)):
+    for flag, is_given, verbs in (
+        ("--resume", flags.resume, ("fit",)),
+        ("--base", flags.base, USES),
+        ("--dry-run", flags.dry_run, DRY_RUNS),
+    ):
         if is_given and verb not in verbs:
             raise ConfigError(f"{flag} is a flag of grsap {' and '.join(verbs)}, not of grsap {verb}", "Leave it out")
     return Invocation(
@@ -74,6 +89,7 @@ def read_invocation(verb: str, args: Sequence[str]) -> Invocation:
         resume=flags.resume,
         dry_run=flags.dry_run,
         debug=flags.debug,
+        base=flags.base,
         trusted=tuple(flags.trusted),
     )
 

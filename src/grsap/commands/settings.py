@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from grsap.callbacks import (
     RunSummary,
     TaskScoreCheck,
 )
+from grsap.callbacks.lookup import Kind, find_callback
 from grsap.commands.answers import AnsweringModule
 from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing import parse
@@ -51,7 +52,6 @@ DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
 """Every run has one of each; a config that names one sets its arguments."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": 1,
     "devices": 1,
     "use_distributed_sampler": False,  # the mixture deals rows to ranks itself
     "num_sanity_val_steps": 0,
@@ -148,6 +148,7 @@ class RunSettings(LightningCLI):
         self.datamodule.base = self.model.base  # they are equal by LINKS: one tokenizer for both
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        config = {**config, "max_epochs": epochs_of(config)}
         if self.verb != "fit":  # nothing is written beside what the verb itself writes
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
             return super()._instantiate_trainer({**config, **others}, callbacks)
@@ -162,9 +163,23 @@ class RunSettings(LightningCLI):
         """The run folder."""
         return user_path(self.config.run_dir)
 
+    def callback(self, kind: type[Kind]) -> Kind:
+        """The callback of a kind that every run has."""
+        found = find_callback(self.trainer, kind)
+        assert found is not None
+        return found
+
     def resolved_config(self) -> str:
         """The whole configuration as YAML that `--config` reads again."""
         return str(self.parser.dump(self.config, skip_none=False))
+
+
+def epochs_of(config: Mapping[str, Any]) -> int:
+    """`trainer.max_epochs`; without it 1, or -1 (no bound) if `trainer.max_steps` is given. Lightning takes 1000."""
+    given: int | None = config.get("max_epochs")
+    if given is not None:
+        return given
+    return 1 if config.get("max_steps") in (None, -1) else -1
 
 
 def one_or_more(given: Any) -> list[Any]:

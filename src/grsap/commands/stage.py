@@ -86,7 +86,7 @@ def run_stage(
 
     Raises:
         UserError: settings, files or folder are wrong; told before the expensive part.
-        Interrupted: SIGTERM came.
+        Interrupted: SIGTERM, SIGUSR1 or SIGHUP came.
     """
     invocation = read_invocation(verb, args)
     if not invocation.debug:
@@ -104,7 +104,7 @@ def run_stage(
         stage.show_plan(folder.path)
         return 0
     folder.check(config, may_change)
-    with folder.lock(), sigterm_raises():
+    with folder.lock(), signals_raise():
         if folder.check(config, may_change):  # again: another call may have just let go of the lock
             print(f"Going on with the work in {folder.path}.", file=sys.stderr)
         remove_leftovers(folder.path)
@@ -137,17 +137,25 @@ def build(parser: ArgumentParser, settings: Namespace, kind: Callable[..., Stage
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` wherever the work is: stages are safe against any end of the process."""
+def signals_raise() -> Iterator[None]:
+    """Inside, a signal to stop raises `Interrupted` wherever the work is: stages survive any end of the process.
+
+    One that the process was started to ignore, as `nohup` does with SIGHUP, is ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("Stopped by SIGTERM; what was done is kept, and the same command goes on with it.")
+        name = signal.Signals(number).name
+        raise Interrupted(f"Stopped by {name}; what was done is kept, and the same command goes on with it.", number)
 
-    old = signal.signal(signal.SIGTERM, stop)
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)}
+    taken = [number for number, handler in old.items() if handler is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number in taken:
+            signal.signal(number, old[number])

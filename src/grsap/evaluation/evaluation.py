@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from grsap.console import say
 from grsap.data.replay import ReplayDataModule
 from grsap.errors import ConfigError
 from grsap.evaluation.benchmark import Benchmark
@@ -15,7 +16,7 @@ from grsap.evaluation.harness import HarnessTasks
 from grsap.evaluation.prompts import Question, prompts_of
 from grsap.evaluation.spec_file import load_benchmark
 from grsap.evaluation.stages import Stages
-from grsap.evaluation.subjects import Engines, Subject, SubjectSource, say
+from grsap.evaluation.subjects import Engines, Subject, SubjectSource
 from grsap.evaluation.surprise import Surprise
 from grsap.evaluation.table import print_results
 from grsap.generation import TransformersGenerator

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grsap.console import say
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
@@ -17,7 +18,7 @@ from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
 from grsap.evaluation.results import ByMeasure, Found, comparisons, conclusions, rates
-from grsap.evaluation.subjects import Subject, say
+from grsap.evaluation.subjects import Subject
 from grsap.evaluation.verdicts import Judging
 from grsap.evaluation.work import Work
 from grsap.judging import Judge, Verdict

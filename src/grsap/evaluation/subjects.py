@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation import (
@@ -208,8 +207,3 @@ class GeneratorSubject(SubjectSource):
         """The one subject."""
         adapter = self.generator.adapter if isinstance(self.generator, TransformersGenerator) else None
         return [Subject(self.name, "model", self.generator, None if adapter is None else str(adapter))]
-
-
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    Console(stderr=True).print_line(text)

@@ -26,6 +26,7 @@ def _facts(source: Source) -> Pairs:
     status = result.get("status") or manifest.get("status")
     if status:
         pairs.append(("status", str(status)))
+    pairs += _named("ended by", result.get("stop_reason"))
     pairs += _times(manifest)
     pairs += _named("seed", manifest.get("seed", result.get("seed")))
     pairs += _named("seeds", _listed(manifest.get("seeds")))

@@ -61,7 +61,7 @@ class Run:
     @property
     def summary(self) -> Json:
         """Content of `summary.json`; empty for a run that is not finished."""
-        return self.source.result
+        return self.source.result if self.source.result.get("status", "finished") == "finished" else {}
 
     @property
     def manifest(self) -> Json:

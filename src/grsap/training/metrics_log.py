@@ -13,8 +13,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from grsap.disk import writing
-from grsap.files import write_atomic
+from grsap.disk import reading, writing
+from grsap.files import set_aside, write_atomic
 from grsap.secure_open import open_appending
 
 COLUMNS = ("step", "key", "value")
@@ -28,7 +28,7 @@ class MetricsLog(Logger):
     once written never changes. `pd.read_csv(path).pivot_table(index="step", columns="key", values="value")` is the wide
     form. `step` is the number of optimizer steps that were done when the number was taken.
 
-    A run that starts again goes on with the file; `truncate_after` first takes out what will be done again.
+    A run that resumes appends to the file; its first line first removes those of steps that are done again.
 
     Args:
         run_dir: the run folder; the file is `metrics.csv` in it.
@@ -37,6 +37,7 @@ class MetricsLog(Logger):
     def __init__(self, run_dir: str | Path) -> None:
         super().__init__()
         self.path = Path(run_dir).expanduser() / "metrics.csv"
+        self._resumed_step: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,17 +73,42 @@ class MetricsLog(Logger):
         self._append([(str(done), neutral(key), _cell(value)) for key, value in values.items()])
 
     @rank_zero_only
+    def resume_after(self, step: int) -> None:
+        """With the next line, remove those of later steps. Until then the file stays: the resume may be refused.
+
+        Args:
+            step: the run resumes from; 0 for a run that starts anew, which keeps no line.
+        """
+        self._resumed_step = step or -1
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Remove the lines of later steps also if there was no further line."""
+        if status == "success":
+            self._append([])
+
+    @rank_zero_only
     def truncate_after(self, step: int) -> None:
-        """Take out the lines of later steps, and a last line that a killed process left unfinished; 0 leaves step 0."""
+        """Take out the lines of later steps, and a last line that a killed process left unfinished; 0 leaves step 0.
+
+        A file that is no log of metrics is set aside.
+        """
         if not self.path.is_file():
             return
-        text = self.path.read_text(encoding="utf-8")
+        with reading(self.path):
+            text = self.path.read_bytes().decode(encoding="utf-8", errors="replace")
+        if text and not text.startswith(_lines([COLUMNS])):
+            set_aside([self.path])
+            return
         whole = text[: text.rfind("\n") + 1]
         rows = [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(COLUMNS) and row[0].isdigit()]
         kept = [row for row in rows if int(row[0]) <= step]
         write_atomic(self.path, _lines([COLUMNS, *kept]))
 
     def _append(self, rows: list[tuple[str, str, str]]) -> None:
+        if self._resumed_step is not None:
+            self.truncate_after(self._resumed_step)
+            self._resumed_step = None
         if not rows:
             return
         with writing(self.path):

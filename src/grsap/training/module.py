@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from grsap.errors import ConfigError, ModelError, NonFiniteLossError
 from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
+from grsap.models.adapters import load_adapter
 from grsap.models.compute import resolve_dtype
 from grsap.models.liger import check_liger, use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
@@ -56,6 +58,9 @@ class SafetyFineTuning(LightningModule):
         schedule: of the learning rate.
         step: how one step is made.
         seed: decides the adapter's initial weights and, with step and rank, dropout.
+
+    Attributes:
+        saved_adapter: folder of a trained adapter to load, frozen, instead of a new one; not for training.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class SafetyFineTuning(LightningModule):
         self.step_settings = step
         self.seed = seed
         self.model: PreTrainedModel | PeftModel | None = None
+        self.saved_adapter: Path | None = None
         self._previous: StepReport | None = None
         self._evaluated: Tensor
         self._groups: list[dict[str, Any]] = []
@@ -105,7 +111,10 @@ class SafetyFineTuning(LightningModule):
         )
         if self.step_settings.use_liger_kernel:
             use_liger(loaded)
-        self.model = loaded if self.lora is None else add_lora(loaded, self.lora, self.seed)
+        if self.saved_adapter is not None:
+            self.model, _ = load_adapter(loaded, self.saved_adapter)
+        else:
+            self.model = loaded if self.lora is None else add_lora(loaded, self.lora, self.seed)
         self.model.train()
         if self.step_settings.compile:
             for layer in inner_model(self.model).get_decoder().layers:

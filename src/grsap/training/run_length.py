@@ -24,3 +24,11 @@ def planned_steps(trainer: Trainer, steps_per_epoch: int | None) -> int | None:
     if trainer.max_steps >= 0:
         bounds.append(trainer.max_steps)
     return min(bounds, default=None)
+
+
+def bound_of(trainer: Trainer, steps_per_epoch: int | None) -> str | None:
+    """Which setting bounds the steps of the run: `max_steps`, `max_epochs`, or None."""
+    steps = planned_steps(trainer, steps_per_epoch)
+    if steps is None:
+        return None
+    return "max_steps" if steps == trainer.max_steps else "max_epochs"
