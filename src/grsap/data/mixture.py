@@ -159,6 +159,8 @@ class MixtureDataModule(LightningDataModule):
         if source == "replay" and self.replay is not None:
             place = f"rows kept of {self.replay.path}"
         encoded = encode_rows(rows, self.base.template, source, self.encoding, place)
+        for row in encoded.rows:
+            self.base.limits.check(row.input_ids, f"{place or source}: row {row.id}")
         return encoded.rows, encoded.report
 
     def _step_builder(self, task: Sequence[EncodedRow], replay: Sequence[EncodedRow]) -> StepBuilder:

@@ -14,7 +14,8 @@ from grsap.generation.batching import batch_by_length
 from grsap.generation.decoding import BatchDecoder
 from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
-from grsap.models.lora import compute_context
+from grsap.models.limits import model_limits
+from grsap.models.lora import compute_context, inner_model
 
 
 class DecodingTemplate(Protocol):
@@ -84,6 +85,9 @@ class ModelGenerator:
             settings: how to decode.
             on_finished: told how many rows each decoding step finished.
         """
+        limits = model_limits(inner_model(self.model))  # type: ignore[arg-type]
+        for request in requests:
+            limits.check(request.prompt_ids, f"prompt {request.id}", settings.max_new_tokens)
         with evaluation_modes(self.model), dense(self.model, self.dtype):
             for batch in self.batches(requests, settings):
                 yield from self._decode([requests[index] for index in batch], settings, on_finished)

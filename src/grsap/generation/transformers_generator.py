@@ -86,11 +86,15 @@ class TransformersGenerator(Generator):
 
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, batch by batch, longest prompts first."""
+        for request in requests:
+            self.base.limits.check(request.prompt_ids, f"prompt {request.id}", settings.max_new_tokens)
         if requests:
             yield from self._model_generator().stream(requests, settings)
 
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
         """How likely the model finds given continuations, batch by batch, the longest first."""
+        for request in requests:
+            self.base.limits.check((*request.prompt_ids, *request.continuation_ids), f"text {request.id}")
         if requests:
             held = self._model_generator()
             self._check_head(held)

@@ -21,6 +21,7 @@ from grsap.files import user_path
 from grsap.models.adapters import adapter_folder, adapter_hash, check_adapter, read_adapter_config
 from grsap.models.compute import ComputeDtype, resolve_dtype
 from grsap.models.embedded_model import converted_folder, embedded_folder, gguf_file, is_embedded, packaged_model
+from grsap.models.limits import Limits, model_limits
 from grsap.models.merge import merged_folder
 from grsap.models.pretrained import Pretrained
 from grsap.models.quantized import QuantizedShare, keep_quantized_weights, quantized_share
@@ -140,6 +141,11 @@ class BaseModel:
         model = self._stored().empty()
         self._check_attention(type(model))
         return model
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Tokens and positions that the model has; loads no weights."""
+        return model_limits(self.empty())
 
     def quantized_share(self) -> QuantizedShare | None:
         """How much of the model will be quantized; None without quantization. Loads no weights."""
@@ -261,6 +267,10 @@ class BaseModel:
         """
         return self._stored().content_hash()
 
+    def settings_hash(self) -> str:
+        """Of all files of the folder but the weights, or the commit of a Hub id."""
+        return self._stored().settings_hash()
+
     def content_identity(self) -> dict[str, Any]:
         """The same without the places of files, and with the name."""
         placeless = {key: value for key, value in self.identity().items() if key not in ("path", "merge_adapter")}
@@ -279,6 +289,8 @@ class BaseModel:
             if not self.double_quantization and self.quantization != "int8":
                 parts.append("single")
             parts += sorted(self.skip_modules or [])
+        if self.compute_dtype != "auto":
+            parts.append(self.compute_dtype)
         return "+".join(part for part in parts if part)
 
     def _merge_hash(self) -> str | None:

@@ -1,0 +1,90 @@
+"""What a model can be given at most: token ids that its embedding has, and positions that it has learned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+from transformers import PreTrainedModel
+
+from grsap.errors import ModelError
+
+# How architectures call a table with one row a position; rotary embeddings and ALiBi have none.
+_POSITION_TABLE = re.compile(
+    r"(^|\.)(wpe|pos_encoding|embed_positions|positions?_embed(ding)?s?|position_embeddings)(\.weight)?$"
+)
+_OTHER_MODALITY = re.compile(r"vision|visual|image|audio|speech")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one model.
+
+    Attributes:
+        num_tokens: ids that both the embedding and the output head have.
+        num_positions: tokens of the longest row; None where positions are computed.
+    """
+
+    num_tokens: int
+    num_positions: int | None
+
+    def check(self, ids: Sequence[int] | npt.NDArray[np.int32], what: str, num_new: int = 0) -> None:
+        """See that a row can be given to the model.
+
+        Args:
+            ids: its tokens.
+            what: the row, for the error; names the model too.
+            num_new: tokens that will be generated after it.
+
+        Raises:
+            ModelError: a token has no embedding, or the row is longer than the positions.
+        """
+        if len(ids) and (largest := int(np.max(ids))) >= self.num_tokens:
+            raise ModelError(
+                f"{what}: token {largest} is beyond the model's embedding, which has {self.num_tokens} rows",
+                "Use the tokenizer and template that belong to model.base.path, or resize the model's embedding",
+            )
+        if self.num_positions is not None and len(ids) + num_new > self.num_positions:
+            new = f" and {num_new} new ones" if num_new else ""
+            setting = "max_new_tokens, or shorten the prompt" if num_new else "data.encoding.max_length"
+            raise ModelError(
+                f"{what}: {len(ids)} tokens{new} are more than the {self.num_positions} positions that the model has",
+                f"Lower {setting}",
+            )
+
+
+def model_limits(model: PreTrainedModel) -> Limits:
+    """Of a model in memory or on the meta device."""
+    layers: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]
+    sizes = [int(layer.weight.shape[0]) for layer in layers if hasattr(layer, "weight")]
+    return Limits(min(sizes), _num_positions(model))
+
+
+def _num_positions(model: PreTrainedModel) -> int | None:
+    config = model.config.get_text_config()
+    if config.model_type == "mpt":  # its ALiBi is made for so many positions
+        return int(config.max_seq_len)
+    tables = list(_position_tables(model))
+    if not tables:
+        return None
+    # OPT's and BART's tables have two rows more than positions.
+    declared = getattr(config, "max_position_embeddings", None)
+    return min(tables if declared is None else [*tables, int(declared)])
+
+
+def _position_tables(model: PreTrainedModel) -> Iterator[int]:
+    """Rows of each table of positions: an embedding, or a tensor of its own (GPT-J, CTRL)."""
+    tokens = model.get_input_embeddings()
+    for name, module in model.named_modules():
+        if _OTHER_MODALITY.search(name) or module is tokens:
+            continue
+        if isinstance(module, nn.Embedding) and _POSITION_TABLE.search(name):
+            yield module.num_embeddings
+        for own, tensor in (*module.named_buffers(recurse=False), *module.named_parameters(recurse=False)):
+            if tensor.dim() == 2 and own != "weight" and _POSITION_TABLE.search(own):
+                yield int(tensor.shape[0])
