@@ -15,7 +15,7 @@ from grsap.embedding import Embedder, MiniLMEmbedder, SentenceTransformerEmbedde
 from grsap.embedding.base import by_length
 from grsap.embedding.minilm_embedder import mean_over_tokens
 from grsap.errors import ConfigError, MissingPackageError, ModelError
-from grsap.files import hash_file
+from grsap.models.weight_files import hash_folder
 
 TEXTS = [
     "How do I bake bread at home?",
@@ -77,7 +77,7 @@ def test_minilm_says_who_it_is() -> None:
     assert MiniLMEmbedder().identity() == {
         "embedder": "MiniLMEmbedder",
         "model": "sentence-transformers/all-MiniLM-L6-v2",
-        "revision": "53aa51172d142c89",
+        "revision": "fd2697a109936da8",
         "batch_size": 64,
     }
 
@@ -97,7 +97,7 @@ def test_static_embeddings_of_a_folder(tmp_path: Path) -> None:
     assert embedder.identity() == {
         "embedder": "StaticEmbedder",
         "model": str(tmp_path / "static"),
-        "revision": hash_file(tmp_path / "static" / "model.safetensors"),
+        "revision": hash_folder(tmp_path / "static"),
     }
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
+from grsap.embedding.base import weights_revision
 from grsap.errors import ModelError
-from grsap.models import BaseModel
+from grsap.models import BaseModel, TokenizerSource
 from grsap.models.cache import remembered_hash
 from grsap.models.weight_files import WeightFiles, is_finite
 
@@ -250,3 +252,40 @@ def test_a_hub_model_is_its_commit(tmp_path: Path, tiny_base_path: Path, monkeyp
         moved.check_weights()
     (repository / "snapshots" / second / "model.safetensors").unlink()
     moved.check_weights()  # to be fetched
+
+
+def test_settings_of_quantization_tell_models_apart(model: Path) -> None:
+    settings: list[dict[str, Any]] = [
+        {"quantization": "none"},
+        {"quantization": "none", "compute_dtype": "float32"},
+        {},
+        {"double_quantization": False},
+        {"skip_modules": ["model.layers.0"]},
+        {"quantization": "int8"},
+    ]
+    assert len({BaseModel(str(model), **each).weights_revision() for each in settings}) == len(settings)
+
+
+def test_the_tokenizer_of_a_served_model_counts(model: Path) -> None:
+    def identity() -> dict[str, Any]:
+        return TokenizerSource(str(model)).identity()
+
+    before = identity()
+    (model / "model.safetensors").unlink()
+    assert identity() == before
+    (model / "tokenizer.json").write_text((model / "tokenizer.json").read_text() + " ")
+    assert identity() != before
+
+
+def test_an_embedder_is_all_files_of_its_folder(tmp_path: Path) -> None:
+    pooling = tmp_path / "1_Pooling" / "config.json"
+    pooling.parent.mkdir()
+    files = [pooling, *(tmp_path / name for name in ("modules.json", "tokenizer.json", "model.safetensors"))]
+    for file in files:
+        file.write_text("{}")
+    seen = {weights_revision(str(tmp_path), None)}
+    for file in files:
+        file.write_text("[]")
+        seen.add(weights_revision(str(tmp_path), None))
+    assert len(seen) == 5
+    assert weights_revision("org/embedder", "v1") == "v1"

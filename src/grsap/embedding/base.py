@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.files import hash_file, user_path
+from grsap.files import user_path
+from grsap.models.pretrained import hub_commit
+from grsap.models.weight_files import hash_folder
 from grsap.progress import Advance
 
 Embeddings = NDArray[np.float32]
@@ -69,9 +71,9 @@ class Embedder(ABC):
 
 
 def weights_revision(path: str, revision: str | None) -> str | None:
-    """Of a folder the hash of its weight file, if it has one; of a Hub id the revision as given."""
-    weights = user_path(path) / "model.safetensors"
-    return hash_file(weights) if weights.is_file() else revision
+    """Of a folder the hash of all files that load; of a Hub id its commit on this machine, else `revision`."""
+    folder = user_path(path)
+    return hash_folder(folder) if folder.is_dir() else hub_commit(path, revision) or revision
 
 
 def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:

@@ -45,8 +45,8 @@ class Surprise:
             )
 
     def journal(self, folder: Path) -> Journal:
-        """Where the perplexities are kept: by the model's weights and template."""
-        key = hash_json([self.model.weights_revision(), self.model.model_name, self.model.template.hash])
+        """Where the perplexities are kept: by all that decides them."""
+        key = hash_json([self.model.content_identity(), self.model.template.hash])
         return Journal(folder / SURPRISES_DIR / f"{key}.jsonl", SURPRISE_SCHEMA, ("exchange",))
 
     def measure_all(self, answers: Iterable[Answer], folder: Path) -> None:

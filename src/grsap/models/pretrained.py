@@ -12,7 +12,7 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 from grsap.errors import ModelError, OutOfMemory, is_out_of_memory
 from grsap.models.loading import check_report, rehearse
 from grsap.models.shape import empty_base, first_line
-from grsap.models.weight_files import MODEL_WEIGHTS, WeightFiles
+from grsap.models.weight_files import MODEL_WEIGHTS, WeightFiles, hash_files, settings_files
 
 
 @dataclass(frozen=True)
@@ -88,22 +88,22 @@ class Pretrained:
         """The folder of its files; None for a Hub id whose weights are not on this machine."""
         if Path(self.source).is_dir():
             return Path(self.source)
-        found = self._snapshot()
+        found = _snapshot(self.source, self.revision)
         return found if found is not None and any((found / name).is_file() for name in MODEL_WEIGHTS) else None
 
     def content_hash(self) -> str:
         """Hash of all files of a folder that load, or commit of a Hub id; empty if that is not known."""
         if Path(self.source).is_dir():
             return WeightFiles.of_model(Path(self.source)).hash
-        return extract_commit_hash(f"{self._snapshot()}/config.json", None) or self.revision or ""
+        return self._commit()
 
-    def _snapshot(self) -> Path | None:
-        """Of a Hub id the folder in the Hub's cache, with or without weights."""
-        try:
-            config = cached_file(self.source, "config.json", revision=self.revision, local_files_only=True)
-        except (OSError, ValueError):
-            return None
-        return None if config is None else Path(config).parent
+    def settings_hash(self) -> str:
+        """The same without the weights: configuration, tokenizer and templates."""
+        folder = Path(self.source)
+        return hash_files(folder, settings_files(folder)) if folder.is_dir() else self._commit()
+
+    def _commit(self) -> str:
+        return hub_commit(self.source, self.revision) or self.revision or ""
 
     def _read(self, factory: Any, what: str) -> Any:
         try:
@@ -129,3 +129,17 @@ class Pretrained:
                 f"model.base.path {self.source} cannot be loaded: {first_line(error)}",
                 "Check the id, your access to it (accept its licence on its page) and the network, or give a folder",
             ) from error
+
+
+def hub_commit(source: str, revision: str | None) -> str | None:
+    """The commit of a Hub id that this machine has and would load; None if it has none."""
+    folder = _snapshot(source, revision)
+    return None if folder is None else extract_commit_hash(f"{folder}/config.json", None)
+
+
+def _snapshot(source: str, revision: str | None) -> Path | None:
+    try:
+        config = cached_file(source, "config.json", revision=revision, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+    return None if config is None else Path(config).parent

@@ -48,7 +48,12 @@ class TokenizerSource:
 
     def identity(self) -> dict[str, Any]:
         """What tells this tokenizer from another, for manifests."""
-        return {"path": self.path, "revision": self.revision, "settings_hash": hash_json(asdict(self))}
+        return {
+            "path": self.path,
+            "revision": self.revision,
+            "settings_hash": hash_json(asdict(self)),
+            "content_hash": self._model().settings_hash(),
+        }
 
     def template(self, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
         """The chat template of `tokenizer`, with the settings.

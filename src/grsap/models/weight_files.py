@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,7 @@ class WeightFiles:
     @property
     def hash(self) -> str:
         """Of names and contents. Reads all files, which takes seconds for a large model the first time."""
-        files = {*self.weights, *self.settings}
-        return hash_json({file.relative_to(self.folder).as_posix(): remembered_hash(file) for file in sorted(files)})
+        return hash_files(self.folder, {*self.weights, *self.settings})
 
     def shapes(self) -> dict[str, Tensor]:
         """All tensors by name, on the meta device: headers are read, values are not.
@@ -114,6 +113,19 @@ def settings_files(folder: Path) -> tuple[Path, ...]:
         places += [place for place in folder.rglob("*") if place.is_dir()]
     found = (file for place in places if place.is_dir() for file in place.iterdir())
     return tuple(sorted(file for file in found if file.suffix in _SETTINGS_SUFFIXES and file.is_file()))
+
+
+def hash_folder(folder: Path) -> str:
+    """Hash of a folder that another library loads: its settings files and all weights beside them."""
+    settings = settings_files(folder)
+    places = {folder, *(file.parent for file in settings)}
+    weights = {file for place in places for file in place.iterdir() if file.suffix in (".safetensors", ".bin")}
+    return hash_files(folder, {*settings, *weights})
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> str:
+    """Hash of names within a folder and contents."""
+    return hash_json({file.relative_to(folder).as_posix(): remembered_hash(file) for file in sorted(files)})
 
 
 def is_finite(tensor: Tensor) -> bool:
