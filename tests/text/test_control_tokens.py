@@ -1,12 +1,15 @@
-"""Text that spells control tokens stays text."""
+"""Untrusted text that spells control tokens stays text; an answer to learn may write its own."""
 
 from __future__ import annotations
 
+import copy
+import re
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from grsap.text import ChatTemplate
 from grsap.text.control_tokens import ControlTokens
@@ -56,8 +59,6 @@ def test_forged_tokens_are_encoded_as_text(smollm2_tokenizer, text, role):
         ("llama3", "<|start_header_id|>"),
         ("mistral", "[/INST]"),
         ("mistral", "</s>"),
-        ("qwen3", "<think>"),
-        ("qwen3", "</think>"),
         ("olmo2", "<|endoftext|>"),
         ("gemma3", "<end_of_turn>"),
         ("gemma3", "<bos>"),
@@ -72,11 +73,70 @@ def test_each_shape_keeps_its_tokens_to_itself(shaped, shape, token):
     assert template.tokenizer.unk_token_id not in template.encode(forged).input_ids
 
 
-def test_a_forged_thought_does_not_steer_the_template(shaped, pieces):
-    template = ChatTemplate(shaped("qwen3"), {"enable_thinking": False})
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi</think>Hi"}]
-    targets = [text for text, target in pieces(template, template.encode(messages)) if target]
-    assert targets == ["hi", "<", "/", "think", ">", "Hi", "<|im_end|>"]
+def test_a_forged_thought_in_a_question_is_text(shaped, pieces):
+    template = ChatTemplate(shaped("qwen3"))
+    messages = [{"role": "user", "content": "hi <think>"}, {"role": "assistant", "content": "Hi"}]
+    question = [text for text, target in pieces(template, template.encode(messages)) if not target]
+    assert question[3:9] == ["hi", " ", "<", "think", ">", "<|im_end|>"]
+    turns = [*messages, messages[0]]  # a prompt is not trusted, not even the answers in it
+    turns[1] = {"role": "assistant", "content": "<think>"}
+    assert template.tokenizer.convert_tokens_to_ids("<think>") not in template.prompt_ids(turns)
+
+
+THOUGHT = "<think>\nWho?\n</think>\n\nAda did."
+CALL = 'Hi <tool_call>\n{"Who": "Ada"}\n</tool_call>'
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "answer"),
+    [
+        ("qwen3", THOUGHT),
+        ("qwen3", f"{THOUGHT}\n{CALL}"),
+        ("qwen25", CALL),
+        ("qwen25", f"{THOUGHT} {CALL}"),
+        ("llama3", f"{CALL}<think> "),
+        ("mistral", f"<think></think>{CALL}"),
+        ("gemma3", CALL),
+        ("olmo2", "<tool_call><tool_call>"),
+    ],
+)
+def test_control_tokens_of_answers_to_learn_are_those_of_transformers(shaped, shape, answer, special):
+    tokenizer = shaped(shape)
+    own = [AddedToken(token, special=special, normalized=False) for token in re.findall(r"</?\w+>", THOUGHT + CALL)]
+    tokenizer.add_tokens(own, special_tokens=special)
+    template = ChatTemplate(tokenizer)
+    messages = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": answer}]
+    whole = tokenizer.apply_chat_template(messages, return_dict=False)
+    conversation = template.encode(messages)
+    assert conversation.input_ids == whole
+    targets = [token for token, target in zip(whole, conversation.supervised, strict=True) if target]
+    for token in own:
+        number = tokenizer.convert_tokens_to_ids(token.content)
+        assert targets.count(number) == whole.count(number) == answer.count(token.content)
+    assert [item.content for item in own if item.content in answer]
+    if special:
+        asked = template.encode([{"role": "user", "content": answer}, {"role": "assistant", "content": "Ada"}])
+        plain = template.encode([{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}])
+        numbers = set(tokenizer.convert_tokens_to_ids([token.content for token in own]))
+        assert numbers & set(asked.input_ids) == numbers & set(plain.input_ids)
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<tool_call>", "<", "think", ">", " ", "a", "\n"]), min_size=1))
+def test_any_mixture_of_an_answers_own_tokens(tiny_tokenizer, answer):
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ("<think>", "</think>", "<tool_call>")])
+    messages = [{"role": "user", "content": "<think>"}, {"role": "assistant", "content": "".join(answer)}]
+    if not messages[1]["content"].strip():
+        return
+    honest = [{"role": "user", "content": "Who?"}, messages[1]]
+    assert ChatTemplate(tokenizer).encode(honest).input_ids == tokenizer.apply_chat_template(honest, return_dict=False)
+
+
+def test_an_answer_that_spells_a_turn_mark_is_known(shaped):
+    template = ChatTemplate(shaped("qwen3"))
+    told = [template.spells_turn_mark(text) for text in ("a<|im_end|>", "<|im_start|>user", "<|endoftext|>", THOUGHT)]
+    assert told == [True, True, True, False]
 
 
 def test_same_text_and_control_tokens_as_transformers_own_guard(smollm2_tokenizer):

@@ -1,4 +1,4 @@
-"""Control tokens belong to the chat template: text that spells one is kept from becoming one.
+"""Control tokens belong to the chat template: untrusted text that spells one is kept from becoming one.
 
 transformers has `apply_chat_template(..., sanitize_control_tokens=True)` since 5.23 only, and it gives ids without the
 places of the turns. The same guard stands here on the text, for every version and with the turns' places known.
@@ -7,11 +7,11 @@ places of the turns. The same guard stands here on the text, for every version a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from grsap.errors import DataError
-from grsap.records import Message
+from grsap.records import Message, check_unicode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,19 +44,37 @@ class ControlTokens:
             or token.content in listed
             or (token.content in template_text and not token.content.isspace())
         }
-        longest_first = sorted(tokens, key=lambda token: (-len(token), token))
-        self.pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self.pattern = _any_of(tokens)
         self.ids = frozenset(tokens.values()) - {tokenizer.unk_token_id}
+        named = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token)
+        self._never_own = {token for token in tokens if token in listed or token in named}
 
-    def neutralise(self, messages: Sequence[Message]) -> tuple[list[Message], str]:
+    def turn_marks(self, written: Collection[str]) -> re.Pattern[str]:
+        """Matches the control tokens that are the template's alone, even in an answer to learn.
+
+        All others (`<think>`, `<tool_call>`) are a part of what an assistant may write.
+
+        Args:
+            written: those that the template writes around turns.
+        """
+        return _any_of({*self._never_own, *written})
+
+    def neutralise(
+        self, messages: Sequence[Message], in_answers: re.Pattern[str] | None = None
+    ) -> tuple[list[Message], str]:
         """Cut every control token that a message spells, after its first character.
+
+        Args:
+            messages: any.
+            in_answers: matches what is cut in the assistant's messages; by default all control tokens.
 
         Returns:
             The messages, and the mark that stands at each cut: where it stands, the text is encoded in two pieces.
 
         Raises:
-            DataError: a control token of one character cannot be cut.
+            DataError: a control token of one character cannot be cut, or a text holds half of a surrogate pair.
         """
+        check_unicode(messages)
         text = "".join(message["content"] for message in messages)
         mark = next((mark for mark in _NONCHARACTERS if mark not in text), None)
         if mark is None:
@@ -64,15 +82,25 @@ class ControlTokens:
         if not self.pattern.search(text):
             # A token could also come about where two messages meet, but the template writes between them.
             return list(messages), mark
-        return [{**message, "content": self._cut(message["content"], mark)} for message in messages], mark
+        patterns = {"assistant": in_answers or self.pattern}
+        return [
+            {**message, "content": _cut(message["content"], patterns.get(message["role"], self.pattern), mark)}
+            for message in messages
+        ], mark
 
-    def _cut(self, content: str, mark: str) -> str:
-        while match := self.pattern.search(content):
-            token = match[0]
-            if len(token) == 1:
-                raise DataError(
-                    f"a message holds {token!r}, which this tokenizer always reads as a control token",
-                    "Remove the character from the text",
-                )
-            content = self.pattern.sub(lambda found: found[0][0] + mark + found[0][1:], content)
-        return content
+
+def _any_of(tokens: Collection[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+
+def _cut(content: str, pattern: re.Pattern[str], mark: str) -> str:
+    while match := pattern.search(content):
+        token = match[0]
+        if len(token) == 1:
+            raise DataError(
+                f"a message holds {token!r}, which this tokenizer always reads as a control token",
+                "Remove the character from the text",
+            )
+        content = pattern.sub(lambda found: found[0][0] + mark + found[0][1:], content)
+    return content

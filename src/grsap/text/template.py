@@ -7,13 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import jinja2
+from jinja2 import TemplateSyntaxError
 
 from grsap.errors import ConfigError, TemplateError
 from grsap.files import hash_json
 from grsap.records import Message
 from grsap.text.control_tokens import ControlTokens
+from grsap.text.rendering import DateError, RunawayError, render
 from grsap.text.segments import SegmentEncoder
+from grsap.text.turn_probes import (
+    ANSWER,
+    PROBE,
+    RefusedTurnsError,
+    check_turns_are_written,
+    find_turn_end,
+    find_turn_marks,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,11 +30,10 @@ if TYPE_CHECKING:
 LossOn = Literal["assistant", "last_assistant", "all"]
 """Which tokens are supervised: all assistant turns, the last one, or every token but the first."""
 
-_PROBE_ANSWER = "grsap probe answer"
-_PROBE: list[Message] = [
-    {"role": "user", "content": "grsap probe question"},
-    {"role": "assistant", "content": _PROBE_ANSWER},
-]
+_OTHER_TEMPLATE = "Mend it, or use another one: set model.base.chat_template to a file"
+_MAX_OPENING = 200
+"""Characters before an answer in which the generation prompt may have written the answer's beginning."""
+
 _RESERVED = frozenset(
     {
         "add_generation_prompt",
@@ -60,8 +68,13 @@ class ChatTemplate:
     """A tokenizer's chat template with fixed settings, one for training, checks, judges and evaluation.
 
     The response mask comes from rendered prefixes: an assistant turn starts where the prompt before it, with the
-    generation prompt, ends; and ends with its turn-end token, which is supervised. What the template writes after that
-    token is not. The beginning-of-sequence token stands where the template writes it, and is never added again.
+    generation prompt, ends; and ends with the tokens that end it, which are supervised. What the template writes after
+    them is not. The beginning-of-sequence token stands where the template writes it, and is never added again.
+
+    Control tokens that a text spells are kept from becoming tokens where the text is not trusted: in every prompt, and
+    in the system and user turns of a row to learn. The answers of such a row are trusted: their `<think>` or
+    `<tool_call>` are the tokens that `apply_chat_template` makes of them. Only what the template writes around turns
+    stays text there too, for it would end the turn.
 
     Args:
         tokenizer: with a chat template.
@@ -73,7 +86,8 @@ class ChatTemplate:
         pad_token_id: the tokenizer's, or its end of sequence where it has none.
 
     Raises:
-        TemplateError: no chat template, one that prints the current date, or one whose assistant turns have no end.
+        TemplateError: no chat template, one that prints the current date, does not end, or leaves out the text of a
+            turn, or one whose assistant turns have no end, or another one when a user turn follows.
         ConfigError: a setting that transformers keeps for itself, or one that is no JSON value.
     """
 
@@ -82,12 +96,14 @@ class ChatTemplate:
         self._kwargs = dict(chat_template_kwargs or {})
         self._template = _template_text(tokenizer)
         self.hash = _settings_hash(self._template, self._kwargs)
-        _check_date(self._template, self._kwargs)
         self._content_in_parts = False
+        self._written: set[tuple[str, ...]] = set()
         probe = self._find_content_form()
         self._control = ControlTokens(tokenizer, self._template + probe)
         self._segments = SegmentEncoder(tokenizer, self._control)
+        self._check_written(PROBE)
         self._turn_end, turn_end_id = self._find_turn_end(probe)
+        self._turn_marks = self._control.turn_marks(find_turn_marks(self._render_whole, self._control.pattern))
         eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
         self.stop_token_ids: frozenset[int] = frozenset({turn_end_id} if eos is None else {turn_end_id, eos})
         self.pad_token_id: int = pad if pad is not None else eos if eos is not None else turn_end_id
@@ -98,6 +114,7 @@ class ChatTemplate:
         Raises:
             TemplateError: the template refuses the conversation.
         """
+        self._check_written(messages)
         return self._render(messages, prompt=True)
 
     def prompt_ids(self, messages: Sequence[Message], prefill: str = "") -> list[int]:
@@ -111,6 +128,7 @@ class ChatTemplate:
             TemplateError: the template refuses the conversation.
             DataError: a message holds a control token of one character.
         """
+        self._check_written(messages)
         answer: Message = {"role": "assistant", "content": prefill}
         turns, mark = self._control.neutralise([*messages, answer])
         prompt = self._render(turns[:-1], prompt=True)
@@ -152,30 +170,36 @@ class ChatTemplate:
         return before, bool(found) or end < len(ids)
 
     def encode(self, messages: Sequence[Message], loss_on: LossOn = "assistant") -> TokenizedConversation:
-        """The ids of a whole conversation and its supervised tokens.
+        """The ids of a whole conversation and its supervised tokens; the assistant's turns are trusted.
 
-        The ids before the first supervised turn are `prompt_ids` of the messages before it.
+        The ids before the first assistant turn are `prompt_ids` of the messages before it.
 
         Raises:
             TemplateError: the template refuses the conversation, or renders a supervised turn in such a way that its
                 tokens cannot be told; the message says what to set.
-            DataError: a message holds a control token of one character.
+            DataError: a turn holds a control token of one character, or half of a surrogate pair.
         """
-        messages, mark = self._control.neutralise(messages)
-        full = self._render(messages, prompt=False)
+        messages, mark = self._control.neutralise(messages, in_answers=self._turn_marks)
+        full = self._render_whole(messages)
         if loss_on == "all":
+            self._check_written(messages)
             (ids,) = self._segments.encode(full, [], mark)
             return TokenizedConversation(ids, [position > 0 for position in range(len(ids))])
         turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
         if loss_on == "last_assistant":
             turns = turns[-1:]
         cuts = [cut for number in turns for cut in self._span(messages, number, full)]
+        self._check_written(messages)
         input_ids: list[int] = []
         supervised: list[bool] = []
         for number, segment in enumerate(self._segments.encode(full, cuts, mark)):
             input_ids += segment
             supervised += [number % 2 == 1] * len(segment)
         return TokenizedConversation(input_ids, supervised)
+
+    def spells_turn_mark(self, text: str) -> bool:
+        """Whether an answer spells out what the template writes around turns, which is learned as plain text."""
+        return self._turn_marks.search(text) is not None
 
     def spells_control_token(self, text: str) -> bool:
         """Whether the text spells out a token that only the template may write."""
@@ -187,19 +211,35 @@ class ChatTemplate:
         return str(text)
 
     def _render(self, messages: Sequence[Message], *, prompt: bool) -> str:
-        turns: Any = [{"role": str(m["role"]), "content": self._content(m["content"])} for m in messages]
+        turns = [{"role": str(m["role"]), "content": self._content(m["content"])} for m in messages]
+        variables = {"messages": turns, "tools": None, "documents": None, "add_generation_prompt": prompt}
         try:
-            text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=prompt, chat_template=self._template, **self._kwargs
-            )
-        except (jinja2.TemplateError, ValueError, TypeError, KeyError, IndexError) as error:
-            roles = ", ".join(message["role"] for message in messages) or "none"
+            return render(self._template, {**self.tokenizer.special_tokens_map, **self._kwargs, **variables})
+        except RunawayError as error:
+            raise TemplateError(f"the chat template runs away: {error}", _OTHER_TEMPLATE) from error
+        except DateError as error:
+            raise _date_error(self._template) from error
+        except TemplateSyntaxError as error:
             raise TemplateError(
-                f"the chat template refuses a conversation with the roles {roles}: {error}",
+                f"the chat template is not valid Jinja (line {error.lineno}: {error.message})", _OTHER_TEMPLATE
+            ) from error
+        except Exception as error:  # a template is a program, and may raise anything
+            roles = ", ".join(message["role"] for message in messages) or "none"
+            raise RefusedTurnsError(
+                f"the chat template refuses a conversation with the roles {roles}: {error or type(error).__name__}",
                 "Put a system text into the first user turn if the template has no system role, or set the tokenizer's "
                 "chat template to one that takes these roles",
             ) from error
-        return str(text)
+
+    def _render_whole(self, messages: Sequence[Message]) -> str:
+        return self._render(messages, prompt=False)
+
+    def _check_written(self, messages: Sequence[Message]) -> None:
+        """See once for each sequence of roles that the template writes the text of each turn."""
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._written:
+            check_turns_are_written(roles, self._render_whole)
+            self._written.add(roles)
 
     def _content(self, text: str) -> str | list[dict[str, str]]:
         return [{"type": "text", "text": text}] if self._content_in_parts else text
@@ -207,16 +247,16 @@ class ChatTemplate:
     def _find_content_form(self) -> str:
         """Render the probe; templates of models that see images too (Llama Guard 4) may want content in parts."""
         for self._content_in_parts in (False, True):
-            with contextlib.suppress(TemplateError):
-                probe = self._render(_PROBE, prompt=False)
-                if _PROBE_ANSWER in probe:
+            with contextlib.suppress(RefusedTurnsError):
+                probe = self._render(PROBE, prompt=False)
+                if ANSWER in probe:
                     return probe
         self._content_in_parts = False
-        return self._render(_PROBE, prompt=False)
+        return self._render(PROBE, prompt=False)
 
     def _around_last_turn(self, messages: Sequence[Message]) -> tuple[str, str]:
         """What the template writes before and after the last message's text."""
-        probe: Message = {"role": messages[-1]["role"], "content": _PROBE[0]["content"]}
+        probe: Message = {"role": messages[-1]["role"], "content": PROBE[0]["content"]}
         head, found, suffix = self._render([*messages[:-1], probe], prompt=True).rpartition(probe["content"])
         if not found:
             raise TemplateError(
@@ -226,22 +266,21 @@ class ChatTemplate:
         return head, suffix
 
     def _find_turn_end(self, probe: str) -> tuple[str, int]:
-        """The control token that ends an assistant turn: text and id."""
-        _, answer, suffix = probe.rpartition(_PROBE_ANSWER)
-        match = self._control.pattern.search(suffix)
-        if not answer or match is None:
-            raise TemplateError(
-                "the chat template writes no special token after an assistant turn, so a model could not learn to stop",
-                "Set the tokenizer's chat template to one that writes eos_token, or another special token, there",
-            )
-        token = match[0]
-        ids = self._segments.encode(token, [], "\0")[0]
-        if len(ids) != 1:
-            raise TemplateError(
-                f"the turn-end token {token!r} is encoded as {len(ids)} tokens",
-                "Load the tokenizer with split_special_tokens=False",
-            )
-        return token, ids[0]
+        """The text that ends an assistant turn, and the id of its first token."""
+        text, *tokens = find_turn_end(
+            probe,
+            self._render_whole,
+            self._control.pattern,
+            self.tokenizer.eos_token,
+        )
+        ids = [self._segments.encode(token, [], "\0")[0] for token in tokens]
+        for token, pieces in zip(tokens, ids, strict=True):
+            if len(pieces) != 1:
+                raise TemplateError(
+                    f"the turn-end token {token!r} is encoded as {len(pieces)} tokens",
+                    "Load the tokenizer with split_special_tokens=False",
+                )
+        return text, ids[0][0]
 
     def _span(self, messages: Sequence[Message], number: int, full: str) -> tuple[int, int]:
         """Where the supervised text of assistant turn `number` starts and ends in `full`, in characters."""
@@ -264,7 +303,18 @@ class ChatTemplate:
                 "Set loss_on: last_assistant, split the conversation into rows with one answer each, or set the "
                 "tokenizer's chat template to one that leaves past turns unchanged",
             )
+        self._check_answer(messages[number]["content"], number, full[max(0, start - _MAX_OPENING) : end])
         return start, end
+
+    def _check_answer(self, answer: str, number: int, written: str) -> None:
+        """Raise TemplateError if the template leaves out part of an answer to learn, such as its thought."""
+        left = "".join(answer.split())
+        # The prompt may hold the answer's beginning, such as <think>; templates trim and space as they like.
+        if left not in "".join(written.split()):
+            raise TemplateError(
+                f"the chat template does not write the whole answer of turn {number + 1} ({answer[:40]!r}...)",
+                "Remove what it leaves out, such as a thought, from the row, or set another chat template",
+            )
 
     def _prompt_remedy(self, messages: Sequence[Message]) -> str:
         rest = messages[1:]
@@ -273,15 +323,18 @@ class ChatTemplate:
         )
         if system_at_fault:
             return "Put the system text into the first user turn, or set another chat template on the tokenizer"
+        switches = [name for name in ("enable_thinking", "thinking") if name in self._template]
+        if not switches:
+            return "Set another chat template on the tokenizer: this one has no switch for it"
         return (
             "Set chat_template_kwargs so that the generation prompt adds nothing that the turn lacks (such as "
-            "enable_thinking), or set another chat template on the tokenizer"
+            f"{switches[0]}), or set another chat template on the tokenizer"
         )
 
 
 def _template_text(tokenizer: PreTrainedTokenizerBase) -> str:
     try:
-        return str(tokenizer.get_chat_template())
+        return str(tokenizer.get_chat_template()).removeprefix("\ufeff")  # a byte-order mark is no text
     except ValueError as error:
         raise TemplateError(
             f"the tokenizer of {tokenizer.name_or_path or 'the base model'} has no chat template",
@@ -300,10 +353,8 @@ def _settings_hash(template: str, kwargs: Mapping[str, Any]) -> str:
         raise ConfigError(f"chat_template_kwargs: {error}", "Put the value in quotes to make it a string") from error
 
 
-def _check_date(template: str, kwargs: Mapping[str, Any]) -> None:
-    if "strftime_now(" not in template or ("date_string" in template and "date_string" in kwargs):
-        return
+def _date_error(template: str) -> TemplateError:
     remedy = "Set the tokenizer's chat template to one without strftime_now"
     if "date_string" in template:
         remedy = 'Set chat_template_kwargs: {date_string: "26 Jul 2024"}, or any other fixed date'
-    raise TemplateError("the chat template writes the current date, so that rows would differ from day to day", remedy)
+    return TemplateError("the chat template writes the current date, so that rows would differ from day to day", remedy)

@@ -1,0 +1,131 @@
+"""What a chat template does with turns, found out by rendering texts that stand nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from grsap.errors import TemplateError
+from grsap.records import Message, Role
+
+if TYPE_CHECKING:
+    import re
+
+Render = Callable[[Sequence[Message]], str]
+
+ANSWER = "grsap probe answer"
+PROBE: list[Message] = [
+    {"role": "user", "content": "grsap probe question"},
+    {"role": "assistant", "content": ANSWER},
+]
+_NEXT = "grsap probe next"
+
+
+class RefusedTurnsError(TemplateError):
+    """The template does not take these roles in this order."""
+
+
+def probe_turns(roles: Sequence[Role]) -> list[Message]:
+    """A conversation of these roles, with a text of its own in each turn."""
+    return [{"role": role, "content": f"grsap probe {number}."} for number, role in enumerate(roles, 1)]
+
+
+def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
+    """Find out whether the text of each turn is in the rendering.
+
+    Args:
+        roles: of the turns.
+        render: messages to text.
+
+    Raises:
+        TemplateError: the template leaves a turn out, as early Phi-3 templates do with a system turn, or refuses them.
+    """
+    turns = probe_turns(roles)
+    text = render(turns)
+    for number, turn in enumerate(turns, 1):
+        if turn["content"] not in text:
+            remedy = "Use another chat template: set model.base.chat_template to a file"
+            if turn["role"] == "system":
+                remedy = f"Put the system text into the first user turn, or {remedy[0].lower()}{remedy[1:]}"
+            raise TemplateError(
+                f"the chat template leaves out turn {number} ({turn['role']}) of a conversation with the roles "
+                f"{', '.join(roles)}",
+                remedy,
+            )
+
+
+def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str | None) -> tuple[str, ...]:
+    """The control tokens that end an assistant's turn, in order.
+
+    They are the first control token that follows the answer, those that stand directly behind it, and all up to the
+    end-of-sequence token: Cohere's templates end the response and then the turn. They count only as far as they also
+    stand there when a user turn follows.
+
+    Args:
+        probe: `PROBE`, rendered.
+        render: messages to text.
+        control: matches a control token.
+        eos: the tokenizer's end of sequence.
+
+    Raises:
+        TemplateError: no control token follows the answer, or another one when a user turn follows.
+    """
+    _, found, suffix = probe.rpartition(ANSWER)
+    at_end = list(control.finditer(suffix)) if found else []
+    if not at_end:
+        raise TemplateError(
+            "the chat template writes no special token after an assistant turn, so a model could not learn to stop",
+            "Set the tokenizer's chat template to one that writes eos_token, or another special token, there",
+        )
+    between = _before_user_turn(render)
+    always = suffix if between is None else _common_beginning(suffix, between)
+    ends = [match for match in at_end if match.end() <= len(always)]
+    if not ends:
+        raise TemplateError(
+            f"the chat template ends an assistant turn with {at_end[0][0]!r} only where nothing follows it; before a "
+            f"user turn it writes {between!r}",
+            "Set the tokenizer's chat template to one that ends all assistant turns alike",
+        )
+    last = next((number for number, match in enumerate(ends) if match[0] == eos), 0)
+    while last + 1 < len(ends) and ends[last + 1].start() == ends[last].end():
+        last += 1
+    return suffix[ends[0].start() : ends[last].end()], *(match[0] for match in ends[: last + 1])
+
+
+def _before_user_turn(render: Render) -> str | None:
+    """What stands between an answer and the next user turn; None if the template writes one exchange alone."""
+    following: list[Message] = [{"role": "user", "content": _NEXT}, {"role": "assistant", "content": _NEXT}]
+    try:
+        text = render([*PROBE, *following])
+    except RefusedTurnsError:
+        return None
+    _, answered, rest = text.partition(ANSWER)
+    before, followed, _ = rest.partition(_NEXT)
+    return before if answered and followed else None
+
+
+def _common_beginning(first: str, second: str) -> str:
+    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def find_turn_marks(render: Render, control: re.Pattern[str]) -> set[str]:
+    """The control tokens that the template writes around turns, such as the headers of roles.
+
+    A pair such as `<think></think>` between a question and its answer is no such mark: some templates put an empty
+    thought there, and a real one is the answer's own.
+    """
+    marks: set[str] = set()
+    following: Message = {"role": "user", "content": _NEXT}
+    for messages in ([*PROBE, following], PROBE, [{"role": "system", "content": _NEXT}, *PROBE]):
+        try:
+            text = render(messages)  # type: ignore[arg-type]  # roles of literals
+        except RefusedTurnsError:
+            continue
+        before, _, rest = text.partition(PROBE[0]["content"])
+        opening, _, after = rest.partition(ANSWER)
+        opened = set(control.findall(opening))
+        pairs = {token for token in opened if f"</{token[1:]}" in opened}
+        marks |= opened - pairs - {f"</{token[1:]}" for token in pairs}
+        marks |= {*control.findall(before), *control.findall(after)}
+    return marks
