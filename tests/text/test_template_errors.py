@@ -123,9 +123,8 @@ def test_a_turn_that_the_template_leaves_out(shaped):
         template.encode([BRIEF, WHO, ADA])
     with pytest.raises(TemplateError, match=left_out):
         template.encode([{"role": "system", "content": "Who"}, WHO, ADA], "all")  # its text stands elsewhere
-    for render in (template.prompt_ids, template.prompt_text):
-        with pytest.raises(TemplateError, match=r"leaves out turn 1 \(system\)"):
-            render([BRIEF, WHO])
+    with pytest.raises(TemplateError, match=r"leaves out turn 1 \(system\)"):
+        template.prompt_ids([BRIEF, WHO])
     with pytest.raises(TemplateError, match=r"leaves out turn 1 \(user\)"):
         with_template(shaped, LAST_EXCHANGE).encode([WHO, ADA, WHO, ADA], "all")
 
@@ -149,7 +148,7 @@ def test_a_turn_end_that_is_not_there_when_a_user_turn_follows(shaped):
         TemplateError,
         match=r"with '<\|im_end\|>' only where nothing follows it; before a user turn it writes '<\|im",
     ):
-        with_template(shaped, at_end)
+        with_template(shaped, at_end).encode([WHO, ADA])
     next_header = f"{{% for message in messages %}}{header}{{% endfor %}}<|im_start|>"
     with_template(shaped, next_header)  # the header is written once in any case: the model learns to begin it
     generation_prompt = (
@@ -157,7 +156,7 @@ def test_a_turn_end_that_is_not_there_when_a_user_turn_follows(shaped):
         "{{ message['content'] }}{% endfor %}<|assistant|>"
     )
     with pytest.raises(TemplateError, match=r"with '<\|assistant\|>' only where .* it writes '<\|user\|>'"):
-        with_template(shaped, generation_prompt, "phi3")
+        with_template(shaped, generation_prompt, "phi3").encode([WHO, ADA])
 
 
 COHERE2 = (

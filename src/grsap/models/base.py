@@ -188,7 +188,10 @@ class BaseModel:
         self.check()
         tokenizer: PreTrainedTokenizerBase = self._stored().tokenizer()
         if self.chat_template:
-            tokenizer.chat_template = resolve(self.chat_template).read_text()
+            try:
+                tokenizer.chat_template = resolve(self.chat_template).read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise ModelError(f"model.base.chat_template {self.chat_template} is not UTF-8", "Save it so") from error
         return tokenizer
 
     def load_config(self) -> Any:

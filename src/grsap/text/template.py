@@ -101,8 +101,8 @@ class ChatTemplate:
         probe = self._find_content_form()
         self._control = ControlTokens(tokenizer, self._template + probe)
         self._segments = SegmentEncoder(tokenizer, self._control)
-        self._check_written(PROBE)
-        self._turn_end, turn_end_id = self._find_turn_end(probe)
+        self._turn_end = find_turn_end(probe, self._render_whole, self._control.pattern, tokenizer.eos_token)
+        turn_end_id = self._first_end_id()
         self._turn_marks = self._control.turn_marks(find_turn_marks(self._render_whole, self._control.pattern))
         eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
         self.stop_token_ids: frozenset[int] = frozenset({turn_end_id} if eos is None else {turn_end_id, eos})
@@ -114,7 +114,6 @@ class ChatTemplate:
         Raises:
             TemplateError: the template refuses the conversation.
         """
-        self._check_written(messages)
         return self._render(messages, prompt=True)
 
     def prompt_ids(self, messages: Sequence[Message], prefill: str = "") -> list[int]:
@@ -185,6 +184,8 @@ class ChatTemplate:
             self._check_written(messages)
             (ids,) = self._segments.encode(full, [], mark)
             return TokenizedConversation(ids, [position > 0 for position in range(len(ids))])
+        if self._turn_end.fault is not None:
+            raise self._turn_end.fault
         turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
         if loss_on == "last_assistant":
             turns = turns[-1:]
@@ -265,22 +266,16 @@ class ChatTemplate:
             )
         return head, suffix
 
-    def _find_turn_end(self, probe: str) -> tuple[str, int]:
-        """The text that ends an assistant turn, and the id of its first token."""
-        text, *tokens = find_turn_end(
-            probe,
-            self._render_whole,
-            self._control.pattern,
-            self.tokenizer.eos_token,
-        )
-        ids = [self._segments.encode(token, [], "\0")[0] for token in tokens]
-        for token, pieces in zip(tokens, ids, strict=True):
+    def _first_end_id(self) -> int:
+        """The id of the first token that ends an assistant turn; sees that each of them is one token."""
+        ids = [self._segments.encode(token, [], "\0")[0] for token in self._turn_end.tokens]
+        for token, pieces in zip(self._turn_end.tokens, ids, strict=True):
             if len(pieces) != 1:
                 raise TemplateError(
                     f"the turn-end token {token!r} is encoded as {len(pieces)} tokens",
                     "Load the tokenizer with split_special_tokens=False",
                 )
-        return text, ids[0][0]
+        return ids[0][0]
 
     def _span(self, messages: Sequence[Message], number: int, full: str) -> tuple[int, int]:
         """Where the supervised text of assistant turn `number` starts and ends in `full`, in characters."""
@@ -291,10 +286,10 @@ class ChatTemplate:
                 f"the chat template renders what precedes turn {number + 1} otherwise for generation than for training",
                 self._prompt_remedy(messages[: number + 1]),
             )
-        start, end = len(prompt), turn.rfind(self._turn_end) + len(self._turn_end)
-        if end - len(self._turn_end) < start:
+        start, end = len(prompt), turn.rfind(self._turn_end.text) + len(self._turn_end.text)
+        if end - len(self._turn_end.text) < start:
             raise TemplateError(
-                f"the chat template ends turn {number + 1} without its turn-end token {self._turn_end!r}",
+                f"the chat template ends turn {number + 1} without its turn-end token {self._turn_end.text!r}",
                 "Set the tokenizer's chat template to one that ends all assistant turns alike",
             )
         if not full.startswith(turn[:end]):

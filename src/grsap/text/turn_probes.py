@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,22 @@ def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
             )
 
 
-def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str | None) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class TurnEnd:
+    """How a template ends an assistant's turn.
+
+    Attributes:
+        text: from the first of the tokens to the last.
+        tokens: the control tokens that end the turn, in order.
+        fault: why answers cannot be learned with it, if they cannot; it does for prompts.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    fault: TemplateError | None = None
+
+
+def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str | None) -> TurnEnd:
     """The control tokens that end an assistant's turn, in order.
 
     They are the first control token that follows the answer, those that stand directly behind it, and all up to the
@@ -69,7 +85,7 @@ def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str
         eos: the tokenizer's end of sequence.
 
     Raises:
-        TemplateError: no control token follows the answer, or another one when a user turn follows.
+        TemplateError: no control token follows the answer.
     """
     _, found, suffix = probe.rpartition(ANSWER)
     at_end = list(control.finditer(suffix)) if found else []
@@ -82,15 +98,17 @@ def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str
     always = suffix if between is None else _common_beginning(suffix, between)
     ends = [match for match in at_end if match.end() <= len(always)]
     if not ends:
-        raise TemplateError(
+        fault = TemplateError(
             f"the chat template ends an assistant turn with {at_end[0][0]!r} only where nothing follows it; before a "
             f"user turn it writes {between!r}",
             "Set the tokenizer's chat template to one that ends all assistant turns alike",
         )
+        return TurnEnd(at_end[0][0], (at_end[0][0],), fault)
     last = next((number for number, match in enumerate(ends) if match[0] == eos), 0)
     while last + 1 < len(ends) and ends[last + 1].start() == ends[last].end():
         last += 1
-    return suffix[ends[0].start() : ends[last].end()], *(match[0] for match in ends[: last + 1])
+    text = suffix[ends[0].start() : ends[last].end()]
+    return TurnEnd(text, tuple(match[0] for match in ends[: last + 1]))
 
 
 def _before_user_turn(render: Render) -> str | None:
