@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,6 +81,19 @@ for _name, _pattern, _first in _RESOLVERS:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _anchored, list(_first))
     if _name in ("int", "float"):
         _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _anchored, list(_first))
+
+
+def _represent_as(kind: type[Any]) -> Any:
+    """How a subclass of a plain type is written: as that type, and of an enumeration the value."""
+
+    def represent(dumper: Any, value: Any) -> Any:
+        return dumper.represent_data(kind(value.value if isinstance(value, Enum) else value))
+
+    return represent
+
+
+for _kind in (str, int, float):  # Lightning's callbacks have defaults of enumerations
+    _Dumper.add_multi_representer(_kind, _represent_as(_kind))
 
 
 def load_yaml(text: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import (
     DDPStrategy,
     DeepSpeedStrategy,
@@ -40,6 +41,8 @@ def trainer(strategy: type[Strategy], precision: str = "32-true") -> SimpleNames
         check_val_every_n_epoch=1,
         limit_val_batches=1.0,
         limit_train_batches=1.0,
+        accelerator=CPUAccelerator(),
+        num_devices=1,
     )
 
 

@@ -18,7 +18,7 @@ from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.planned import check_model, planned_model
 from grsap.text.collation import SOURCES
-from grsap.training.refusals import check_trainer
+from grsap.training.refusals import check_run
 from grsap.training.run_length import limited_steps, planned_steps
 
 MAX_STEPS_MEASURED = 200
@@ -83,7 +83,7 @@ def dry_run(settings: RunSettings) -> int:
     data: MixtureDataModule = settings.datamodule
     data.prepare_data()
     data.setup("fit")
-    check_trainer(settings.trainer, data.steps_per_epoch)
+    check_run(settings.model, data, settings.trainer)
     world_size = settings.trainer.world_size
     measured = range(min(data.steps_per_epoch, MAX_STEPS_MEASURED))
     batches = [data.step_batch(step, rank, world_size) for step in measured for rank in range(world_size)]

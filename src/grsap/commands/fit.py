@@ -79,11 +79,11 @@ def prepare(settings: RunSettings) -> list[str]:
     """
     from grsap.callbacks.run_end import expected_end
     from grsap.models.planned import check_model
-    from grsap.training.refusals import check_trainer
+    from grsap.training.refusals import check_run
 
     settings.datamodule.prepare_data()
     settings.datamodule.setup("fit")
-    check_trainer(settings.trainer, settings.datamodule.steps_per_epoch)
+    check_run(settings.model, settings.datamodule, settings.trainer)
     end = expected_end(settings.trainer, settings.datamodule.steps_per_epoch)
     return [end, *check_model(settings.model.base, settings.model.lora)]
 

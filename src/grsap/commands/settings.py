@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import grsap.callbacks
@@ -35,6 +35,7 @@ from grsap.errors import ConfigError
 from grsap.files import user_path
 from grsap.models import BaseModel
 from grsap.training import SafetyFineTuning
+from grsap.training.callback_refusals import check_trainer_arguments
 from grsap.training.metrics_log import MetricsLog
 
 for _package in (grsap.callbacks, grsap.generation, grsap.judging, grsap.objectives):
@@ -69,7 +70,7 @@ LINKS: dict[str, str] = {
 """Settings that follow another, and the one they follow. Only the latter can be given."""
 
 
-def check_callbacks(given: Sequence[Callback]) -> None:
+def check_kinds(given: Sequence[Callback]) -> None:
     """Raise ConfigError for two of a kind: they would write the same files."""
     kinds: tuple[type[Callback], ...] = (HarmfulnessCheck, TaskScoreCheck, *DEFAULT_CALLBACKS)
     for kind in kinds:
@@ -153,8 +154,11 @@ class RunSettings(LightningCLI):
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
             return super()._instantiate_trainer({**config, **others}, callbacks)
         given = one_or_more(config.get("callbacks") or [])
-        check_callbacks(given)
+        check_kinds(given)
+        check_trainer_arguments(config)
         missing = [kind() for kind in DEFAULT_CALLBACKS if not any(isinstance(each, kind) for each in given)]
+        if config.get("enable_progress_bar") is False or any(isinstance(each, ProgressBar) for each in given):
+            missing = [each for each in missing if not isinstance(each, ProgressBar)]
         loggers = with_metrics_log(config.get("logger"), config["default_root_dir"])
         return super()._instantiate_trainer({**config, "callbacks": [*given, *missing], "logger": loggers}, callbacks)
 

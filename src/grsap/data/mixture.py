@@ -183,6 +183,11 @@ class MixtureDataModule(LightningDataModule):
     # The order of rows: pure functions once the rows are encoded.
 
     @property
+    def has_validation_rows(self) -> bool:
+        """Whether the task has rows to validate on; known after `setup`."""
+        return bool(self._evaluation_rows.get("validation"))
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch, on any number of devices."""
         return self.schedule.steps_per_epoch
@@ -284,8 +289,6 @@ class MixtureDataModule(LightningDataModule):
                 "trainer.use_distributed_sampler is true, so that Lightning would deal the steps a second time",
                 "Set trainer.use_distributed_sampler to false",
             )
-        if trainer.overfit_batches:  # type: ignore[attr-defined]
-            raise ConfigError("trainer.overfit_batches repeats steps, which the plan does not", "Set sampler.num_rows")
 
     def _current_step(self) -> int:
         """Optimizer steps done; Lightning restores its own count from a checkpoint."""

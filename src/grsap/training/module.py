@@ -34,7 +34,7 @@ from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
 from grsap.training.refusals import check_settings, check_trainer, finds_unused_parameters
 from grsap.training.run_length import limited_steps, planned_steps
-from grsap.training.schedules import CosineWithFloor, LearningRateSchedule
+from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
 from grsap.training.step_settings import StepSettings
 
 MAX_KV_BYTES = 4 * 2**30
@@ -153,7 +153,9 @@ class SafetyFineTuning(LightningModule):
         optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
         self._groups = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
         num_steps = self.num_training_steps()
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(self.schedule, step, num_steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:

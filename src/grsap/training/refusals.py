@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from peft import LoraConfig
 
-from grsap.errors import ConfigError
+from grsap.errors import ConfigError, described
 from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
-from grsap.training.run_length import limited_steps
+from grsap.training.callback_refusals import check_callbacks, monitored_metrics
+from grsap.training.run_length import limited_steps, planned_steps
+from grsap.training.schedules import learning_rate_factor
 
 
 def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective]) -> None:
@@ -72,6 +79,58 @@ def _check_start(base: BaseModel, start: str) -> None:
         )
 
 
+def check_run(model: Any, data: Any, trainer: Trainer) -> None:
+    """Check everything of a run that can be known without weights, once the rows are read.
+
+    Args:
+        model: the `SafetyFineTuning`.
+        data: the `MixtureDataModule`, set up for `fit`.
+        trainer: of the run.
+
+    Raises:
+        ConfigError: optimizer, Trainer or callbacks cannot work.
+        PluginError: the schedule gives no factor.
+    """
+    check_trainer(trainer, data.steps_per_epoch)
+    has_validation = data.has_validation_rows and bool(trainer.limit_val_batches)
+    check_callbacks(trainer, monitored_metrics(model.objectives, has_validation))
+    check_optimizer(model.optimizer_factory, trainer.strategy.root_device)
+    num_steps = planned_steps(trainer, limited_steps(trainer, data.steps_per_epoch))
+    if num_steps == 0:
+        raise ConfigError(
+            f"trainer.limit_train_batches {trainer.limit_train_batches} leaves none of {data.steps_per_epoch} steps",
+            "Raise it, or leave it out",
+        )
+    if num_steps is not None:
+        for step in {0, num_steps // 2, max(0, num_steps - 1)}:
+            learning_rate_factor(model.schedule, step, max(1, num_steps))
+
+
+def check_optimizer(make: OptimizerCallable, device: torch.device) -> None:
+    """Make a step on a matrix that is thrown away: rates, momenta and kinds of steps that cannot work are found early.
+
+    Args:
+        make: of the setting `model.optimizer`.
+        device: of the run.
+
+    Raises:
+        ConfigError: the optimizer cannot be made, or makes no step by gradients.
+    """
+    weights = torch.nn.Parameter(torch.zeros(2, 2, device=device))
+    optimizer = make([weights])
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ConfigError(f"model.optimizer makes {described(optimizer)}", "Give a subclass of torch.optim.Optimizer")
+    weights.grad = torch.ones_like(weights)
+    try:
+        optimizer.step()
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"model.optimizer: {type(optimizer).__name__} cannot make a step on {device.type}: {said}",
+            "Change its arguments, or give another; it gets dense gradients and no closure",
+        ) from error
+
+
 def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
     """See that the Trainer leaves number formats, weights and steps alone.
 
@@ -96,11 +155,22 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
             f"trainer.precision is {trainer.precision}, which would change the adapter's number format",
             "Leave it out: model.base.compute_dtype says what is computed in",
         )
+    num_cpus = max(2, os.cpu_count() or 1)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > num_cpus:
+        raise ConfigError(
+            f"trainer.devices is {trainer.num_devices}, and this machine has {num_cpus} processor cores",
+            "Give fewer: each device is a process",
+        )
     strategy = trainer.strategy
     if not isinstance(strategy, (SingleDeviceStrategy, DDPStrategy)) or isinstance(strategy, DeepSpeedStrategy):
         raise ConfigError(
             f"trainer.strategy is {type(strategy).__name__}, which shards weights; grsap does not",
             "Use ddp, or one device",
+        )
+    if getattr(strategy, "_start_method", "popen") != "popen":
+        raise ConfigError(
+            f"trainer.strategy starts processes by {strategy._start_method}, which loses what callbacks know",  # type: ignore[union-attr]
+            "Use ddp",
         )
 
 
