@@ -15,13 +15,15 @@ DELETE = object()
 Content = str | bytes | Sequence[Any] | Callable[[Path], None] | None
 """Of a file: text, bytes, rows of JSONL, what makes it at the path that it is given, or None for no file."""
 
-REMEDY = re.compile(
-    r"(?<=[.:;,] )(Give|Set|Use|Check|Choose|Write|Add|Leave|Remove|Change|Correct|Mend|Save|Quote|Rename|Name|Raise"
-    r"|Lower|Put|Make|Install|Accept|Restore|Keep|Did you mean|Keys|Its keys|Its columns|All settings|All options|See"
-    r"|Paths are|Configs are|There are|Domains are|Verbs are|Stages are|Subjects are|Choices are|Free|Wait|Read|Fetch"
-    r"|Split|Shorten|Train|Load|Download|Point|Start|Finish|Label|Bring|Break|Copy|Convert|Replace|Stop|Run|Turn"
-    r"|Merge|Escape|Move|Delete|Reinstall|Export|Open|Increase|Reduce|Drop|Map|Log|Is)\b"
-)
+OPENINGS = """
+Accept, Add, All options, All settings, Break, Bring, Change, Check, Choices are, Choose, Configs are,
+Convert, Copy, Correct, Delete, Did you mean, Domains are, Download, Drop, End, Escape, Export, Fetch, Fill,
+Finish, Free, Give, Import, Increase, Install, Its columns, Its keys, Keep, Keys, Label, Leave, Let, Load,
+Log, Lower, Make, Map, Mend, Merge, Move, Name, Open, Paths are, Point, Put, Quote, Raise, Read, Reduce,
+Reinstall, Remove, Rename, Replace, Restore, Run, Save, See, Set, Shorten, Split, Stages are, Start, Stop,
+Subjects are, Take, There are, Train, Turn, Unpack, Use, User and, Verbs are, Wait, Write
+"""
+REMEDY = re.compile(rf"(?<=[.:;,] )({'|'.join(' '.join(OPENINGS.split()).split(', '))})\b")
 """How the sentence begins that says what to do."""
 
 

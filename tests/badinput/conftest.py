@@ -7,9 +7,10 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transformers
@@ -51,15 +52,20 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The weights that were asked for; each time an error is raised instead."""
     asked: list[str] = []
 
-    def refuse(name: str) -> Callable[..., None]:
-        def load(*args: object, **kwargs: object) -> None:
-            asked.append(name)
-            raise AssertionError(f"{name} loads weights")
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        asked.append("BaseModel.load")
+        raise AssertionError("weights are loaded")
 
-        return load
+    real = transformers.PreTrainedModel.from_pretrained.__func__
 
-    monkeypatch.setattr(BaseModel, "load", refuse("BaseModel.load"))
-    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", refuse("PreTrainedModel.from_pretrained"))
+    def from_pretrained(kind: type, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("device_map") == {"": "meta"}:
+            return real(kind, *args, **kwargs)  # shapes without values
+        asked.append(f"{kind.__name__}.from_pretrained")
+        raise AssertionError("weights are loaded")
+
+    monkeypatch.setattr(BaseModel, "load", refuse)
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", classmethod(from_pretrained))
     return asked
 
 

@@ -82,6 +82,18 @@ def check_kinds(given: Sequence[Callback]) -> None:
             )
 
 
+class RunParser(LightningArgumentParser):
+    """Reads files of settings by `--config` alone.
+
+    Lightning's reads a file wherever a value is the path of one, so that a file of rows could become settings.
+    """
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """As jsonargparse has it."""
+        names: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        return names
+
+
 class RunSettings(LightningCLI):
     """Parses settings and builds module, data and trainer; calls no Trainer method. Weights are not loaded.
 
@@ -102,6 +114,7 @@ class RunSettings(LightningCLI):
             datamodule_class=MixtureDataModule,
             save_config_callback=None,  # the run folder keeps config.yaml
             trainer_defaults=TRAINER_DEFAULTS,
+            parser_class=RunParser,
             seed_everything_default=0,
             parser_kwargs={
                 "prog": f"grsap {verb}",

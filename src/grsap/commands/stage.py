@@ -22,7 +22,7 @@ from grsap.commands.parsing_errors import refusals_told
 from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
-from grsap.errors import Interrupted
+from grsap.errors import Interrupted, UserError
 from grsap.files import remove_leftovers
 
 SETTINGS_OF_SPEED = (
@@ -109,7 +109,11 @@ def run_stage(
             print(f"Going on with the work in {folder.path}.", file=sys.stderr)
         remove_leftovers(folder.path)
         folder.begin(config)
-        stage.run(folder.path)
+        try:
+            stage.run(folder.path)
+        except UserError:
+            folder.take_back()
+            raise
     return 0
 
 

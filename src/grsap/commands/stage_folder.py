@@ -72,6 +72,11 @@ class StageFolder:
         """Write the config down. Call it with the lock held."""
         write_atomic(self.config, f"{_HEADING}{self.verb}\n{config}")
 
+    def take_back(self) -> None:
+        """Remove the config of a call that left no work: it does not bind the next one."""
+        if {entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")} == {CONFIG}:
+            self.config.unlink()
+
     def _read(self) -> tuple[object, str]:
         """The config of the call that began the folder, and its verb, empty if there is none."""
         try:

@@ -62,6 +62,8 @@ class JSONLTask(ConversationDataModule):
             self._rows[split] = list(
                 self.column_map.conversations((Place(str(path), line), row) for line, row in lines)
             )
+            if path is not None and not self._rows[split]:
+                raise DataError("no row in it", f"Give another data.task {split}_path", path=path)
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:

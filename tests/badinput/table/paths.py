@@ -46,7 +46,7 @@ def _case(name: str, bad: str) -> Case:
     suffix = SUFFIX.get(name, ".jsonl")
     value = BAD_PATHS[bad].format(suffix=suffix)
     files = {value: _loop} if bad == "loop" else {}
-    shown = value.replace("\0", "\\x00")[:20] or ("no benchmark ''" if key == "benchmarks.0" else "a path is empty")
+    shown = "NUL" if bad == "nul" else value[:20] or ("no benchmark ''" if key == "benchmarks.0" else "a path is empty")
     return Case(f"{name}-{bad}", verb, (shown,), {key: [value] if key == "replay" else value}, files)
 
 
