@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from tests.commands.conftest import Run
 
 from grsap.files import hash_file
@@ -208,6 +209,24 @@ def test_a_finished_run_can_be_extended(
     assert summary(run)["num_tokens"] == summary(whole)["num_tokens"]
     assert run.fit() == 0
     assert f"The run in {run.run_dir} is finished." in error_of()
+
+
+def test_a_run_that_its_time_ended_can_be_given_more(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.config["trainer"] |= {"max_epochs": 2, "max_time": {"hours": 1}}
+    step = SafetyFineTuning.training_step
+
+    def last(self: SafetyFineTuning, *words: Any) -> None:
+        step(self, *words)
+        (timer,) = (each for each in self.trainer.callbacks if isinstance(each, Timer))
+        timer._offset = 3600
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SafetyFineTuning, "training_step", last)
+        assert run.fit() == 0
+    assert (summary(run)["num_steps"], summary(run)["stop_reason"]) == (1, "max_time")
+    run.config["trainer"]["max_time"] = {"hours": 2}
+    assert run.fit("--resume") == 0
+    assert (summary(run)["num_steps"], summary(run)["stop_reason"]) == (4, "max_epochs")
 
 
 def test_a_finished_run_is_not_made_shorter(run: Run, error_of: Callable[[], str]) -> None:

@@ -51,6 +51,9 @@ class AdapterCheckpoint(Checkpoint):
         save_best: also write a checkpoint at each check, and keep the one with the highest task score whose
             harmfulness rate is within the check's `max_harmfulness_rate`.
 
+    Attributes:
+        extends: whether this run makes a finished one longer, so that what had ended it no longer counts.
+
     Raises:
         ConfigError: an argument is out of range.
     """
@@ -73,6 +76,7 @@ class AdapterCheckpoint(Checkpoint):
         self._is_pending = False
         self._resumed_step = 0
         self._written: set[int] = set()
+        self.extends = False
 
     @property
     def best_model_path(self) -> str:
@@ -97,7 +101,7 @@ class AdapterCheckpoint(Checkpoint):
         self._resumed_step = self.last_saved_step = step
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         checkpoint["loops"]["fit_loop"] = fit_loop_state(trainer, step, limited_steps(trainer, data.steps_per_epoch))
-        trainer.should_stop = bool(checkpoint.get("should_stop"))
+        trainer.should_stop = bool(checkpoint.get("should_stop")) and not self.extends
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See that all ranks resume from the same step; have the log drop the lines of later steps.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from grsap.commands.finished import finished_run, mark_finished
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
+from grsap.errors import RunFolderError
 
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings
@@ -45,18 +46,21 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
             left as it was.
         Interrupted: a signal came; a checkpoint is saved.
     """
-    from grsap.callbacks import Provenance
+    from grsap.callbacks import AdapterCheckpoint, Provenance
     from grsap.commands.resuming import resume_point
     from grsap.training.run_folder import RunFolder
 
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
-    if folder.check(config, resume=invocation.resume) == "finished":
+    status = folder.check(config, resume=invocation.resume)
+    if status == "finished":
         return tell_finished(folder.path)  # on all ranks: those that go on would wait for the others
+    settings.callback(AdapterCheckpoint).extends = status == "extended"
     if not is_first_rank():  # of several ranks the first owns the folder
         return train(settings, folder.newest_checkpoint(lambda _: None) if invocation.resume else None)
     with folder.lock():
-        status = folder.check(config, resume=invocation.resume)  # again: another run may just have ended
+        if folder.check(config, resume=invocation.resume) != status:
+            raise RunFolderError(f"another call has just written to {folder.path}", "Give the same command again")
         folder.remove_stale()
         provenance = settings.callback(Provenance)
         provenance.opening, provenance.config = prepare(settings), config

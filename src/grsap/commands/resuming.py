@@ -72,7 +72,7 @@ def _check_extension(folder: RunFolder, checkpoint: Path | None, settings: RunSe
         )
     trainer, data = settings.trainer, settings.datamodule
     planned = planned_steps(trainer, limited_steps(trainer, data.steps_per_epoch))
-    if reason != "max_time" and planned is not None and planned <= done:
+    if planned is not None and planned <= done:
         raise RunFolderError(
             f"run_dir {folder.path} holds a finished run of {done} steps, and these settings end after {planned}",
             "Raise trainer.max_epochs or trainer.max_steps, or choose another folder with --run_dir",

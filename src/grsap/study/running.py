@@ -55,9 +55,11 @@ def read_mark(stage: PlannedStage) -> dict[str, Any]:
     """What is noted of the stage's last whole call; empty if there was none, or its summary is gone."""
     try:
         mark = json.loads((stage.folder / MARK).read_text(encoding="utf-8"))
+        summary = json.loads(stage.summary.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return mark if isinstance(mark, dict) and stage.summary.is_file() else {}
+    is_whole = not isinstance(summary, dict) or summary.get("status") != "interrupted"
+    return mark if isinstance(mark, dict) and is_whole else {}
 
 
 def is_done(stage: PlannedStage, state: Mapping[str, Any]) -> bool:
