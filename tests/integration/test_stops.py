@@ -40,6 +40,7 @@ class Stops:
         self.whole = make("whole")
         config = self.whole.config
         config["model"]["base"]["quantization"] = "none"
+        config["data"]["batching"]["max_tokens_per_micro_batch"] = 1024
         config["data"]["task"]["init_args"]["validation_path"] = "test.jsonl"
         # Validation comes within epochs and at their ends; early stopping has a state, and never stops.
         early = {"class_path": "EarlyStopping", "init_args": {"monitor": "validation/loss", "patience": 99}}
