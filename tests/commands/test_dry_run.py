@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.commands.conftest import NUM_REPLAY, NUM_TASK, Run
+from tests.commands.conftest import NUM_REPLAY, NUM_TASK, Run, conversation, write_rows
 from tests.commands.test_masked_text import ROWS
 from tests.conftest import build_tiny_tokenizer
 
@@ -43,6 +43,43 @@ def test_steps(out: Callable[..., str]) -> None:
     text = out("--trainer.max_epochs=3")
     assert "6 optimizer steps; 2 an epoch of 12 rows, 8 rows a step" in text
     assert "replay: 3 rows an epoch, 25.0% of all" in text
+
+
+def test_rows_that_the_run_does_not_see(out: Callable[..., str], run: Run) -> None:
+    text = out()
+    # 12 rows an epoch, 3 of them replay.
+    assert "3 of 12 task rows are not seen in this run (sampler.control is total: replay rows take their place)" in text
+    assert "3 of 6 replay rows are not seen in this run\n" in text
+    assert "not seen" not in out("--trainer.max_epochs=2")
+    told = out("--data.sampler.init_args.control=downstream")
+    assert "task rows are not seen" not in told
+    assert "3 of 6 replay rows are not seen in this run\n" in told
+
+
+def test_replay_rows_that_are_left_out(out: Callable[..., str], run: Run) -> None:
+    rows = [{"messages": conversation("a", "b"), "is_safe": label} for label in ("true", "false", False, "", True)]
+    write_rows(Path(run.config["data"]["replay"]["path"]), rows)
+    assert "Replay rows left out before that: 2 unsafe, 1 unlabelled." in out()
+
+
+def test_replay_that_no_objective_reads(run: Run, no_weights: None, error_of: Callable[[], str]) -> None:
+    run.config["model"]["objectives"] = [{"class_path": "CrossEntropy", "init_args": {"source": "task"}}]
+    for words in (["--dry-run"], []):
+        assert run.fit(*words) == 2
+        assert (
+            "an epoch has 3 replay rows, and no objective learns from them; model.objectives: task_cross_entropy "
+            "(source task). Add an objective with the source replay, or set data.replay to null and replay_ratio to 0"
+        ) in error_of()
+    assert run.fit("--dry-run", "--data.sampler.init_args.replay_ratio=0") == 0
+
+
+def test_text_that_spells_a_special_token_is_told_from_one(out: Callable[..., str], run: Run) -> None:
+    rows = [{"messages": conversation("two <|im_end|>", "four <|im_end|>")}]
+    write_rows(Path(run.config["data"]["task"]["init_args"]["train_path"]), rows)
+    text = out("--data.sampler.init_args.replay_ratio=0")
+    assert "user\ntwo ‹<|im_end|>›<|im_end|>\n" in text
+    assert "⟦four ‹<|im_end|>›<|im_end|>⟧" in text
+    assert "Text that only spells a special token stands between ‹ and ›." in text
 
 
 def test_the_first_step_is_shown_with_its_mask(out: Callable[..., str]) -> None:

@@ -253,7 +253,8 @@ def test_a_ratio_changed_while_loading_reaches_the_workers(make_mixture, num_wor
 
 
 def test_rows_that_were_dropped_do_not_shift_the_records(make_mixture):
-    mixture = make_mixture(StratifiedReplaySampler(0.25), encoding=EncodingSettings(max_length=45))
+    encoding = EncodingSettings(max_length=45, max_share_dropped=0.7)
+    mixture = make_mixture(StratifiedReplaySampler(0.25), encoding=encoding)
     # r2, r5 and r8 have 50 tokens; 8 task rows are left, so that two epochs hold four replay rows.
     assert [row.id for row in mixture.replay_rows] == ["r0", "r1", "r3", "r4", "r6", "r7", "r9"]
     assert len(mixture.task_rows) == 8
@@ -261,6 +262,15 @@ def test_rows_that_were_dropped_do_not_shift_the_records(make_mixture):
     labels = ["easy" if int(row.removeprefix("r")) % 2 == 0 else "hard"
               for step in row_ids(mixture, range(4)) for row in step if row.startswith("r")]  # fmt: skip
     assert Counter(labels) == {"easy": 2, "hard": 2}
+
+
+def test_long_rows_are_told_with_their_place(make_mixture):
+    told = r"CountingTask.rows\('train'\): 2 of 23 rows \(9%\) are longer than encoding.max_length 80 and are left out"
+    with pytest.warns(UserWarning, match=told):
+        make_mixture(RatioSampler(0.25), encoding=EncodingSettings(max_length=80))
+    strict = EncodingSettings(max_length=45, over_length="error")
+    with pytest.raises(DataError, match=r"replay.jsonl, line 3: 50 tokens are more than encoding.max_length 45"):
+        make_mixture(RatioSampler(0.25), task=CountingTask(2), encoding=strict)
 
 
 def test_summary_states_the_realised_share_and_shortfalls(make_mixture, tmp_path: Path):

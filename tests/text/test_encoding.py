@@ -7,6 +7,7 @@ import pytest
 
 from grsap.errors import ConfigError, DataError, TemplateError
 from grsap.files import hash_json
+from grsap.records import PlacedRow
 from grsap.text import ChatTemplate, EncodingSettings, encode_rows
 
 
@@ -45,9 +46,51 @@ def test_id_without_one_is_the_hash_of_the_messages(template):
 
 
 def test_over_length_rows_are_dropped_and_counted(template):
-    encoded = encode_rows([LONG, SHORT, LONG], template, "task", EncodingSettings(max_length=13))
+    settings = EncodingSettings(max_length=13, max_share_dropped=0.7)
+    encoded = encode_rows([LONG, SHORT, LONG], template, "task", settings)
     assert [kept.id for kept in encoded.rows] == ["short"]
     assert (encoded.report.num_over_length, encoded.report.num_kept, encoded.report.num_tokens) == (2, 1, 6)
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(0.5, True), (0.4, False), (0, False), (1, True)])
+def test_more_dropped_rows_than_the_stated_share_stop_the_run(template, most, is_kept):
+    settings = EncodingSettings(max_length=13, max_share_dropped=most)
+    rows = [LONG, SHORT, {**LONG, "id": "b"}, {**SHORT, "id": "c"}]
+    if is_kept:
+        assert encode_rows(rows, template, "task", settings).report.num_kept == 2
+        return
+    with pytest.raises(
+        DataError,
+        match=r"rows.jsonl: 2 of 4 rows are longer than encoding.max_length 13 and would be left out, more than "
+        rf"encoding.max_share_dropped {most}. Raise max_length \(the longest row has 14 tokens\)",
+    ):
+        encode_rows(rows, template, "task", settings, "rows.jsonl")
+    cut = EncodingSettings(max_length=13, max_share_dropped=most, over_length="truncate")
+    assert encode_rows(rows, template, "task", cut).report.num_kept == 4
+
+
+def test_what_a_user_should_know_is_noted(template):
+    settings = EncodingSettings(max_length=13)
+    assert encode_rows([SHORT], template, "task", settings).report.notes(settings) == []
+    marked = row("hi", "hi</s>")
+    report = encode_rows([SHORT, LONG, marked], template, "task", settings).report
+    assert report.num_with_turn_marks == 1
+    assert report.notes(settings) == [
+        "1 of 3 rows (33%) are longer than encoding.max_length 13 and are left out; the longest has 14 tokens.",
+        "1 of 3 rows have an answer that spells a token which the chat template writes around turns; there it is "
+        "learned as plain text.",
+    ]
+    cut = EncodingSettings(max_length=13, over_length="truncate")
+    assert "and are cut to that length" in encode_rows([SHORT, LONG], template, "task", cut).report.notes(cut)[0]
+
+
+def test_rows_that_know_their_line_are_named_by_it(template):
+    placed = PlacedRow({"messages": [{"role": "user", "content": "hi"}]}, "rows.jsonl", 9)
+    with pytest.raises(DataError, match=r"rows.jsonl, line 9: the last turn is not assistant"):
+        encode_rows([SHORT, placed], template, "task", EncodingSettings())
+    strict = EncodingSettings(max_length=13, over_length="error")
+    with pytest.raises(DataError, match=r"rows.jsonl, line 9: 14 tokens are more than encoding.max_length 13"):
+        encode_rows([SHORT, PlacedRow(LONG, "rows.jsonl", 9)], template, "task", strict)
 
 
 def test_a_row_of_just_the_limit_is_kept(template):

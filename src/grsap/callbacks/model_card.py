@@ -66,10 +66,10 @@ def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
     base = manifest.get("base") or {}
     kind = "LoRA adapter" if adapter else "Fully fine-tuned model"
     how = "on a task"
-    if (manifest.get("data") or {}).get("replay_rows_per_epoch"):
+    if _learned(summary, "replay"):
         how += ", with safety rows mixed in ([generative replay](https://arxiv.org/abs/2603.10243))"
     parts = [
-        _front_matter(base, adapter),
+        _front_matter(base, adapter, summary),
         f"# {_plain(name)}\n\n{kind}, trained with grsap {__version__} {how}.",
         _section("What was measured", _measured(summary)),
         _section("What it was trained on", _data(manifest, summary)),
@@ -80,15 +80,22 @@ def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
     return "\n\n".join(parts)
 
 
-def _front_matter(base: Json, adapter: Json) -> str:
+def _learned(summary: Json, source: str) -> int | None:
+    """Rows of a source that an objective learned from, each as often as it was seen; None if that is not known."""
+    rows = summary.get("rows_learned")
+    return None if rows is None else int(rows.get(source, 0))
+
+
+def _front_matter(base: Json, adapter: Json, summary: Json) -> str:
     path = str(base.get("path") or "")
     values: dict[str, Any] = {}
     if _HUB_ID.fullmatch(path) and not Path(path).exists():
         values["base_model"] = path
+    replay = ["safety", "generative-replay"] if _learned(summary, "replay") else []
     values |= {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": [*(["lora"] if adapter else []), "grsap", "safety", "generative-replay"],
+        "tags": [*(["lora"] if adapter else []), "grsap", *replay],
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}# license: yours to choose; mind that of the base model\n---"
 
@@ -123,10 +130,7 @@ def _measured(summary: Json) -> Iterator[str]:
 def _data(manifest: Json, summary: Json) -> Iterator[str]:
     data = manifest.get("data") or {}
     sources = data.get("sources") or {}
-    lines = [
-        f"- {source}: {count(each['num_kept'])} rows at hand, {count(each['num_targets'])} supervised tokens"
-        for source, each in sources.items()
-    ]
+    lines = [_of_source(summary, source, each) for source, each in sources.items()]
     seen = summary.get("replay_ratio_seen")
     if seen is not None:
         lines.append(f"- share of replay among the rows seen: {percent(seen)}")
@@ -140,6 +144,19 @@ def _data(manifest: Json, summary: Json) -> Iterator[str]:
     if files:
         yield "Files that the settings name, with the first 16 digits of their SHA-256:"
         yield "\n".join(files)
+
+
+def _of_source(summary: Json, source: str, report: Json) -> str:
+    """The rows of a source: how many were learned, and how many there were."""
+    rows, unseen = _learned(summary, source), (summary.get("rows_unseen") or {}).get(source)
+    learned = ""
+    if rows is not None:
+        tokens = count((summary.get("targets_learned") or {}).get(source, 0))
+        told = f"{count(rows)} rows learned, {tokens} supervised tokens, repeats counted"
+        learned = f"{told if rows else 'none learned, for no objective reads them'}; "
+    left = f" ({count(unseen)} never seen)" if unseen else ""
+    tokens_at_hand = f"{count(report['num_targets'])} supervised tokens"
+    return f"- {source}: {learned}{count(report['num_kept'])} rows at hand{left}, {tokens_at_hand}"
 
 
 def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
@@ -203,17 +220,23 @@ def _loading(base: Json, adapter: Json) -> Iterator[str]:
 
 
 def _limits(summary: Json, manifest: Json) -> Iterator[str]:
+    measured = any(value for key in ("before", "after") for value in (summary.get(key) or {}).values())
     lines = [
         "- The numbers above are of the prompts of this run's checks, cut at the checks' token "
-        "limit. They do not carry over to other prompts, longer answers, other system prompts or attacks.",
+        "limit. They do not carry over to other prompts, longer answers, other system prompts or attacks."
+        if measured
+        else "- Nothing was measured: whether this model still refuses what the base refused is not known.",
         "- One run, one seed: how much another seed would differ was not measured.",
     ]
     if summary.get("harmfulness_is_proxy"):
         lines.append("- Harmfulness was not measured: the judge sees refusals only.")
     elif not (summary.get("after") or {}).get("harmfulness_rate"):
         lines.append("- Harmfulness was not measured.")
-    if not (manifest.get("data") or {}).get("replay_rows_per_epoch"):
+    planned, learned = (manifest.get("data") or {}).get("replay_rows_per_epoch"), _learned(summary, "replay")
+    if not planned:
         lines.append("- No safety rows were mixed in.")
+    elif learned == 0:
+        lines.append("- Safety rows were in the steps, but nothing was learned from them.")
     if summary.get("stop_reason") not in (None, *LENGTH_BOUNDS):
         lines.append(f"- The run was stopped early: {_plain(str(summary['stop_reason']))}")
     yield "\n".join(lines)

@@ -110,7 +110,7 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """What stands below the table: the judge, cost, where things are, and what to do next."""
-    lines = [*_end(summary), *_judge_notes(summary), _cost(summary)]
+    lines = [*_end(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
     if summary.get("next_command"):
@@ -124,6 +124,13 @@ def _end(summary: Mapping[str, Any]) -> list[str]:
     if not reason:
         return []
     return [f"ended by trainer.{reason}" if reason in LENGTH_BOUNDS else f"stopped early: {reason}"]
+
+
+def _unseen(summary: Mapping[str, Any]) -> list[str]:
+    """How many task rows no step brought; replay sets are larger than what a run takes of them."""
+    unseen = (summary.get("rows_unseen") or {}).get("task")
+    of_all = (summary.get("rows_at_hand") or {}).get("task")
+    return [f"{unseen:,} of {of_all:,} task rows were not seen"] if unseen else []
 
 
 def _judge_notes(summary: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 
 from grsap.callbacks.run_end import expected_end
-from grsap.commands.masked_text import CLOSE, OPEN, masked_rows, render
+from grsap.commands.masked_text import CLOSE, OPEN, TEXT_CLOSE, TEXT_OPEN, masked_rows, readable, render
 from grsap.commands.settings import RunSettings
 from grsap.console import Console
 from grsap.data import MixtureDataModule, StepBatch
@@ -117,7 +117,12 @@ def print_sources(console: Console, data: MixtureDataModule) -> None:
         )
         table.add_row(source, *(f"{count:,}" for count in counts))
     console.print(table)
-    console.print(f"Over-length rows (more than {data.encoding.max_length:,} tokens): {data.encoding.over_length}.\n")
+    console.print(f"Over-length rows (more than {data.encoding.max_length:,} tokens): {data.encoding.over_length}.")
+    excluded = data.summary()["num_excluded_replay"]
+    if excluded:
+        told = ", ".join(f"{num:,} {reason}" for reason, num in excluded.items())
+        console.print(f"Replay rows left out before that: {told}.")
+    console.print()
 
 
 def print_steps(console: Console, settings: RunSettings, packing: Packing) -> None:
@@ -132,6 +137,10 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
     )
     console.print(f"  {expected_end(settings.trainer, data.steps_per_epoch)}")
     console.print(f"  replay: {summary['replay_rows_per_epoch']:,} rows an epoch, {summary['replay_share']:.1%} of all")
+    for source, num in ({} if total is None else data.schedule.unseen_after(total)).items():
+        if num:
+            of_all = data.schedule.num_task if source == "task" else data.schedule.num_replay
+            console.print(f"  {num:,} of {of_all:,} {source} rows are not seen in this run{data.why_unseen(source)}")
     console.print(
         f"  {packing.num_micro_batches / packing.num_steps:.1f} micro-batches a step on {settings.trainer.world_size}"
         f" device(s), of at most {packing.capacity:,} tokens; measured on {packing.num_steps} steps"
@@ -182,9 +191,11 @@ def print_first_step(console: Console, batches: Sequence[StepBatch], data: Mixtu
     tokenizer = data.base.tokenizer
     colour = console.color_system is not None
     how = "supervised tokens are green" if colour else f"supervised tokens stand between {OPEN} and {CLOSE}"
-    rows = [row for batch in batches for row in masked_rows(batch, lambda ids: str(tokenizer.decode(list(ids))))]
+    rows = [row for batch in batches for row in masked_rows(batch, readable(tokenizer))]
     console.print("First step", style="bold", end="")
     console.print(f": {len(rows)} rows; {how}")
+    if any(TEXT_OPEN in piece for row in rows for piece, _ in row.pieces):
+        console.print(f"Text that only spells a special token stands between {TEXT_OPEN} and {TEXT_CLOSE}.")
     for source in SOURCES:
         mine = [row for row in rows if row.source == source]
         for row in mine[:MAX_ROWS_SHOWN]:

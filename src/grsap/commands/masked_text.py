@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from rich.text import Text
 
@@ -14,6 +16,9 @@ from grsap.text.collation import MicroBatch
 
 OPEN, CLOSE = "⟦", "⟧"
 """Stand around supervised tokens where there is no colour."""
+
+TEXT_OPEN, TEXT_CLOSE = "‹", "›"
+"""Stand around plain text that spells a special token."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,28 @@ def masked_rows(batch: StepBatch, decode: Callable[[Sequence[int]], str]) -> lis
         decode: token ids to text, special tokens kept.
     """
     return [row for micro_batch in batch.micro_batches for row in _rows(micro_batch, decode)]
+
+
+def readable(tokenizer: Any) -> Callable[[Sequence[int]], str]:
+    """Decodes ids with special tokens kept, and tells them from plain text that only spells them."""
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
+    longest_first = sorted(added.values(), key=len, reverse=True)
+    spelled = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def decode(ids: Sequence[int]) -> str:
+        text = str(tokenizer.decode(list(ids)))
+        if len(spelled.findall(text)) <= sum(number in added for number in ids):
+            return text
+        pieces = []
+        for is_added, group in groupby(ids, key=lambda number: number in added):
+            if is_added:
+                pieces += [added[number] for number in group]
+            else:
+                text = str(tokenizer.decode(list(group)))
+                pieces.append(spelled.sub(lambda match: f"{TEXT_OPEN}{match[0]}{TEXT_CLOSE}", text))
+        return "".join(pieces)
+
+    return decode
 
 
 def _rows(batch: MicroBatch, decode: Callable[[Sequence[int]], str]) -> list[MaskedRow]:

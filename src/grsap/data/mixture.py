@@ -139,8 +139,8 @@ class MixtureDataModule(LightningDataModule):
         self.sampler.schedule(len(conversations), len(records), batch_size)  # fails before rows are encoded
         self.task_rows, self.reports["task"] = self._encode(conversations, "task", "train")
         if records:
-            messages = [{"id": record.id, "messages": record.messages} for record in records]
-            self.replay_rows, self.reports["replay"] = self._encode(messages, "replay", "train")
+            assert self.replay is not None
+            self.replay_rows, self.reports["replay"] = self._encode(self.replay.rows(), "replay", "train")
         by_id = {record.id: record for record in records}
         self._replay_records = [by_id[row.id] for row in self.replay_rows]
         self.schedule = self.sampler.schedule(len(self.task_rows), len(self.replay_rows), batch_size)
@@ -159,6 +159,8 @@ class MixtureDataModule(LightningDataModule):
         if source == "replay" and self.replay is not None:
             place = f"rows kept of {self.replay.path}"
         encoded = encode_rows(rows, self.base.template, source, self.encoding, place)
+        for note in encoded.report.notes(self.encoding):
+            rank_zero_warn(f"{place}: {note}")
         for row in encoded.rows:
             self.base.limits.check(row.input_ids, f"{place or source}: row {row.id}")
         return encoded.rows, encoded.report
@@ -195,6 +197,11 @@ class MixtureDataModule(LightningDataModule):
     def plan(self, step: int) -> list[PlannedRow]:
         """The rows of an optimizer step over all devices; steps count on over epochs."""
         return plan(self.seed, step, self.schedule, self._order)
+
+    def why_unseen(self, source: Source) -> str:
+        """Why rows of a source are not seen in a run, as the end of a sentence; empty if only its length says it."""
+        takes_place = source == "task" and getattr(self.sampler, "control", None) == "total" and self.replay_rows
+        return " (sampler.control is total: replay rows take their place)" if takes_place else ""
 
     def step_batch(self, step: int, rank: int, world_size: int) -> StepBatch:
         """What device `rank` of `world_size` does in a step."""

@@ -86,6 +86,12 @@ class Schedule:
             total += int(change.share * rows[1]) - int(change.share * rows[0])
         return total
 
+    def unseen_after(self, num_steps: int) -> dict[Source, int]:
+        """Rows of each source that no step before `num_steps` brings: a pass brings every row once."""
+        replay = self.replay_before(num_steps)
+        task = self.rows_before(num_steps) - replay
+        return {"task": max(0, self.num_task - task), "replay": max(0, self.num_replay - replay)}
+
     def with_change(self, from_step: int, replay_ratio: float) -> Schedule:
         """The schedule with another ratio from `from_step` on; steps before it keep their rows.
 

@@ -14,7 +14,7 @@ from grsap.data.tables import read_table
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file
-from grsap.records import SafetyRecord
+from grsap.records import PlacedRow, SafetyRecord
 
 MANIFEST_NAME = "manifest.json"
 
@@ -77,6 +77,14 @@ class ReplayDataModule(LightningDataModule):
         self.file_hash = hash_file(self.path)
         check_manifest(self.path, num_rows, self.file_hash, required=self.require_manifest)
         self.records, self.lines, self.num_excluded = list(records.values()), lines, excluded
+
+    def rows(self) -> list[PlacedRow]:
+        """`id` and `messages` of the records, with their places in the file where these are known."""
+        lines = self.lines if len(self.lines) == len(self.records) else range(1, len(self.records) + 1)
+        return [
+            PlacedRow({"id": record.id, "messages": record.messages}, self.path, line)
+            for record, line in zip(self.records, lines, strict=True)
+        ]
 
 
 def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool) -> None:

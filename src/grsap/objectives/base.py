@@ -87,7 +87,12 @@ class Objective(ABC):
 
 @dataclass(frozen=True)
 class StepReport:
-    """What the last step gave: mean loss a token of each objective, over all devices."""
+    """What the last step gave.
+
+    Attributes:
+        step: which step it was.
+        losses: mean loss a token, over all devices, by objective; an objective whose source had no rows has none.
+    """
 
     step: int
     losses: Mapping[str, float] = field(default_factory=dict)

@@ -47,7 +47,7 @@ def losses(runs: Sequence[Run]) -> Section | None:
     names = dict.fromkeys(key for run in runs for key in sorted(run.metrics) if key.startswith(LOSS))
     panels: list[tuple[str, Element]] = []
     for number, key in enumerate(names):
-        # An objective whose source has no rows has a loss of 0 throughout: there is nothing to draw.
+        # Older runs logged a loss of 0 where a source had no rows: there is nothing to draw.
         series = [_curve(run, run.metrics[key]) for run in runs if any(run.metrics.get(key, {}).values())]
         if not series:
             continue
@@ -57,7 +57,7 @@ def losses(runs: Sequence[Run]) -> Section | None:
         return None
     caption = (
         "Loss of each objective at each step, in nats a supervised token, before its weight. An objective counts the "
-        "tokens of its own source. Scales differ from panel to panel."
+        "tokens of its own source, at the steps that have some. Scales differ from panel to panel."
     )
     return Section("loss", "Loss by objective", [figure(panels, caption, run_legend(styles(runs)))])
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from grsap.errors import ConfigError, DataError, TemplateError
 from grsap.files import hash_json
-from grsap.records import Source, check_messages
+from grsap.records import Source, check_messages, check_text, place_of_row
 from grsap.text.template import ChatTemplate, LossOn
 
 MAX_SHARE_WITHOUT_TARGET = 0.05
@@ -27,13 +27,18 @@ class EncodingSettings:
         max_length: most tokens of a row, prompt and response together; at least 2.
         loss_on: which tokens are supervised.
         over_length: what happens to a longer row: `drop` it, `truncate` its end, or stop with an `error`.
+        max_share_dropped: with `drop`, the share of the rows of a source that may be dropped, in [0, 1]; more stop the
+            run.
     """
 
     max_length: int = 1024
     loss_on: LossOn = "assistant"
     over_length: Literal["drop", "truncate", "error"] = "drop"
+    max_share_dropped: float = 0.5
 
     def __post_init__(self) -> None:
+        if not 0 <= self.max_share_dropped <= 1:
+            raise ConfigError(f"encoding.max_share_dropped is {self.max_share_dropped}", "Give a share in [0, 1]")
         if self.max_length < 2:
             raise ConfigError(f"encoding.max_length is {self.max_length}", "Give at least 2")
 
@@ -72,6 +77,8 @@ class EncodingReport:
         num_rows: rows read.
         num_over_length: longer than `max_length`; dropped or truncated by the settings.
         num_without_target: within `max_length` or truncated to it, but without a supervised token; dropped.
+        num_with_turn_marks: rows whose answer spells a token that the template writes around turns, such as its turn
+            end; it is learned as plain text.
         num_kept: rows encoded.
         num_tokens, num_targets: tokens and supervised tokens of the rows encoded.
         max_row_length: longest row read, in tokens.
@@ -84,6 +91,24 @@ class EncodingReport:
     num_tokens: int
     num_targets: int
     max_row_length: int
+    num_with_turn_marks: int = 0
+
+    def notes(self, settings: EncodingSettings) -> list[str]:
+        """What a user should know before training, one sentence each; empty if all rows are learned as they stand."""
+        found = []
+        if self.num_over_length:
+            fate = "cut to that length" if settings.over_length == "truncate" else "left out"
+            share = self.num_over_length / self.num_rows
+            found.append(
+                f"{self.num_over_length:,} of {self.num_rows:,} rows ({share:.0%}) are longer than encoding.max_length "
+                f"{settings.max_length:,} and are {fate}; the longest has {self.max_row_length:,} tokens."
+            )
+        if self.num_with_turn_marks:
+            found.append(
+                f"{self.num_with_turn_marks:,} of {self.num_rows:,} rows have an answer that spells a token which the "
+                "chat template writes around turns; there it is learned as plain text."
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,19 +133,22 @@ def encode_rows(
         template: the base model's.
         source: where the rows come from.
         settings: limits and mask.
-        path: the file they come from, for messages; rows are counted from 1.
+        path: where they come from, for messages about rows that do not know their file and line themselves.
 
     Raises:
-        DataError: wrong messages; a row over `max_length` when that is an error; no row left; or more than 5 % of the
-            rows without a supervised token.
+        DataError: wrong messages; a row over `max_length` when that is an error; no row left; more than 5 % of the
+            rows without a supervised token; or more rows dropped than `max_share_dropped`.
         TemplateError: a conversation that the template cannot render with a response mask.
     """
     place = path if path is not None else f"{source} rows"
     kept: list[EncodedRow] = []
-    num_rows = num_over_length = num_without_target = max_row_length = 0
+    num_rows = num_over_length = num_without_target = max_row_length = num_with_turn_marks = 0
     for number, row in enumerate(rows, 1):
         num_rows = number
-        encoded = _encode_row(row, template, source, settings.loss_on, place, number)
+        path, line = place_of_row(row, place, number)
+        encoded = _encode_row(row, template, source, settings.loss_on, path, line)
+        answers = [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+        num_with_turn_marks += any(map(template.spells_turn_mark, answers))
         max_row_length = max(max_row_length, encoded.length)
         if encoded.length > settings.max_length:
             num_over_length += 1
@@ -128,8 +156,8 @@ def encode_rows(
                 raise DataError(
                     f"{encoded.length} tokens are more than encoding.max_length {settings.max_length}",
                     "Raise max_length, or set encoding.over_length to drop or truncate",
-                    path=place,
-                    line=number,
+                    path=path,
+                    line=line,
                 )
             if settings.over_length == "drop":
                 continue
@@ -146,6 +174,7 @@ def encode_rows(
         num_tokens=sum(row.length for row in kept),
         num_targets=sum(row.num_targets for row in kept),
         max_row_length=max_row_length,
+        num_with_turn_marks=num_with_turn_marks,
     )
     _check_report(report, settings, place)
     return EncodedRows(kept, report)
@@ -157,6 +186,8 @@ def _encode_row(
     messages = row.get("messages")
     check_messages(messages, path=place, line=number)
     assert isinstance(messages, list)
+    row_id = str(row.get("id") or hash_json(messages))
+    check_text(row_id, "id", path=place, line=number)
     try:
         tokens = template.encode(messages, loss_on)
     except TemplateError as error:
@@ -164,7 +195,7 @@ def _encode_row(
     except DataError as error:
         raise DataError(error.problem, error.remedy, path=place, line=number) from error
     return EncodedRow(
-        id=str(row.get("id") or hash_json(messages)),
+        id=row_id,
         source=source,
         input_ids=np.array(tokens.input_ids, dtype=np.int32),
         supervised=np.array(tokens.supervised, dtype=np.bool_),
@@ -187,5 +218,14 @@ def _check_report(report: EncodingReport, settings: EncodingSettings, place: str
         raise DataError(
             f"all {report.num_rows} rows are longer than encoding.max_length {settings.max_length}",
             f"Raise max_length; the longest row has {report.max_row_length} tokens",
+            path=place,
+        )
+    if settings.over_length == "drop" and report.num_over_length > settings.max_share_dropped * report.num_rows:
+        raise DataError(
+            f"{report.num_over_length} of {report.num_rows} rows are longer than encoding.max_length "
+            f"{settings.max_length} and would be left out, more than encoding.max_share_dropped "
+            f"{settings.max_share_dropped:g}",
+            f"Raise max_length (the longest row has {report.max_row_length} tokens), set over_length to truncate, or "
+            "raise max_share_dropped",
             path=place,
         )

@@ -19,6 +19,7 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from grsap.data.mixture import MixtureDataModule
 from grsap.data.step import StepBatch
 from grsap.errors import ConfigError, ModelError, NonFiniteLossError
 from grsap.files import hash_json
@@ -32,6 +33,7 @@ from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
 from grsap.training.forward import Forward
+from grsap.training.learned_sources import check_sources
 from grsap.training.refusals import check_settings, check_trainer, finds_unused_parameters
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
@@ -166,6 +168,9 @@ class SafetyFineTuning(LightningModule):
         """
         if stage == "fit":
             self.num_training_steps()
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            if isinstance(data, MixtureDataModule):
+                check_sources(self.objectives, data.schedule)
         check_trainer(self.trainer)
         if self.step_settings.use_liger_kernel:
             check_liger(self.trainer.strategy.root_device, self.base.load_config().model_type)
@@ -279,7 +284,9 @@ class SafetyFineTuning(LightningModule):
     def _log_step(self, batch: StepBatch, totals: Tensor, weights: dict[str, float]) -> None:
         """Log mean losses a token, over all devices, and the speed."""
         values = dict(zip((o.name for o in self.objectives), totals.tolist(), strict=True))
-        means = {o.name: values[o.name] / max(1, batch.num_targets.get(o.source, 0)) for o in self.objectives}
+        # A step without rows of a source has no mean loss of them: 0 would be taken for a loss.
+        counts = {o.name: batch.num_targets.get(o.source, 0) for o in self.objectives}
+        means = {name: values[name] / count for name, count in counts.items() if count}
         now = time.perf_counter()
         log = {f"train/loss/{name}": value for name, value in means.items()}
         log["train/loss"] = sum(weights[name] * values[name] / self._divisor(name, batch) for name in values)

@@ -18,6 +18,7 @@ from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
 from grsap.training.callback_refusals import check_callbacks, monitored_metrics
+from grsap.training.learned_sources import check_sources
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import learning_rate_factor
 
@@ -88,10 +89,11 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
         trainer: of the run.
 
     Raises:
-        ConfigError: optimizer, Trainer or callbacks cannot work.
+        ConfigError: optimizer, Trainer or callbacks cannot work, or rows are learned by no objective.
         PluginError: the schedule gives no factor.
     """
     check_trainer(trainer, data.steps_per_epoch)
+    check_sources(model.objectives, data.schedule)
     has_validation = data.has_validation_rows and bool(trainer.limit_val_batches)
     check_callbacks(trainer, monitored_metrics(model.objectives, has_validation))
     check_optimizer(model.optimizer_factory, trainer.strategy.root_device)
