@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from grsap.embedding import Embedder, MiniLMEmbedder, SentenceTransformerEmbedder, StaticEmbedder
+from grsap.embedding import (
+    Embedder,
+    MiniLMEmbedder,
+    SentenceTransformerEmbedder,
+    StaticEmbedder,
+    sentence_transformer_embedder,
+)
 from grsap.embedding.base import by_length
 from grsap.embedding.minilm_embedder import mean_over_tokens
 from grsap.errors import ConfigError, MissingPackageError, ModelError
@@ -107,17 +115,65 @@ def test_a_model_that_is_not_there(kind: Any) -> None:
         kind("no/such-model").embed(["a"])
 
 
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "model2vec", None)
+    with pytest.raises(MissingPackageError, match="extra `embeddings`"):
+        StaticEmbedder().check()
+
+
 @pytest.mark.parametrize(
-    ("kind", "module", "remedy"),
-    [
-        (SentenceTransformerEmbedder, "sentence_transformers", "extra `embeddings`"),
-        (StaticEmbedder, "model2vec", "extra `embeddings`"),
-    ],
+    ("version", "told"), [(None, "extra `embeddings`"), ("5.9.1", "sentence-transformers 5.9.1 runs the code of any")]
 )
-def test_a_missing_package(kind: Any, module: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=remedy):
-        kind().check()
+def test_sentence_transformers_is_new_enough(version: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentence_transformer_embedder, "installed_versions", lambda names: {names[0]: version})
+    with pytest.raises(MissingPackageError, match=told):
+        SentenceTransformerEmbedder().check()
+
+
+def with_traps(minilm_folder: Path, folder: Path) -> Path:
+    """A copy of the model with modules of its own in each place that could name one; they leave a trace if run."""
+    shutil.copytree(minilm_folder, folder)
+    (folder / "trap.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()\n\nclass Trap:\n    pass\n")
+    auto_map = dict.fromkeys(("AutoConfig", "AutoModel", "AutoTokenizer"), "trap.Trap")
+    for name in ("config.json", "tokenizer_config.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**values, "auto_map": auto_map}))
+    arguments = {"trust_remote_code": True}
+    values = json.loads((folder / "sentence_bert_config.json").read_text())
+    for name in ("model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs"):
+        values[name] = arguments
+    (folder / "sentence_bert_config.json").write_text(json.dumps(values))
+    return folder
+
+
+def test_a_model_folder_runs_no_code(minilm_folder: Path, tmp_path: Path) -> None:
+    folder = with_traps(minilm_folder, tmp_path / "model")
+    embedder = SentenceTransformerEmbedder(str(folder), device="cpu")
+    assert embedder.embed(["bread"]).shape == (1, 384)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["trap.Trap", "os.system", "sentence_transformersx.Trap", "transformers.AutoModel"])
+def test_a_module_that_is_no_class_of_sentence_transformers(kind: str, minilm_folder: Path, tmp_path: Path) -> None:
+    folder = with_traps(minilm_folder, tmp_path / "model")
+    modules = [
+        *json.loads((minilm_folder / "modules.json").read_text()),
+        {"idx": 9, "name": "9", "path": "", "type": kind},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    embedder = SentenceTransformerEmbedder(str(folder), device="cpu")
+    with pytest.raises(ModelError, match=rf"modules\.json names the module {kind}, which is code outside of"):
+        embedder.check()
+    with pytest.raises(ModelError, match="never run"):
+        embedder.embed(["bread"])
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}', "[" * 100_000, "\xff"])
+def test_modules_that_cannot_be_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError, match=r"modules\.json cannot be read"):
+        SentenceTransformerEmbedder(str(tmp_path)).check()
 
 
 def test_a_missing_minilm(monkeypatch: pytest.MonkeyPatch) -> None:

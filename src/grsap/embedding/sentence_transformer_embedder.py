@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packaging.version import Version
 
 from grsap.embedding.base import Embedder, by_length, weights_revision
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 from grsap.files import user_path
+from grsap.versions import installed_versions
 
+PACKAGE = "sentence-transformers"
+MIN_VERSION = "6.0"
 PAPER_MODEL = "BAAI/bge-small-en-v1.5"
 
 
@@ -56,14 +62,29 @@ class SentenceTransformerEmbedder(Embedder):
         }
 
     def check(self) -> None:
-        """Raise MissingPackageError without sentence-transformers."""
-        try:
-            import sentence_transformers  # noqa: F401
-        except ImportError as error:
+        """Find a missing or old package, and a folder that would have to run code of its own.
+
+        Raises:
+            MissingPackageError: sentence-transformers is not installed, or older than `MIN_VERSION`.
+            ModelError: a module of the folder is no class of sentence-transformers.
+        """
+        version = installed_versions([PACKAGE])[PACKAGE]
+        if version is None:
             raise MissingPackageError(
-                "SentenceTransformerEmbedder needs sentence-transformers, which is not installed",
+                f"SentenceTransformerEmbedder needs {PACKAGE}, which is not installed",
                 "Install grsap with the extra `embeddings`",
-            ) from error
+            )
+        if Version(version) < Version(MIN_VERSION):
+            raise MissingPackageError(
+                f"{PACKAGE} {version} runs the code of any model folder", f"Install {PACKAGE}>={MIN_VERSION}"
+            )
+        folder = user_path(self.path)
+        for kind in module_types(folder / "modules.json"):
+            if not kind.startswith("sentence_transformers."):
+                raise ModelError(
+                    f"{folder / 'modules.json'} names the module {kind}, which is code outside of {PACKAGE}",
+                    "Use a model of classes of sentence-transformers; code of a model folder is never run",
+                )
 
     def close(self) -> None:
         """Forget the weights."""
@@ -73,6 +94,7 @@ class SentenceTransformerEmbedder(Embedder):
         if self._model is not None:
             return
         self.check()
+        # The package trusts no code of the model unless asked to; `check` has told of it earlier.
         from sentence_transformers import SentenceTransformer
 
         device = None if self.device == "auto" else self.device
@@ -85,3 +107,18 @@ class SentenceTransformerEmbedder(Embedder):
                 f"SentenceTransformerEmbedder.path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
             ) from error
+
+
+def module_types(path: Path) -> list[str]:
+    """The classes that a `modules.json` names; none if there is no such file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8"))
+        return [str(module["type"]) for module in modules]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", "Fetch the model again") from error
