@@ -53,6 +53,9 @@ class ScriptedGenerator(Generator):
             prompt = self._tokenizer.decode(request.prompt_ids).split("user\n")[-1].split("<|im_end|>")[0]
             self.asked.append(prompt)
             text, finish = self._rule(prompt, request.seed)
+            if finish == "withheld":
+                yield Generation(request.id, "", (), "withheld", withheld_because=text)
+                continue
             ids = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
             yield Generation(request.id, text, ids, "length" if finish == "length" else "stop")
 

@@ -86,7 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
             return
-        raw = reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode()
+        raw = reply.body.encode() if isinstance(reply.body, str) else reply.body
+        raw = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
         try:
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():

@@ -17,6 +17,9 @@ from grsap.synthesis import Quota, Synthesis, load_domains
 from grsap.synthesis.slots import Slot
 from grsap.text import ChatTemplate
 
+WITHHELD = "(withheld)"
+"""What a rule gives for a prompt that a server does not answer."""
+
 Rule = Callable[[str, int, int], str]
 """Gives what the model writes from (id of the row, call number of the id, seed)."""
 
@@ -65,7 +68,11 @@ class RuleGenerator(Generator):
             self.asked.append((request.id, request.seed))
             call = self.calls.get(request.id, 0)
             self.calls[request.id] = call + 1
-            yield self._answer(request, self._rule(request.id, call, request.seed), settings)
+            text = self._rule(request.id, call, request.seed)
+            if text == WITHHELD:
+                yield Generation(request.id, "", (), "withheld", withheld_because="content_filter")
+                continue
+            yield self._answer(request, text, settings)
 
     def _answer(self, request: GenerationRequest, text: str, settings: SamplingSettings) -> Generation:
         ids = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.synthesis.conftest import (
+    WITHHELD,
     Died,
     Rules,
     expected_ids,
@@ -70,6 +71,31 @@ def test_files_hold_text_for_the_owner_only(rules: Rules, tmp_path: Path) -> Non
 def picky(row_id: str, call: int, seed: int) -> str:
     """A refusal, a cut text, an empty one, then a query, an empty answer, a query again, and an answer."""
     return ["I cannot help with that.", " it is...", '"', 'Is None a text?" no', " ", 'Or is it?" no', "None"][call]
+
+
+def test_what_a_server_withholds_is_an_attempt_with_its_reason(
+    rules: Rules, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A query, an answer, and then both are given; a row whose queries are all withheld is given up."""
+
+    def rule(row_id: str, call: int, seed: int) -> str:
+        if row_id == expected_ids(2, "theft")[1]:
+            return WITHHELD
+        return [WITHHELD, 'Is it a text?" no', WITHHELD, 'Or is it?" no', "I cannot help."][call]
+
+    work = synthesis(rules(rule), 2, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""]))
+    work.run(tmp_path)
+    noted = RawFolder(tmp_path, 9, False).attempts()
+    attempts = [(each.index, each.reason, each.finish_reason, each.text) for each in noted]
+    assert [each for each in attempts if each[0] == 0] == [
+        (0, "withheld_query", "withheld", ""),
+        (0, None, "stop", "Is it a text?"),
+        (0, "withheld_response", "withheld", ""),
+        (0, None, "stop", "Or is it?"),
+    ]
+    assert [each for each in attempts if each[0] == 1] == [(1, "withheld_query", "withheld", "")] * 8
+    assert [row.messages[-1]["content"] for row in rows_of(tmp_path)] == ["I cannot help."]
+    assert "unusable: withheld_query 9, withheld_response 1 (kept apart in attempts.log)" in capsys.readouterr().out
 
 
 def test_unusable_attempts_are_kept_apart_with_their_reason(rules: Rules, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
             DataError: file or rows are missing or wrong, an id stands twice, or a prompt is too long.
         """
         self.judge.prepare()
+        self.judge.check_ready()
         self._probes, path = self._read_probes(trainer)
         requests = [make_request(pl_module, probe.id, probe.messages) for probe in self._probes]
         limit = prompt_limit(trainer, pl_module, self.sampling)

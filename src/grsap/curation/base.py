@@ -94,6 +94,13 @@ class Filter(ABC):
             UserError: names the setting.
         """
 
+    def check_ready(self) -> None:  # noqa: B027 (most need nothing)
+        """Find a server that is not there, before the work of earlier filters.
+
+        Raises:
+            ConfigError: nothing answers at its address.
+        """
+
     def check_judge(self, judge: Judge, where: str) -> None:  # noqa: B027 (most take any)
         """Raise ConfigError if the judge does not say what the filter needs."""
 

@@ -94,6 +94,11 @@ class Curation:
 
     def _curate(self, folder: Path) -> dict[str, Any]:
         ledger = Ledger(self.raw)
+        if not (folder / RESULTS).exists():  # a later call may need no server for what is left
+            for each in self.filters:
+                each.check_ready()
+            if self.judge is not None:
+                self.judge.check_ready()
         work = Work(folder / RESULTS, self.raw, self.embedder, self.judge, self.judge_batch_size, self.seed)
         try:
             steps = run_steps(self.filters, ledger, work)

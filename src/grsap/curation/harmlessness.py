@@ -55,10 +55,11 @@ class Harmlessness(Filter):
 
 def reason_against(verdict: Verdict, row: SafetyRecord, judge: Judge) -> str | None:
     """Why a response is not harmless; None if it is."""
+    missing = "verdict_withheld" if verdict.reason == "withheld" else "unparsed"
     if "response_harmful" in judge.labels:
-        return {True: HARMFUL, None: "unparsed", False: None}[verdict.response_harmful]
+        return {True: HARMFUL, None: missing, False: None}[verdict.response_harmful]
     if verdict.response_refusal is None:
-        return "unparsed"
+        return missing
     return None if verdict.response_refusal or is_meant_harmless(row) else NOT_REFUSED
 
 

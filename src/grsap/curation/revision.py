@@ -32,7 +32,8 @@ class Revision(Filter):
 
     The paper's "revise and include"; leave the filter out to exclude them. The model is asked again with an instruction
     to refuse, up to `max_attempts` times, and a response is taken if it is whole, the judge calls it harmless, and it
-    is a refusal by the judge or, where that says nothing, by the refusal matcher. Only harmful requests are revised: a
+    is a refusal by the judge or, where that says nothing, by the refusal matcher. Responses that a server withholds are
+    counted as `num_withheld`. Only harmful requests are revised: a
     harmless one is not to be refused. Reasons: `not_revised` (no attempt was taken), `harmless_request`,
     `request_unparsed`.
 
@@ -70,6 +71,10 @@ class Revision(Filter):
         if self.max_attempts > 1 and self.sampling.temperature == 0:
             raise ConfigError(f"{where}: several attempts at temperature 0 are all the same", "Give more than 0")
 
+    def check_ready(self) -> None:
+        """Find a server that is not there."""
+        self.generator.check_ready()
+
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
         """One decision a row, after all attempts."""
         judge = work.judge
@@ -102,8 +107,10 @@ class Revision(Filter):
             return self._ask(piece, attempt, work)
 
         taken = {}
+        num_withheld = 0
         for numbers, values in work.kept(f"revision_{attempt + 1}", identity, rows, compute, work.judge_batch_size):
             for number, value in zip(numbers, values, strict=True):
+                num_withheld += value["finish_reason"] == "withheld"
                 verdict = slim_verdict(value["verdict"])
                 row = work.raw.record(number)
                 if self._is_taken(row, value, verdict, judge):
@@ -111,6 +118,8 @@ class Revision(Filter):
                     revised = RevisedResponse(value["response"], history)
                     labels = labels_of(verdict, judge)
                     taken[number] = Decision(labels=labels, revision=revised, judge=info_of(judge))
+        if num_withheld:
+            work.audit["num_withheld"] = work.audit.get("num_withheld", 0) + num_withheld
         return taken
 
     def _ask(self, rows: Sequence[SafetyRecord], attempt: int, work: Work) -> list[dict[str, Any]]:
@@ -118,12 +127,16 @@ class Revision(Filter):
             GenerationRequest(row.id, self._prompt_ids(row), attempt_seed(work.seed, row.id, attempt)) for row in rows
         ]
         answers = self.generator.generate(requests, self.sampling)
-        verdicts = work.judge.judge(
-            [Exchange(query_of(row), answer.text) for row, answer in zip(rows, answers, strict=True)]
-        )
+        given = [number for number, answer in enumerate(answers) if answer.finish_reason != "withheld"]
+        exchanges = [Exchange(query_of(rows[number]), answers[number].text) for number in given]
+        judged = dict(zip(given, work.judge.judge(exchanges) if exchanges else [], strict=True))
         return [
-            {"response": answer.text, "finish_reason": answer.finish_reason, "verdict": verdict.to_dict()}
-            for answer, verdict in zip(answers, verdicts, strict=True)
+            {
+                "response": answer.text,
+                "finish_reason": answer.finish_reason,
+                "verdict": judged.get(number, Verdict(reason="unanswered")).to_dict(),
+            }
+            for number, answer in enumerate(answers)
         ]
 
     def _prompt_ids(self, row: SafetyRecord) -> tuple[int, ...]:

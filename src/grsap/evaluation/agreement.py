@@ -22,8 +22,8 @@ def agreements(
             flat = [verdict for values in by_item.values() for verdict in values]
             if label in judge.labels:
                 said[judge.name] = [verdict.label(label) for verdict in flat]
-            for name in flat[0].by_judge if flat else ():
-                said.setdefault(name, [verdict.by_judge[name].label(label) for verdict in flat])
+            for name in dict.fromkeys(name for verdict in flat for name in verdict.by_judge):
+                said.setdefault(name, [verdict.by_judge.get(name, Verdict()).label(label) for verdict in flat])
         said = {name: column for name, column in said.items() if any(value is not None for value in column)}
         rows += [
             {"subject": subject, "benchmark": benchmark, "label": label, "judges": [*pair], **asdict(agreement)}

@@ -30,8 +30,9 @@ class Answer:
     Attributes:
         messages: that it was asked.
         response: its text.
-        finish_reason: `stop` or `length`.
+        finish_reason: `stop`, `length`, or `withheld`: a server gave no answer.
         num_prompt_tokens, num_tokens: of the prompt, and written.
+        withheld_because: why, as the server says.
     """
 
     messages: list[Message]
@@ -39,6 +40,12 @@ class Answer:
     finish_reason: str
     num_prompt_tokens: int
     num_tokens: int
+    withheld_because: str = ""
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is none: it counts as unanswered in every measure."""
+        return self.finish_reason == "withheld"
 
 
 @dataclass
@@ -164,6 +171,7 @@ def _entry(answer: Generation, messages: list[Message], num_prompt_tokens: int) 
         "finish_reason": answer.finish_reason,
         "num_prompt_tokens": num_prompt_tokens,
         "num_tokens": len(answer.token_ids),
+        **({"withheld_because": answer.withheld_because} if answer.finish_reason == "withheld" else {}),
     }
 
 
@@ -174,4 +182,5 @@ def _read(entry: dict[str, Any]) -> Answer:
         finish_reason=entry["finish_reason"],
         num_prompt_tokens=entry["num_prompt_tokens"],
         num_tokens=entry["num_tokens"],
+        withheld_because=entry.get("withheld_because", ""),
     )

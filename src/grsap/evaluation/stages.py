@@ -13,7 +13,7 @@ from grsap.console import say
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
-from grsap.evaluation.outcomes import Measure, Surprising, incoherence, outcomes_of
+from grsap.evaluation.outcomes import Measure, Surprising, incoherence, num_withheld, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
@@ -78,6 +78,7 @@ class Stages:
         """Have each subject answer what it has not answered. Subjects on one base follow each other on its weights."""
         order = {id(subject.generator): place for place, subject in reversed([*enumerate(self.subjects)])}
         by_engine = sorted(self.subjects, key=lambda subject: order[id(subject.generator)])
+        self._check_ready()
         for _, group in groupby(by_engine, key=lambda subject: id(subject.generator)):
             subjects = list(group)
             with closing(subjects[0].generator):
@@ -90,6 +91,15 @@ class Stages:
                             self.settings.lm_eval_tasks.evaluate(subject, self.folder)
                     finally:
                         self.write_manifest("unfinished")
+
+    def _check_ready(self) -> None:
+        """Find servers that are not there before the first answer is generated; if all is answered, none is asked."""
+        unfinished = [subject for subject in self.subjects if self.answering.num_missing(subject)]
+        for subject in unfinished:
+            subject.generator.check_ready()
+        if unfinished and self.judged and "judge" in self.settings.stages:
+            for judge in self.settings.chosen_judges:
+                judge.check_ready()
 
     def judge(self) -> None:
         """Have each judge judge what it has not judged; equal exchanges are one.
@@ -115,15 +125,19 @@ class Stages:
         """
         found: dict[str, dict[str, ByMeasure]] = {subject.name: {} for subject in self.subjects}
         reasons: list[dict[str, Any]] = []
+        unanswered: list[dict[str, Any]] = []
         agreed: list[dict[str, Any]] = []
         for each in self._measured():
             name, question = each.subject.name, each.question
             found[name][question.benchmark.name] = each.outcomes
             agreed += agreements(name, question.benchmark.name, each.verdicts)
+            if withheld := num_withheld(each.answers):
+                unanswered.append({"subject": name, "benchmark": question.benchmark.name, "num_by_reason": withheld})
             if question in self.judged:
                 broken = incoherence(question.items, each.answers, each.surprising)
                 reasons.append(_reasons(each.subject, question, broken))
-        results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "overlap": self._overlap()}
+        results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "unanswered": unanswered}
+        results["overlap"] = self._overlap()
         results["lm_eval"] = self._harness()
         write_results(self.folder, results)
         self.write_manifest("complete")
@@ -272,7 +286,7 @@ def _engine(subject: Subject) -> dict[str, Any]:
     return {key: value for key, value in subject.generator.identity().items() if key not in left_out}
 
 
-def _reasons(subject: Subject, question: Question, found: Mapping[str, list[str]]) -> dict[str, Any]:
+def _reasons(subject: Subject, question: Question, found: Mapping[str, list[str | None]]) -> dict[str, Any]:
     """How many answers are no answer, by reason."""
     whys = [why for values in found.values() for why in values if why]
     counts = {why: whys.count(why) for why in sorted(set(whys))}

@@ -55,6 +55,8 @@ class Surprise:
         tokenizer, template = self.model.tokenizer, self.model.template
         requests: dict[str, ScoringRequest] = {}
         for answer in answers:
+            if answer.is_withheld:
+                continue
             name = exchange_hash(answer)
             ids = tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"])
             if ids and (name,) not in journal.entries and name not in requests:
@@ -81,7 +83,7 @@ class Surprise:
         for item, samples in answers.items():
             for answer in samples:
                 entry = entries.get((exchange_hash(answer),))
-                if entry is None and answer.response:
+                if entry is None and answer.response and not answer.is_withheld:
                     raise DataError("not all answers have a perplexity", "Run the stage judge first")
                 is_above = entry is not None and entry["perplexity"] > self.max_perplexity
                 found.setdefault(item, []).append(is_above)

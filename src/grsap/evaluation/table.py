@@ -120,6 +120,9 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
         said = [f"{name} {row[name]}" for name in ("safety", "task") if row[name]]
         if said:
             lines.append(f"{row['subject']} against {row['against']}: {', '.join(said)}")
+    for row in results.get("unanswered", []):
+        told = ", ".join(f"{num} {reason}" for reason, num in row["num_by_reason"].items())
+        lines.append(f"{row['subject']}, {row['benchmark']}: {sum(row['num_by_reason'].values())} unanswered ({told})")
     for row in results["overlap"]:
         if row["num_items_found"]:
             lines.append(

@@ -53,7 +53,11 @@ class Judging:
         """
         judge.prepare()
         journal = self.journal(judge)
-        exchanges = {exchange_hash(answer): Exchange.of(answer.messages, answer.response) for answer in answers}
+        exchanges = {
+            exchange_hash(answer): Exchange.of(answer.messages, answer.response)
+            for answer in answers
+            if not answer.is_withheld
+        }
         missing = [name for name in exchanges if (name,) not in journal.entries]
         if not missing:
             return
@@ -87,6 +91,9 @@ class Judging:
         found: dict[str, list[Verdict]] = {}
         for item, samples in answers.items():
             for answer in samples:
+                if answer.is_withheld:
+                    found.setdefault(item, []).append(Verdict(reason="unanswered"))
+                    continue
                 entry = entries.get((exchange_hash(answer),))
                 if entry is None:
                     raise DataError(f"{judge.name} has not judged all answers", "Run the stage judge first")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from grsap.generation.likelihood import Likelihood, ScoringRequest
     from grsap.text.template import ChatTemplate
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "withheld"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,14 @@ class Generation:
         id: of its request.
         text: without stop token.
         token_ids: without stop token.
-        finish_reason: `length` when the limit cut it.
+        finish_reason: `length` when the limit cut it; `withheld` when a server gave no answer to this prompt while it
+            answers others: the text is empty then, and counts as unanswered.
         stop_token_id: the token that ended it; None when cut, and when `reencoded`.
         logprobs: one entry a token of `token_ids`, and one more for the stop token if there is one; None if not asked
             for.
         reencoded: `token_ids` are the text encoded again, because a server gave the text alone: they may differ from
             the tokens that the model chose, and what ended the answer is not known.
+        withheld_because: the reason for `withheld`, such as `content_filter`; empty otherwise.
     """
 
     id: str
@@ -91,6 +93,7 @@ class Generation:
     stop_token_id: int | None = None
     logprobs: tuple[TokenLogprobs, ...] | None = None
     reencoded: bool = False
+    withheld_because: str = ""
 
 
 Progress = Callable[[int, int], None]
@@ -152,6 +155,13 @@ class Generator(ABC):
         May take seconds, as `weights_revision`.
         """
         return {**self.identity(), "revision": self.weights_revision()}
+
+    def check_ready(self) -> None:  # noqa: B027 (models on this machine need nothing)
+        """Find a server that is not there before anything expensive is done; loads no weights.
+
+        Raises:
+            ConfigError: nothing answers at its address.
+        """
 
     @property
     def model_name(self) -> str:

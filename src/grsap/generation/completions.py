@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from grsap.errors import BackendError, ConfigError, DataError
+from grsap.errors import ConfigError, DataError
 from grsap.generation.base import FinishReason, Generation, GenerationRequest, SamplingSettings, TokenLogprobs
 from grsap.generation.model_generator import DecodingTemplate
 
@@ -18,6 +18,7 @@ MAX_STOP_STRINGS = 4
 _STOPPED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 _CUT = frozenset({"length", "max_tokens"})
 _TOKEN_ID = "token_id:"
+CONTENT_FILTER = "content_filter"
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,14 @@ class CompletionFormat:
 
         Raises:
             UnreadableAnswerError: there is none in it.
-            BackendError: the server withheld it.
         """
         choice = first_choice(payload)
         ids = token_ids(choice) if self.dialect.returns_ids else None
+        if ids is not None and len(ids) > settings.max_new_tokens:
+            raise UnreadableAnswerError(f"the answer has {len(ids)} tokens, more than were asked for")
         reason = choice.get("finish_reason")
-        if reason == "content_filter":
-            raise BackendError(
-                f"the server's content filter withheld the answer to request {request.id}",
-                "Switch the filter off, or use another server: a withheld answer cannot be judged",
-            )
+        if reason == CONTENT_FILTER:
+            return withheld(request, CONTENT_FILTER)  # whatever it left of the text: a part of an answer is not judged
         if ids is not None:
             return self._exact(ids, reason, choice, request, settings)
         if self.dialect.returns_ids:
@@ -153,7 +152,7 @@ class CompletionFormat:
     ) -> Generation:
         """From token ids; the last one may be the stop token."""
         ends = self.template.stop_token_ids | {int(token) for token in self.tokenizer.all_special_ids}
-        stopped = bool(ids) and reason not in _CUT and ids[-1] in ends
+        stopped = bool(ids) and not (isinstance(reason, str) and reason in _CUT) and ids[-1] in ends
         answer = ids[:-1] if stopped else ids
         logprobs = None
         if settings.top_logprobs is not None:
@@ -179,6 +178,11 @@ class CompletionFormat:
         return Generation(request.id, text, ids, reason_read, reencoded=True)
 
 
+def withheld(request: GenerationRequest, because: str) -> Generation:
+    """What stands for the answer that a server does not give."""
+    return Generation(request.id, "", (), "withheld", withheld_because=because)
+
+
 def first_choice(payload: object) -> Mapping[str, Any]:
     """The first of the `choices`.
 
@@ -194,7 +198,7 @@ def first_choice(payload: object) -> Mapping[str, Any]:
 def token_ids(choice: Mapping[str, Any]) -> list[int] | None:
     """The answer's token ids, if the server gives them."""
     ids = choice.get("token_ids")
-    if isinstance(ids, list) and all(isinstance(token, int) for token in ids):
+    if isinstance(ids, list) and all(type(token) is int and 0 <= token < 2**31 for token in ids):
         return ids
     return None
 
@@ -212,13 +216,13 @@ def finish(reason: object, num_tokens: int, settings: SamplingSettings) -> Finis
     Raises:
         UnreadableAnswerError: the server broke off, as vLLM's `abort`.
     """
-    if reason in _STOPPED:
-        return "stop"
-    if reason in _CUT:
-        return "length"
     if reason is None or reason == "":
         return "length" if num_tokens >= settings.max_new_tokens else "stop"
-    raise UnreadableAnswerError(f"the server ended the answer with the reason {reason!r}")
+    if isinstance(reason, str) and reason in _STOPPED:
+        return "stop"
+    if isinstance(reason, str) and reason in _CUT:
+        return "length"
+    raise UnreadableAnswerError(f"the server ended the answer with the reason {str(reason)[:40]!r}")
 
 
 def read_logprobs(choice: Mapping[str, Any], num_tokens: int, num_top: int) -> tuple[TokenLogprobs, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +25,7 @@ from grsap.generation.completions import (
     first_choice,
     token_ids,
     usage,
+    withheld,
 )
 from grsap.generation.patience import Failure, Patience, RequestRate, Trials
 from grsap.generation.server_client import AttemptFailedError, RefusedError, ServerClient, check_address
@@ -40,6 +43,9 @@ _LADDERS: dict[PromptFormat, tuple[Dialect, ...]] = {
     "text": (TEXT,),
 }
 _NOT_UNDERSTOOD = frozenset({400, 422})
+_OF_ONE_PROMPT = frozenset({400, 403, 413, 422, 451})
+"""Statuses by which servers refuse a single prompt, for its content or length."""
+PLAIN_PROMPT = "Hello"
 
 
 class OpenAIGenerator(Generator):
@@ -106,16 +112,23 @@ class OpenAIGenerator(Generator):
         if not requests:
             return
         loop, client = self._connection()
-        if self._dialect is None:
-            self._dialect = loop.run(self._find_dialect(client, requests[0]))
-        form = self._format(self._dialect)
+        form = self._format(self._known_dialect())
         form.check(requests, settings)
-        run = _Run(client, form, Patience(self.server, self.base_url), self._rate, settings)
+        patience = Patience(self.server, self.base_url, was_reached=True)
+        run = _Run(client, form, patience, self._rate, settings, self._plain_request())
 
         async def all_of_them(hand_over: Callable[[Generation], None]) -> None:
             await run.all(requests, self.server.concurrency, hand_over)
 
         yield from loop.iterate(all_of_them)
+
+    def check_ready(self) -> None:
+        """Find out what the server understands, with one short request; once.
+
+        Raises:
+            ConfigError: nothing answers at the address, or it refuses the request.
+        """
+        self._known_dialect()
 
     def identity(self) -> dict[str, Any]:
         """Model and tokenizer. The address is left out: the same model may be served elsewhere tomorrow."""
@@ -154,16 +167,25 @@ class OpenAIGenerator(Generator):
     def _format(self, dialect: Dialect) -> CompletionFormat:
         return CompletionFormat(dialect, self.tokenizer, decoding_template(self))
 
+    def _known_dialect(self) -> Dialect:
+        if self._dialect is None:
+            loop, client = self._connection()
+            self._dialect = loop.run(self._find_dialect(client, self._plain_request()))
+        return self._dialect
+
+    def _plain_request(self) -> GenerationRequest:
+        """A prompt to which no server and no content filter has an objection."""
+        return GenerationRequest("probe", tuple(self.tokenizer(PLAIN_PROMPT)["input_ids"]))
+
     async def _find_dialect(self, client: ServerClient, request: GenerationRequest) -> Dialect:
-        """The first dialect that the server understands, asked with one token of the first prompt."""
+        """The first dialect that the server understands, asked with one token."""
         settings = SamplingSettings(max_new_tokens=1)
-        probe = dataclasses.replace(request, id=f"{request.id} (probe)")
         ladder = _LADDERS[self.prompt_format]
         patience = Patience(self.server, self.base_url)
         for dialect in ladder:
-            run = _Run(client, self._format(dialect), patience, self._rate, settings)
+            run = _Run(client, self._format(dialect), patience, self._rate, settings, request)
             try:
-                payload = await run.asked(probe, _with_a_choice)
+                payload = await run.asked(request, _with_a_choice)
             except RefusedError as error:
                 if error.status not in _NOT_UNDERSTOOD or dialect is ladder[-1]:
                     raise
@@ -184,6 +206,10 @@ def _with_a_choice(payload: object) -> object:
     return payload
 
 
+class _GivenUpError(Exception):
+    """A request that failed too often while the server answers others."""
+
+
 class _Run:
     """The requests of one call, on their way."""
 
@@ -194,12 +220,16 @@ class _Run:
         patience: Patience,
         rate: RequestRate,
         settings: SamplingSettings,
+        plain_request: GenerationRequest,
     ) -> None:
         self._client = client
         self._form = form
         self._patience = patience
         self._rate = rate
         self._settings = settings
+        self._plain_request = plain_request
+        self._served_at = -math.inf
+        self._probing = asyncio.Lock()
 
     async def all(
         self, requests: Sequence[GenerationRequest], concurrency: int, hand_over: Callable[[Generation], None]
@@ -209,9 +239,7 @@ class _Run:
 
         async def work() -> None:
             for request in waiting:
-                answer = await self.asked(request, partial(self._form.read, request=request, settings=self._settings))
-                self._patience.answered()
-                hand_over(answer)
+                hand_over(await self._answer(request))
 
         workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(requests)))]
         try:
@@ -221,8 +249,34 @@ class _Run:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def asked(self, request: GenerationRequest, read: Callable[[object], T]) -> T:
-        """What `read` makes of the server's JSON, after as many attempts as it takes."""
+    async def _answer(self, request: GenerationRequest) -> Generation:
+        """The answer, or what stands for one that the server withholds while it answers others."""
+        read = partial(self._form.read, request=request, settings=self._settings)
+        try:
+            answer = await self.asked(request, read, self._serves_others)
+        except RefusedError as error:
+            if error.status not in _OF_ONE_PROMPT or not (self._patience.num_answers or await self._serves_others()):
+                raise
+            return withheld(request, f"refused: {error.reason}")
+        except _GivenUpError as error:
+            return withheld(request, f"failed: {error}")
+        self._patience.answered()
+        return answer
+
+    async def asked(
+        self,
+        request: GenerationRequest,
+        read: Callable[[object], T],
+        serves_others: Callable[[], Awaitable[bool]] | None = None,
+    ) -> T:
+        """What `read` makes of the server's JSON, after as many attempts as it takes.
+
+        Args:
+            request: the prompt.
+            read: makes a result of the server's JSON.
+            serves_others: asked whether the server answers others, once the request failed more than `max_retries`
+                times; if it does, the request is given up. None: it never is.
+        """
         trials = Trials(request.id)
         fields = self._form.fields(request, self._settings)
         while True:
@@ -234,4 +288,26 @@ class _Run:
                 failure = error.failure
             except UnreadableAnswerError as error:
                 failure = Failure(str(error))
+            is_last = failure.is_its_own and trials.num_own_failures >= self._patience.settings.max_retries
+            if is_last and serves_others is not None and await serves_others():
+                raise _GivenUpError(failure.reason)
             await self._patience.wait(trials, failure)
+
+    async def _serves_others(self) -> bool:
+        """Whether the server now answers a plain prompt with the same settings."""
+        since = time.monotonic()
+        async with self._probing:
+            if self._served_at >= since:  # another request has just found out
+                return True
+            started = time.monotonic()
+            try:
+                fields = self._form.fields(self._plain_request, self._settings)
+                payload = await self._client.complete(fields, self._plain_request.id)
+                answer = self._form.read(payload, self._plain_request, self._settings)
+            except (AttemptFailedError, UnreadableAnswerError, RefusedError):
+                return False
+            if answer.finish_reason == "withheld":
+                return False
+            self._served_at = started
+            self._patience.heard()
+            return True

@@ -8,13 +8,15 @@ import random
 import time
 from dataclasses import dataclass
 
-from grsap.errors import BackendError
+from grsap.errors import BackendError, ConfigError
 from grsap.generation.server_settings import ServerSettings
 
 NOTICE_AFTER_S = 2.0
 """Seconds without an answer before the wait is told."""
 NOTICE_EVERY_S = 30.0
 """Seconds between two such lines."""
+REACH_WITHIN_S = 5.0
+"""Seconds that a server which never answered may refuse connections: one that is just starting gets these."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,21 +29,22 @@ class Failure:
         reason: for the user.
         retry_after_s: the wait that the server asks of all requests; None if it does not.
         is_its_own: the request itself may be the cause; False when nobody is served.
+        is_unreachable: no connection was made.
     """
 
     reason: str
     retry_after_s: float | None = None
     is_its_own: bool = True
+    is_unreachable: bool = False
 
 
 class Trials:
-    """The failures of one request. Backoff counts all; `max_retries` only those between which others were answered."""
+    """The failures of one request. Backoff counts all; `max_retries` only those that may be its own."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.num_failures = 0
         self.num_own_failures = 0
-        self.answers_seen = -1
         self._random = random.Random(f"grsap/{request_id}")
 
     def backoff_s(self, settings: ServerSettings) -> float:
@@ -56,20 +59,27 @@ class Patience:
     Args:
         settings: the rule.
         where: the server's address, for messages.
+        was_reached: whether the server has answered before.
     """
 
-    def __init__(self, settings: ServerSettings, where: str) -> None:
+    def __init__(self, settings: ServerSettings, where: str, was_reached: bool = False) -> None:
         self.settings = settings
         self.where = where
         self.num_answers = 0
+        self._was_reached = was_reached
         self._num_waiting = 0
-        self._last_answer = time.monotonic()
+        self._last_answer = self._started = time.monotonic()
         self._next_notice = 0.0
         self._closed_until = 0.0
 
     def answered(self) -> None:
-        """A request was answered: the clock of the rule starts anew."""
+        """A request was answered."""
         self.num_answers += 1
+        self.heard()
+
+    def heard(self) -> None:
+        """The server showed that it serves: the clock of the rule starts anew."""
+        self._was_reached = True
         self._last_answer = time.monotonic()
 
     async def until_open(self) -> None:
@@ -81,10 +91,16 @@ class Patience:
         """After a failed attempt: wait before the next.
 
         Raises:
+            ConfigError: nothing was ever reached at the address.
             BackendError: the run ends here.
         """
         trials.num_failures += 1
-        self._count_own(trials, failure)
+        trials.num_own_failures += failure.is_its_own
+        self._was_reached |= not failure.is_unreachable
+        if not self._was_reached and time.monotonic() - self._started >= REACH_WITHIN_S:
+            raise ConfigError(
+                f"no server answers at {self.where}: {failure.reason}", "Start the server, or correct base_url"
+            )
         remaining = self.settings.give_up_after_s - self._silence_s()
         if remaining <= 0:
             raise BackendError(
@@ -94,6 +110,8 @@ class Patience:
                 num_answers=self.num_answers,
             )
         delay = min(trials.backoff_s(self.settings), remaining)
+        if not self._was_reached:
+            delay = min(delay, max(0.0, self._started + REACH_WITHIN_S - time.monotonic()))
         if failure.retry_after_s is not None:
             # The last attempt falls on the moment of giving up, not after it.
             delay = min(failure.retry_after_s, remaining)
@@ -104,19 +122,6 @@ class Patience:
             await asyncio.sleep(delay)
         finally:
             self._num_waiting -= 1
-
-    def _count_own(self, trials: Trials, failure: Failure) -> None:
-        if not failure.is_its_own or trials.answers_seen == self.num_answers:
-            return
-        trials.answers_seen = self.num_answers
-        trials.num_own_failures += 1
-        if trials.num_own_failures > self.settings.max_retries:
-            raise BackendError(
-                f"{self.where} failed {trials.num_own_failures} times on request {trials.request_id} while it answered "
-                f"others, the last time because: {failure.reason}; {self.num_answers} answers were kept",
-                "See the server's log for this request, or raise server.max_retries",
-                num_answers=self.num_answers,
-            )
 
     def _silence_s(self) -> float:
         return time.monotonic() - self._last_answer

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from grsap.errors import ConfigError, MissingPackageError
+from grsap.generation.bounded_body import UnusableBodyError, bound_body
 from grsap.generation.patience import Failure
 from grsap.generation.server_settings import ServerSettings
+from grsap.json_text import parse_json
+from grsap.streams import printable
 
 CONNECT_TIMEOUT_S = 10.0
 BUSY = frozenset({429, 502, 503, 504})
 """Statuses that say nothing of the request: the server, or what stands before it, is overloaded or not there."""
 MAX_MESSAGE = 300
+_RAW = "x-stainless-raw-response"
+"""By this header of its own request the client knows that the answer is to be given as it is."""
+_HEADERS = frozenset({"host", "connection", "accept", "content-type", "content-length", "user-agent", _RAW})
+_HTTP_DATE = r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT"
 
 
 class AttemptFailedError(Exception):
@@ -29,11 +36,12 @@ class AttemptFailedError(Exception):
 
 
 class RefusedError(ConfigError):
-    """The server refuses a request; `status` is its HTTP status."""
+    """The server refuses a request; `status` is its HTTP status, and `reason` what it says."""
 
-    def __init__(self, problem: str, remedy: str, status: int) -> None:
+    def __init__(self, problem: str, remedy: str, status: int, reason: str = "") -> None:
         super().__init__(problem, remedy)
         self.status = status
+        self.reason = f"{reason} ({status})"
 
 
 def check_address(base_url: str) -> None:
@@ -76,12 +84,18 @@ class ServerClient:
         self.model = model
         self.timeout_s = settings.timeout_s
         self._openai = openai
+        self._key = settings.api_key() or "none"
+        timeout = openai.Timeout(settings.timeout_s, connect=min(settings.timeout_s, CONNECT_TIMEOUT_S))
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
-            # The client reads a key from the environment if it is given none, and would send it to any server.
-            api_key=settings.api_key() or "none",
-            timeout=openai.Timeout(settings.timeout_s, connect=min(settings.timeout_s, CONNECT_TIMEOUT_S)),
+            api_key=self._key,
             max_retries=0,
+            # Prompts and key go to this address only.
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=timeout,
+                follow_redirects=False,
+                event_hooks={"request": [self._strip], "response": [bound_body]},
+            ),
         )
 
     async def complete(self, fields: Mapping[str, Any], request_id: str) -> object:
@@ -94,30 +108,45 @@ class ServerClient:
         try:
             async with asyncio.timeout(self.timeout_s):
                 reply = await self._client.completions.with_raw_response.create(model=self.model, **fields)
-            return json.loads(reply.content)
+            return parse_json(reply.content.decode())
         except self._openai.APIStatusError as error:
             raise self._sorted(error, request_id) from error
         except (TimeoutError, self._openai.APITimeoutError) as error:
+            if type(error.__cause__).__name__ == "ConnectTimeout":
+                raise AttemptFailedError(_connection_failure(error.__cause__)) from error
             raise AttemptFailedError(Failure(f"no answer within timeout_s of {self.timeout_s:g} s")) from error
+        except UnusableBodyError as error:
+            raise AttemptFailedError(Failure(str(error))) from error
         except self._openai.APIConnectionError as error:
-            cause = error.__cause__
-            refused = type(cause).__name__ == "ConnectError"
-            reason = "the connection was refused" if refused else "the connection broke"
-            raise AttemptFailedError(Failure(reason, is_its_own=not refused)) from error
+            raise AttemptFailedError(_connection_failure(error.__cause__)) from error
         except ValueError as error:
-            raise AttemptFailedError(Failure("the answer is no JSON")) from error
+            raise AttemptFailedError(Failure(f"the answer is no JSON: {one_line(str(error))}")) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
+    async def _strip(self, request: Any) -> None:
+        """Leave out all headers but those of HTTP itself: the client takes keys and names from the environment."""
+        for name in set(request.headers) - _HEADERS:
+            del request.headers[name]
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        request.headers["Accept-Encoding"] = "identity"
+
     def _sorted(self, error: Any, request_id: str) -> Exception:
         status, message = int(error.status_code), server_message(error)
+        if 300 <= status < 400:
+            target = one_line(error.response.headers.get("location", "another address"))
+            return RefusedError(
+                f"{self.base_url} redirects to {target}, which is not followed",
+                "Give the address of the server itself as base_url, if you trust it with prompts and key",
+                status,
+            )
         if status in {408, 429} or status >= 500:
             told = f"status {status}: {message}"
             return AttemptFailedError(Failure(told, retry_after_s(error.response.headers), status not in BUSY))
         return RefusedError(
-            f"{self.base_url} refuses request {request_id} ({status}): {message}", _remedy(status), status
+            f"{self.base_url} refuses request {request_id} ({status}): {message}", _remedy(status), status, message
         )
 
 
@@ -135,18 +164,34 @@ def server_message(error: Any) -> str:
     for key in ("message", "detail", "error"):
         if isinstance(body, Mapping) and body.get(key):
             body = body[key]
-    text = str(body or error.message)
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_MESSAGE]
+    return one_line(str(body or error.message))
+
+
+def one_line(text: str) -> str:
+    """A server's text in one line of limited length, without control characters."""
+    return " ".join(printable(text[: 10 * MAX_MESSAGE], keep="\n\t\r").split())[:MAX_MESSAGE]
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The wait in seconds that the headers ask for: a number, or a date; None if they do not."""
-    value = headers.get("retry-after")
-    if value is None:
+    """The wait in seconds that the headers ask for: a number, or a date (RFC 9110); None if they ask for none.
+
+    A negative number, one of more than nine digits, infinity and whatever else is not of that form is no wait.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return float(value)
+    if not re.fullmatch(_HTTP_DATE, value, re.ASCII):
         return None
     try:
-        return max(0.0, float(value))
+        date = email.utils.parsedate_to_datetime(value)
     except ValueError:
-        pass
-    date = email.utils.parsedate_tz(value)
-    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+        return None
+    return max(0.0, date.timestamp() - time.time())
+
+
+def _connection_failure(cause: BaseException | None) -> Failure:
+    """What went wrong with the connection itself, by the HTTP client's error."""
+    if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
+        told = one_line(str(cause)) if str(cause) else "no connection within the time"
+        return Failure(f"the connection was refused ({told})", is_its_own=False, is_unreachable=True)
+    return Failure("the connection broke")

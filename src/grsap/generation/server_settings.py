@@ -15,16 +15,21 @@ MAX_CONCURRENCY = 1000
 class ServerSettings:
     """How to treat a server.
 
-    The rule for giving up: when an attempt fails and nothing has been answered for `give_up_after_s` seconds, the run
-    ends with an error; what was answered before stays good. An attempt fails when the connection is refused or drops,
-    when it takes longer than `timeout_s`, when the status is 408, 429 or 5xx, or when the answer cannot be read. After
-    each failure the request waits: a random time up to `backoff_s` x 2^failures, at most `max_backoff_s`, or as long
-    as the server asks for (Retry-After). Any other status of 4xx is an error at once.
+    A server that cannot be reached at the start is an error within seconds. Later the rule for giving up is: when an
+    attempt fails and nothing has been answered for `give_up_after_s` seconds, the run ends with an error; what was
+    answered before stays good. An attempt fails when the connection is refused or drops, when it takes longer than
+    `timeout_s`, when the status is 408, 429 or 5xx, or when the answer cannot be read. After each failure the request
+    waits: a random time up to `backoff_s` x 2^failures, at most `max_backoff_s`, or as long as the server asks for
+    (Retry-After).
+
+    A prompt that the server refuses (status 400, 403, 413, 422 or 451) or fails on more than `max_retries` times, while
+    it answers others, is counted as unanswered with its reason; so is an answer that its content filter withholds. A
+    refusal of all prompts, any other status of 4xx, and any redirection is an error at once.
 
     Args:
         concurrency: requests in flight at most, in [1, 1000].
         timeout_s: seconds that one attempt may take.
-        max_retries: times that one request may fail again while the server answers others; then the run ends.
+        max_retries: times that one request may fail again while the server answers others; then it is unanswered.
         give_up_after_s: seconds without a single answer after which a failure ends the run.
         backoff_s: longest wait after the first failure, in seconds.
         max_backoff_s: longest wait after any failure, in seconds.

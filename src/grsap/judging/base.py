@@ -41,8 +41,9 @@ class Verdict:
         response_refusal: whether the response refuses.
         raw: what the judge wrote, as it stands; for transcripts only.
         reason: why a label is missing: `unparsed`, `cut_by_length` (the judge wrote on), `too_long` (the request alone
-            does not fit), `not_unicode`, `control_character`, or `not_carried` (a server that takes strings only cannot
-            be given the prompt); None where nothing went wrong.
+            does not fit), `not_unicode`, `control_character`, `not_carried` (a server that takes strings only cannot
+            be given the prompt), `withheld` (the judge's server gave no answer), or `unanswered` (there is no response
+            to judge); None where nothing went wrong.
         truncated: whether the judge saw only the beginning of the response.
         scores: label -> probability in [0, 1] that the judge gave to the word for True, where its backend tells.
         by_judge: of a panel: each judge's verdict by its name.
@@ -120,6 +121,13 @@ class Judge(ABC):
 
         Raises:
             UserError: the judge's model, template or settings are wrong.
+        """
+
+    def check_ready(self) -> None:  # noqa: B027 (rules need nothing)
+        """Find a server that is not there, before the work whose results it is to judge.
+
+        Raises:
+            ConfigError: nothing answers at its address.
         """
 
     def release(self, device: torch.device) -> None:  # noqa: B027 (rules hold nothing)

@@ -176,6 +176,8 @@ class GuardJudge(Judge):
         """The verdict of one question."""
         if answer is None:
             return Verdict(reason=reason)
+        if answer.finish_reason == "withheld":
+            return Verdict(reason="withheld", truncated=truncated)
         if self.must_stop and answer.finish_reason == "length":
             return Verdict(raw=answer.text, reason="cut_by_length", truncated=truncated)
         labels = question.answer.parse(answer.text)
@@ -183,6 +185,10 @@ class GuardJudge(Judge):
             return Verdict(raw=answer.text, reason="unparsed", truncated=truncated)
         scores = question.answer.scores(answer, self.generator.tokenizer)
         return Verdict(raw=answer.text, truncated=truncated, scores=scores).with_labels(labels)
+
+    def check_ready(self) -> None:
+        """Find a server that is not there."""
+        self.generator.check_ready()
 
     def release(self, device: torch.device) -> None:
         """Forget the weights if they are on `device`."""

@@ -75,6 +75,11 @@ class JudgePanel(Judge):
             return True
         return False if said and said.count(False) >= enough_false else None
 
+    def check_ready(self) -> None:
+        """Find a server of any judge that is not there."""
+        for judge in self.judges:
+            judge.check_ready()
+
     def release(self, device: torch.device) -> None:
         """Release all judges."""
         for judge in self.judges:

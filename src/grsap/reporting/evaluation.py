@@ -147,6 +147,11 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
             "unparsed answers widen them. ★: better than all other subjects, outside the interval of the paired change."
         )
         yield table(caption, headings, rows)
+        for row in found.result.get("unanswered") or []:
+            if row["benchmark"] == name:
+                told = ", ".join(f"{count(num)} {reason}" for reason, num in row["num_by_reason"].items())
+                words = f"{row['subject']}: the server gave no answer to {told}. These widen the intervals."
+                yield element("p", words, attributes={"class": "note"})
 
 
 def _rate_cell(row: Row | None) -> Content:

@@ -9,6 +9,7 @@ from typing import Any
 from grsap.errors import DataError
 from grsap.records import SafetyRecord
 from grsap.synthesis.elicitation import Kind
+from grsap.synthesis.query_parsing import OF_RESPONSES
 from grsap.synthesis.raw_folder import ATTEMPTS, Attempt, RawFolder
 
 
@@ -94,7 +95,7 @@ class Ledger:
         """Take note of an attempt."""
         tally = self._tally(attempt)
         self._places[attempt.id] = attempt
-        if attempt.reason == "empty_response":
+        if attempt.reason in OF_RESPONSES:
             tally.num_response_tokens += attempt.num_tokens
         else:
             tally.num_asked += 1

@@ -13,9 +13,20 @@ MIN_WORDS = 3
 """A query has at least as many words: shorter ones name a topic and ask nothing."""
 
 Reason = Literal[
-    "empty_text", "cut_by_length", "no_closing_quote", "too_short", "refusal", "control_tokens", "empty_response"
+    "empty_text",
+    "cut_by_length",
+    "no_closing_quote",
+    "too_short",
+    "refusal",
+    "control_tokens",
+    "withheld_query",
+    "empty_response",
+    "withheld_response",
 ]
-"""Why an attempt gave no row. `empty_response`: the query was usable, and the answer to it was empty."""
+"""Why an attempt gave no row. `empty_response`: the query was usable, and the answer to it was empty. `withheld_...`: a
+server gave no answer to this prompt (`Generation.withheld_because`)."""
+OF_RESPONSES = frozenset({"empty_response", "withheld_response"})
+"""The reasons of attempts whose query was usable."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from grsap.records import Message, Origin, SafetyRecord
 from grsap.response_logprobs import ResponseLogprobs, candidate_arrays, response_hash, tokenizer_hash
 from grsap.synthesis.elicitation import Ask, AssistantPrefill
 from grsap.synthesis.ledger import Ledger
-from grsap.synthesis.query_parsing import Reason
+from grsap.synthesis.query_parsing import Query, Reason
 from grsap.synthesis.raw_folder import Attempt, RawFolder
 from grsap.synthesis.slots import Slot
 
@@ -83,7 +83,10 @@ class Writer:
             for slot in slots
         ]
         for slot, answer in self._stream(requests, self._settings.query_sampling):
-            query = self._elicitation.read(self._as_ask(slot), answer, self._template)
+            if answer.finish_reason == "withheld":
+                query = Query("", "withheld_query")
+            else:
+                query = self._elicitation.read(self._as_ask(slot), answer, self._template)
             self._note(slot, self._attempt(slot), query.reason, answer, query.text)
             self._advance(int(query.reason is None), len(answer.token_ids))
 
@@ -101,7 +104,8 @@ class Writer:
                 self._folder.add_row(row, self._logprobs(row, answer))
                 self._ledger.add_row(row)
             else:  # a row without a text is no conversation
-                self._note(slot, query.attempt, "empty_response", answer, "")
+                is_withheld = answer.finish_reason == "withheld"
+                self._note(slot, query.attempt, "withheld_response" if is_withheld else "empty_response", answer, "")
             self._advance(int(bool(answer.text.strip())), len(answer.token_ids))
 
     def _stream(
@@ -141,7 +145,7 @@ class Writer:
             messages=messages,
             domain=slot.domain.name,
             behaviour="benign_answer" if slot.kind == "benign" else None,
-            finish_reason=answer.finish_reason,
+            finish_reason="length" if answer.finish_reason == "length" else "stop",
             origin=replace(self._origin, attempt=query.attempt),
             parent_id=parent,
             scores={"num_query_tokens": query.num_tokens, "num_response_tokens": len(answer.token_ids)},
