@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.quantizers.quantizers_utils import should_convert_module
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
@@ -24,7 +25,14 @@ from grsap.models.embedded_model import converted_folder, embedded_folder, gguf_
 from grsap.models.limits import Limits, model_limits
 from grsap.models.merge import merged_folder
 from grsap.models.pretrained import Pretrained
-from grsap.models.quantized import QuantizedShare, keep_quantized_weights, quantized_share
+from grsap.models.quantized import (
+    FULL,
+    QuantizedShare,
+    check_quantization,
+    keep_quantized_weights,
+    quantized_share,
+    stored_quantization,
+)
 from grsap.models.weight_files import ADAPTER_CONFIG, read_json_object
 from grsap.text.template import ChatTemplate
 
@@ -116,6 +124,7 @@ class BaseModel:
         """
         self.check()
         if self._is_converted and self._stored().folder is not None:
+            self._check_quantization()
             self.empty()
             self._stored().check()
         if self.merge_adapter:
@@ -216,13 +225,15 @@ class BaseModel:
                 f"model.lora is null with quantization {self.quantization}: quantized weights cannot be trained",
                 "Set model.base.quantization to none, or give model.lora",
             )
+        self._check_quantization(FULL if full_precision else None)
         dtype = torch.float32 if full_precision else resolve_dtype(self.compute_dtype, device)
-        empty = self.empty()
+        quantization = self._quantization_config(dtype, self.empty())
         model = replace(self._stored(), source=self.weights_source()).load(
             dtype=dtype,
             attn_implementation=self._attention(device),
-            quantization_config=self._quantization_config(dtype, empty),
             device_map={"": device},
+            # None would take away what the files themselves say
+            **({} if quantization is None else {"quantization_config": quantization}),
         )
         keep_quantized_weights(model)
         model.requires_grad_(full_precision)
@@ -339,17 +350,29 @@ class BaseModel:
                 f"Set model.base.attention to {' or '.join(others)}",
             )
 
+    def _check_quantization(self, full_weights_for: str | None = None) -> None:
+        """Raise ConfigError if the quantization that is set cannot be had of the model's files."""
+        needed_for = MERGE_KEY if self.merge_adapter else full_weights_for
+        check_quantization(stored_quantization(self.load_config()), self.quantization, self.path, needed_for)
+
     def _quantization_config(self, dtype: torch.dtype, empty: PreTrainedModel) -> BitsAndBytesConfig | None:
         """bitsandbytes' settings; the output head stays in full precision, as in QLoRA (Dettmers et al. 2023)."""
         if self.quantization == "none":
             return None
         head = empty.get_output_embeddings()
-        skipped = [name for name, module in empty.named_modules() if module is head] + (self.skip_modules or [])
+        names = dict(empty.named_modules())
+        for skipped in self.skip_modules or []:
+            if all(should_convert_module(name, [skipped]) for name in names):
+                raise ConfigError(
+                    f"model.base.skip_modules names {skipped}, and the model has no such part",
+                    "Take it out, or give the name of a part, such as model.layers.0",
+                )
+        skipped_names = [name for name, module in names.items() if module is head] + (self.skip_modules or [])
         if self.quantization == "int8":
-            return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
+            return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped_names)
         return BitsAndBytesConfig(
             load_in_4bit=True,
-            llm_int8_skip_modules=skipped,
+            llm_int8_skip_modules=skipped_names,
             bnb_4bit_quant_type=self.quantization,
             bnb_4bit_use_double_quant=self.double_quantization,
             bnb_4bit_compute_dtype=dtype,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -20,29 +23,62 @@ _REMEDY = "Give a folder whose config.json and weights belong together"
 _CONVERSION_ROW = re.compile(r"^(\S+)\s*\|\s*CONVERSION", re.MULTILINE)
 
 
-def rehearse(empty: PreTrainedModel, files: WeightFiles) -> None:
+def rehearse(empty: PreTrainedModel, files: WeightFiles, config: Any) -> frozenset[str]:
     """Load the shapes of the tensors by transformers' own rules (renaming, fused experts, tied weights): no values.
 
-    What an architecture ignores or ties is fine. Weights that are stored quantized are left to the real loading, since
-    their tensors are not those of the model.
+    What an architecture ignores or ties is fine, and so are the other parts of a whole multimodal model of which the
+    text model is used. Weights that are stored quantized are left to the real loading: their tensors are others.
 
     Args:
         empty: the model on the meta device.
         files: of the weights.
+        config: that the files come with.
+
+    Returns:
+        Tensors that the model leaves out.
 
     Raises:
         ModelError: a tensor is missing, unexpected or of another shape; names the folder and the first one.
     """
+    shapes = files.shapes()
     if getattr(empty.config, "quantization_config", None):
-        files.shapes()  # reads the headers
-        return
+        return frozenset()
+    report = _report(empty, shapes, files.folder)
+    left_out = frozenset(report["unexpected_keys"])
+    whole = _multimodal_model(config) if left_out else None
+    if whole is not None:
+        check_report(_report(whole, shapes, files.folder), files.folder)
+        check_report(report, files.folder, left_out)
+        return left_out
+    check_report(report, files.folder)
+    return frozenset()
+
+
+def check_report(report: Mapping[str, Any], folder: str | Path, left_out: frozenset[str] = frozenset()) -> None:
+    """Raise ModelError if transformers' report of a load names a tensor.
+
+    Args:
+        report: as `from_pretrained` gives it with `output_loading_info`.
+        folder: or Hub id, for the error.
+        left_out: tensors that may be unexpected.
+    """
+    shapes = {
+        name: f"{tuple(given)}, and the model's is {tuple(own)}" for name, given, own in report["mismatched_keys"]
+    }
+    _raise_first(folder, shapes, lambda name: f"the tensor {name} has the shape {shapes[name]}")
+    _raise_first(folder, report["missing_keys"], lambda name: f"the tensor {name} is missing")
+    unexpected = set(report["unexpected_keys"]) - left_out
+    _raise_first(folder, unexpected, lambda name: f"the tensor {name} has no place in the model")
+
+
+def _report(empty: PreTrainedModel, shapes: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
     with _collected_log() as lines:
         try:
             model_class: Any = type(empty)
             _, report = model_class.from_pretrained(
                 None,
                 config=empty.config,
-                state_dict=files.shapes(),
+                state_dict=dict(shapes),
                 dtype=torch.float32,
                 device_map={"": "meta"},
                 ignore_mismatched_sizes=True,
@@ -53,23 +89,18 @@ def rehearse(empty: PreTrainedModel, files: WeightFiles) -> None:
                 raise
             first = _CONVERSION_ROW.search("\n".join(lines))
             what = f"tensors of {first[1]}" if first else "the weights"
-            raise ModelError(f"{files.folder}: {what} do not fit together", _REMEDY) from error
-    check_report(report, files.folder)
+            raise ModelError(f"{folder}: {what} do not fit together", _REMEDY) from error
+    found: dict[str, Any] = report
+    return found
 
 
-def check_report(report: Mapping[str, Any], folder: str | Path) -> None:
-    """Raise ModelError if transformers' report of a load names a tensor.
-
-    Args:
-        report: as `from_pretrained` gives it with `output_loading_info`.
-        folder: or Hub id, for the error.
-    """
-    shapes = {
-        name: f"{tuple(given)}, and the model's is {tuple(own)}" for name, given, own in report["mismatched_keys"]
-    }
-    _raise_first(folder, shapes, lambda name: f"the tensor {name} has the shape {shapes[name]}")
-    _raise_first(folder, report["missing_keys"], lambda name: f"the tensor {name} is missing")
-    _raise_first(folder, report["unexpected_keys"], lambda name: f"the tensor {name} has no place in the model")
+def _multimodal_model(config: Any) -> PreTrainedModel | None:
+    """The model that a config names as its own, empty, if it consists of a text model and others (Llama 4)."""
+    named = getattr(transformers, next(iter(config.architectures or ()), ""), None)
+    if config.get_text_config() is config or not (isinstance(named, type) and issubclass(named, PreTrainedModel)):
+        return None
+    with torch.device("meta"):
+        return named(copy.deepcopy(config))
 
 
 def _raise_first(folder: str | Path, names: Iterable[str], describe: Any) -> None:

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from grsap.models.base import BaseModel
 from grsap.models.lora import OutputHead, backbone, inner_model
 from grsap.models.merge import shared_weights
+from grsap.models.quantized import FULL, check_quantization, stored_quantization
 from grsap.models.shape import with_trained_part
 
 
@@ -41,6 +42,9 @@ def check_model(base: BaseModel, lora: LoraConfig | None) -> list[str]:
         UserError: see `planned_model`; or a file of the base is damaged, or does not belong to its config.
     """
     base.check_weights()
+    if lora is None:
+        stored = stored_quantization(base.load_config())
+        check_quantization(stored, base.quantization, base.path, FULL)
     model, notes = planned_model(base, lora), []
     if isinstance(model, PeftModel) and shared_weights(model):
         notes.append(

@@ -53,15 +53,19 @@ class Pretrained:
         """
         return empty_base(self.config(), self.source, trust_remote_code=self.trust_remote_code)
 
-    def check(self) -> None:
+    def check(self) -> frozenset[str]:
         """See from file headers that weights and config belong together, where the files are on this machine.
+
+        Returns:
+            Tensors that the model leaves out, see `rehearse`.
 
         Raises:
             ModelError: a file is damaged or missing, or a tensor is missing, unexpected or of another shape.
         """
         folder = self.folder
-        if folder is not None:
-            rehearse(self.empty(), WeightFiles.of_model(folder))
+        if folder is None:
+            return frozenset()
+        return rehearse(self.empty(), WeightFiles.of_model(folder), self.config())
 
     def load(self, **kwargs: Any) -> PreTrainedModel:
         """The model with all its weights.
@@ -72,16 +76,20 @@ class Pretrained:
         Raises:
             ModelError: as `check`, or a tensor is not finite.
         """
-        self.check()
-        if self.folder is not None:  # of a Hub id that is not here yet they are checked when they are
-            WeightFiles.of_model(self.folder).check_finite()
-        was_here = self.folder is not None
+        is_here = self.folder is not None
+        left_out = self._check_values() if is_here else frozenset()
         model: PreTrainedModel
         model, report = self._from_pretrained(AutoModelForCausalLM, output_loading_info=True, **kwargs)
-        check_report(report, self.folder or self.source)
-        if not was_here and self.folder is not None:
-            WeightFiles.of_model(self.folder).check_finite()
+        if not is_here:  # but now
+            left_out = self._check_values()
+        check_report(report, self.folder or self.source, left_out)
         return model
+
+    def _check_values(self) -> frozenset[str]:
+        left_out = self.check()
+        if self.folder is not None:
+            WeightFiles.of_model(self.folder).check_finite()
+        return left_out
 
     @property
     def folder(self) -> Path | None:

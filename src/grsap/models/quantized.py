@@ -12,6 +12,11 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.auto import AutoHfQuantizer
 
+from grsap.errors import ConfigError
+
+KINDS = ("nf4", "fp4", "int8")
+"""Of bitsandbytes."""
+FULL = "full fine-tuning (model.lora null)"
 MIN_SHARE = 0.8
 """Of the parameters outside embeddings and output head; below it, quantization saves little memory."""
 
@@ -70,6 +75,47 @@ def quantized_share(empty: PreTrainedModel, settings: BitsAndBytesConfig, kind: 
     layers = [layer for layer in empty.modules() if isinstance(layer, (Linear4bit, Linear8bitLt))]
     num_quantized = sum(layer.in_features * layer.out_features for layer in layers)
     return QuantizedShare(num_quantized, num_parameters - num_edges, num_parameters, kind)
+
+
+def stored_quantization(config: Any) -> str | None:
+    """How a model's files are quantized: `nf4`, `fp4`, `int8`, or another method's name; None if they are not."""
+    found: Any = getattr(config, "quantization_config", None)
+    found = found or getattr(config.get_text_config(), "quantization_config", None)
+    if not found:
+        return None
+    settings: dict[str, Any] = found if isinstance(found, dict) else found.to_dict()
+    if settings.get("load_in_8bit"):
+        return "int8"
+    if settings.get("load_in_4bit"):
+        return str(settings.get("bnb_4bit_quant_type", "fp4"))
+    return str(settings.get("quant_method", "unknown"))
+
+
+def check_quantization(stored: str | None, wanted: str, path: str, full_weights_for: str | None = None) -> None:
+    """See that the quantization that is set can be had of a model's files.
+
+    Args:
+        stored: of the files, see `stored_quantization`.
+        wanted: as set.
+        path: of the model.
+        full_weights_for: what needs weights that are not quantized at all.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if stored is None:
+        return
+    if full_weights_for is not None:
+        raise ConfigError(
+            f"{full_weights_for} needs full weights, and model.base.path {path} is stored quantized ({stored})",
+            f"Give the model as it was before quantization, or leave {full_weights_for} out",
+        )
+    fitting = stored if stored in KINDS else "none"
+    if wanted != fitting:
+        raise ConfigError(
+            f"model.base.quantization is {wanted}, and model.base.path {path} is stored quantized ({stored})",
+            f"Set model.base.quantization to {fitting}, or give the model as it was before quantization",
+        )
 
 
 def is_quantizable(module: nn.Module) -> bool:
