@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
 from tests.training.conftest import Questions, train, weights
 from torch import Tensor
 from transformers import LlamaForCausalLM, OPTConfig, OPTForCausalLM
@@ -181,6 +183,32 @@ def test_a_checkpoint_holds_the_adapter_and_nothing_else(base: BaseModel, replay
     }
     with pytest.raises(ModelError, match=r"q_proj.lora_A.default.weight is not in both, or has another shape"):
         module.load_state_dict(of_another_rank)
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused(base: BaseModel, replay_path: str) -> None:
+    module = train(base, replay_path, lora=LoraConfig(r=2, target_modules=["q_proj"]))
+    state = module.state_dict()
+    name = next(iter(state))
+    with pytest.raises(ModelError, match=rf"the tensor {name} is not finite"):
+        module.load_state_dict({**state, name: torch.full_like(state[name], float("inf"))})
+
+
+def test_a_checkpoint_belongs_to_its_base(tmp_path: Path, tiny_base_path: Path) -> None:
+    folder = shutil.copytree(tiny_base_path, tmp_path / "base")
+    checkpoint: dict[str, Any] = {}
+
+    def module() -> SafetyFineTuning:
+        return SafetyFineTuning(BaseModel(str(folder), quantization="none"), LoraConfig(target_modules=["q_proj"]))
+
+    module().on_save_checkpoint(checkpoint)
+    module().on_load_checkpoint(checkpoint)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=rf"belongs to other weights than those at model.base.path {folder}"):
+        module().on_load_checkpoint(checkpoint)
+    del checkpoint["base"]  # of an older version
+    module().on_load_checkpoint(checkpoint)
 
 
 class Remembers(Balancer):

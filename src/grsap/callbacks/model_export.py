@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from lightning.pytorch import LightningModule
 from grsap.callbacks.model_card import CARD, is_edited
 from grsap.console import say
 from grsap.files import set_aside, write_dir_atomic
-
-_EMBEDDINGS = ("embed_tokens", "lm_head")
 
 
 def is_adapter(model: Any) -> bool:
@@ -61,9 +58,9 @@ def _save_peft(pl_module: LightningModule, folder: Path) -> None:
         if base is not None:
             config.base_model_name_or_path = str(base.path)
             config.revision = getattr(base, "revision", None)
-    # Left to itself PEFT asks the hub, at each save, whether the base's vocabulary has its old size.
-    targeted = any(_targets_embeddings(config.target_modules) for config in model.peft_config.values())
-    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers="auto" if targeted else False)
+    # The base's own embeddings are no part of the adapter. Left to itself PEFT adds them where they are adapted, and
+    # asks the Hub at each save whether the base's vocabulary has its old size.
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / CARD).unlink(missing_ok=True)  # PEFT's own is a form of blanks that names the machine's folders
 
 
@@ -74,8 +71,3 @@ def _save_whole(pl_module: LightningModule, folder: Path) -> None:
     tokenizer = getattr(template, "tokenizer", None)
     if tokenizer is not None:
         tokenizer.save_pretrained(str(folder))
-
-
-def _targets_embeddings(target_modules: str | Iterable[str] | None) -> bool:
-    names = [target_modules] if isinstance(target_modules, str) else list(target_modules or ())
-    return any(name.split(".")[-1] in _EMBEDDINGS for name in names)

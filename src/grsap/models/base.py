@@ -259,14 +259,17 @@ class BaseModel:
             )
         )
 
+    def content(self) -> dict[str, str | None]:
+        """Hashes of the base's files and of those of `merge_adapter`."""
+        return {"content_hash": self.content_hash, "merge_adapter_content_hash": self._merge_hash()}
+
     def identity(self) -> dict[str, Any]:
         """What tells this base from another, for manifests."""
         return {
             "path": self.path,
             "revision": self.revision,
-            "content_hash": self.content_hash,
             "merge_adapter": self.merge_adapter,
-            "merge_adapter_content_hash": self._merge_hash(),
+            **self.content(),
             "quantization": self.quantization,
             "double_quantization": self.double_quantization,
             "skip_modules": self.skip_modules,

@@ -32,6 +32,7 @@ from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
+from grsap.training.checkpoint_refusals import check_same_base, check_tensors
 from grsap.training.forward import Forward
 from grsap.training.learned_sources import check_sources
 from grsap.training.refusals import check_settings, check_trainer, finds_unused_parameters
@@ -335,13 +336,24 @@ class SafetyFineTuning(LightningModule):
         self.log(f"{stage}/loss", (total / num.clamp(min=1)).float())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what a balancer is told at the next step."""
+        """Keep what a balancer is told at the next step, and which base the weights belong to."""
         checkpoint["previous_step"] = None if self._previous is None else asdict(self._previous)
+        checkpoint["base"] = self.base.content()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The inverse."""
+        """The inverse.
+
+        Raises:
+            ModelError: the base is not the one that the checkpoint's weights were trained on.
+        """
+        check_same_base(self.base, checkpoint.get("base"), self._checkpoint_name)
         previous = checkpoint.get("previous_step")
         self._previous = None if previous is None else StepReport(**previous)
+
+    @property
+    def _checkpoint_name(self) -> str:
+        """Where the checkpoint lies that is being loaded."""
+        return str(getattr(self._trainer, "ckpt_path", None) or "The checkpoint")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Trainable parameters alone: a checkpoint holds no base weights."""
@@ -352,20 +364,10 @@ class SafetyFineTuning(LightningModule):
         """Load trainable parameters.
 
         Raises:
-            ModelError: the checkpoint holds other parameters than this adapter has.
+            ModelError: the checkpoint holds other parameters than this adapter has, or values that are not finite.
         """
-        expected, given = _shapes(self.state_dict()), _shapes(state_dict)
-        if expected != given:
-            raise ModelError(
-                f"The checkpoint holds {len(given)} trainable tensors, this model has {len(expected)}; "
-                f"for instance {sorted(expected ^ given)[0][0]} is not in both, or has another shape",
-                "Resume with the settings of model.lora that the run began with",
-            )
+        check_tensors(self.state_dict(), state_dict, self._checkpoint_name)
         return super().load_state_dict(state_dict, strict=False, assign=assign)
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
-    return {(name, tuple(value.shape)) for name, value in tensors.items()}
 
 
 def _bad_rows(batch: StepBatch, local: list[dict[str, Tensor]]) -> str | None:

@@ -1,0 +1,59 @@
+"""Checkpoints that do not belong to this model, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from grsap.errors import ModelError
+from grsap.models import BaseModel
+from grsap.models.weight_files import is_finite
+
+
+def check_same_base(base: BaseModel, content: Mapping[str, str | None] | None, checkpoint: str) -> None:
+    """See that a checkpoint's weights are put on the base that they were trained on.
+
+    Args:
+        base: that is loaded.
+        content: of the base at that time, see `BaseModel.content`; None for checkpoints that do not tell.
+        checkpoint: its place, for the error.
+
+    Raises:
+        ModelError: files of the base or of its merged adapter have changed since.
+    """
+    if content is not None and dict(content) != base.content():
+        raise ModelError(
+            f"{checkpoint} belongs to other weights than those at model.base.path {base.path}: its files, or those of "
+            "model.base.merge_adapter, have changed",
+            "Put them back as they were, or begin a new run",
+        )
+
+
+def check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], checkpoint: str) -> None:
+    """See that a checkpoint holds the trainable tensors of this model, finite ones.
+
+    Args:
+        expected: of the model.
+        given: of the checkpoint.
+        checkpoint: its place, for the error.
+
+    Raises:
+        ModelError: a tensor is missing, unexpected, of another shape or not finite.
+    """
+    own, stored = _shapes(expected), _shapes(given)
+    if own != stored:
+        raise ModelError(
+            f"{checkpoint} holds {len(stored)} trainable tensors, this model has {len(own)}; "
+            f"for instance {min(own ^ stored)[0]} is not in both, or has another shape",
+            "Resume with the settings of model.lora that the run began with",
+        )
+    for name, value in given.items():
+        if not is_finite(value):
+            raise ModelError(
+                f"{checkpoint}: the tensor {name} is not finite (NaN or infinity)", "Use an earlier checkpoint"
+            )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tuple(value.shape)) for name, value in tensors.items()}
