@@ -76,6 +76,10 @@ class _NamedWriter(io.BufferedWriter):
         with writing(self._path):
             return super().write(data)
 
+    def flush(self) -> None:
+        with writing(self._path):
+            super().flush()
+
     def close(self) -> None:
         with writing(self._path):
             super().close()

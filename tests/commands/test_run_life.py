@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from tests.commands.conftest import Run
 
+from grsap.disk import writing
 from grsap.files import hash_file
 from grsap.training import SafetyFineTuning
 from grsap.training.run_folder import RunFolder
@@ -294,3 +295,18 @@ def test_a_callback_of_the_users_is_the_reason(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(SafetyFineTuning, "training_step", stop)
     assert run.fit() == 0
     assert (summary(run)["num_steps"], summary(run)["stop_reason"]) == (1, "a callback set trainer.should_stop")
+
+
+def test_a_full_disk_at_the_very_end_is_made_up_for_by_the_same_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error_of: Callable[[], str]
+) -> None:
+    def full(*words: Any, **settings: Any) -> None:
+        with writing(run.run_dir / "adapter" / "README.md"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grsap.callbacks.model_card.write_atomic", full)
+        assert run.fit() == 2
+    assert "adapter/README.md cannot be written: No space left on device. Free some space" in error_of()
+    assert run.fit() == 0
+    assert (run.run_dir / "adapter" / "README.md").read_text().startswith("---")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -72,6 +73,24 @@ def test_the_adapter_is_used_where_the_last_checkpoint_is_not_whole(trained: Run
     assert predict(trained) == 0
     assert f"{last} is not whole (it is missing): using {adapter}" in error_of()
     assert answers(trained) == ({"adapter"}, expected)
+
+
+def test_a_full_disk_leaves_the_older_predictions(
+    trained: Run, monkeypatch: pytest.MonkeyPatch, error_of: Callable[[], str]
+) -> None:
+    path = trained.run_dir / "predictions.jsonl"
+    path.write_text("of an earlier call")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    error_of()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        assert predict(trained) == 2
+    assert f"{path} cannot be written: No space left on device" in error_of()
+    assert sorted(name.name for name in trained.run_dir.rglob("predictions*")) == ["predictions.jsonl"]
+    assert path.read_text() == "of an earlier call"
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

@@ -42,6 +42,11 @@ def write_model_card(folder: RunFolder) -> bool:
     return True
 
 
+def has_model_card(folder: RunFolder) -> bool:
+    """Whether a finished run has its card, or no adapter that would need one."""
+    return not folder.adapter.is_dir() or (folder.adapter / CARD).is_file()
+
+
 def is_edited(path: Path) -> bool:
     """Whether a card is there and is not just what grsap wrote: its last line has the hash of the rest."""
     try:

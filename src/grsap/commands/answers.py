@@ -9,10 +9,10 @@ from typing import Any
 
 from grsap.appending import json_line
 from grsap.data import MixtureDataModule, StepBatch
+from grsap.disk import writing
 from grsap.errors import ConfigError
-from grsap.files import hash_file, hash_json, set_aside, write_atomic
+from grsap.files import atomic_writer, hash_json, set_aside
 from grsap.generation.base import GenerationRequest, SamplingSettings
-from grsap.secure_open import temporary_path
 from grsap.text.collation import MicroBatch
 from grsap.training import SafetyFineTuning
 
@@ -75,13 +75,12 @@ def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, s
         if data.task.has_score:
             line["score"] = data.task.score(answer["response"], row)
         lines.append(line)
-    written = temporary_path(path)
-    try:
-        write_atomic(written, b"".join(map(json_line, lines)), mode=0o600)
-        kept = None
-        if os.path.lexists(path) and hash_file(path) != hash_file(written):
+    text, kept = b"".join(map(json_line, lines)), None
+    with atomic_writer(path, mode=0o600) as file:
+        file.write(text)
+        with writing(path):  # on disk before the older file moves: a full disk leaves that where it is
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists() and path.read_bytes() != text:
             kept = set_aside([path]) / path.name
-        os.replace(written, path)
-    finally:
-        written.unlink(missing_ok=True)
     return len(lines), kept

@@ -47,14 +47,18 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
         Interrupted: a signal came; a checkpoint is saved.
     """
     from grsap.callbacks import AdapterCheckpoint, Provenance
+    from grsap.callbacks.model_card import has_model_card, write_model_card
     from grsap.commands.resuming import resume_point
     from grsap.training.run_folder import RunFolder
 
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
     status = folder.check(config, resume=invocation.resume)
-    if status == "finished":
-        return tell_finished(folder.path)  # on all ranks: those that go on would wait for the others
+    if status == "finished":  # on all ranks: those that go on would wait for the others
+        if is_first_rank() and not has_model_card(folder):
+            with folder.lock():
+                write_model_card(folder)  # the call that finished the run ended before it came to this
+        return tell_finished(folder.path)
     settings.callback(AdapterCheckpoint).extends = status == "extended"
     if not is_first_rank():  # of several ranks the first owns the folder
         return train(settings, folder.newest_checkpoint(lambda _: None) if invocation.resume else None)
