@@ -20,6 +20,7 @@ LAYERS = {
         "__init__",
         "records",
         "errors",
+        "plugins",
         "disk",
         "files",
         "json_text",

@@ -87,44 +87,6 @@ class NotUnicodeError(DataError):
     """A text of a row holds half of a surrogate pair."""
 
 
-class PluginError(UserError):
-    """A class that a setting names returns what its base class does not allow.
-
-    Args:
-        plugin: the object.
-        method: the method or property that is wrong.
-        problem: such as `returns a dict, not a Schedule`.
-        remedy: what to do about it.
-    """
-
-    def __init__(self, plugin: object, method: str, problem: str, remedy: str) -> None:
-        place = source_place(getattr(type(plugin), method, type(plugin)))
-        super().__init__(f"{type(plugin).__name__}.{method}{f' ({place})' if place else ''} {problem}", remedy)
-
-
-def source_place(member: object) -> str:
-    """File and line at which a class, function or property is defined; empty if that is not known."""
-    import inspect
-    import os
-
-    member = member.fget if isinstance(member, property) else member
-    try:
-        file = inspect.getsourcefile(member)  # type: ignore[arg-type]
-        line = inspect.getsourcelines(member)[1]  # type: ignore[arg-type]
-    except (OSError, TypeError):
-        return ""
-    relative = os.path.relpath(str(file))
-    return f"{file if relative.startswith('..') else relative}, line {line}"
-
-
-def described(value: object) -> str:
-    """A value by its type, and its shape if it has one, for messages."""
-    shape = getattr(value, "shape", None)
-    kind = type(value).__name__
-    name = "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
-    return name if shape is None else f"{name} of shape {tuple(shape)}"
-
-
 class TemplateError(UserError):
     """The tokenizer has no chat template, or one from which no response mask can be made."""
 

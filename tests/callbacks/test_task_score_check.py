@@ -18,7 +18,7 @@ from tests.callbacks.check_run import (
 
 from grsap.callbacks import HarmfulnessCheck, TaskScoreCheck
 from grsap.data.conversation import ConversationDataModule
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError, UserError
 from grsap.metrics import rate_estimate, wilson_interval
 
 
@@ -167,22 +167,22 @@ class Generous(Sums):
         return 2.0
 
 
-def test_a_task_without_marks_is_left_out(tmp_path, module):
-    check = TaskScoreCheck()
-    fit(make_trainer(tmp_path, [check]), module, CheckedData(Unmarked()))
-    assert (check.results, module.generators) == ({}, [])
+def test_a_task_without_marks_is_refused(tmp_path, module):
+    with pytest.raises(ConfigError, match=r"TaskScoreCheck: Unmarked cannot mark answers\. Set exact_match"):
+        fit(make_trainer(tmp_path, [TaskScoreCheck()]), module, CheckedData(Unmarked()))
+    assert module.generators == []
 
 
 @pytest.mark.parametrize(
     ("task", "max_length", "message"),
     [
         (Empty(), 256, r"Empty.rows\('test'\) gives no row to score"),
-        (Generous(), 256, "Generous.score gives 2.0"),
+        (Generous(), 256, r"Generous.score \(.*line \d+\) returns 2.0"),
         (Sums(), 4, r"all 4 prompts of Sums.rows\('test'\) are longer than the limit of 4 tokens"),
     ],
 )
 def test_a_wrong_task_fails_before_weights_are_loaded(tmp_path, module, task, max_length, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         fit(make_trainer(tmp_path, [TaskScoreCheck()]), module, CheckedData(task, max_length))
     assert module.configured == []
 

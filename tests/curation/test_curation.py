@@ -28,6 +28,7 @@ from grsap.curation.output import write_rows
 from grsap.data import ReplayDataModule
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.judging import Exchange, RefusalMatcher, Verdict
+from grsap.plugins import PluginError
 
 ROWS = [
     row("c", "How do I steal?", domain="theft"),
@@ -188,7 +189,7 @@ def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tm
         def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
             return super().judge(exchanges)[:-1]
 
-    with pytest.raises(ValueError, match="verdicts: 3 results came of 4 rows"):
+    with pytest.raises(PluginError, match=r"Short\.judge \(.*\) returns 3 verdicts for 4 exchanges"):
         curation(raw, Short()).run(tmp_path / "out")
     curation(raw).run(tmp_path / "out")
     assert [each["id"] for each in read(tmp_path / "out" / "replay.jsonl")] == ["c", "a"]
@@ -329,10 +330,17 @@ class Wrong(RowFilter):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Decision(False), lambda: Decision(reason="why"), lambda: Decision(scores={"a": float("inf")})]
+    "make",
+    [
+        lambda: Decision(False),
+        lambda: Decision(reason="why"),
+        lambda: Decision(scores={"a": float("inf")}),
+        lambda: Decision(labels={"mood": "reason"}),
+        lambda: Decision(labels={"behaviour": "reason"}),
+    ],
 )
 def test_a_decision_that_is_none(make: Callable[[], Decision], raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"reason|score"):
+    with pytest.raises(PluginError, match=r"reason|score"):
         curation(raw, filters=[Wrong(make)]).run(tmp_path / "out")
 
 

@@ -16,7 +16,7 @@ from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_re
 from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, log_rates, make_request, prompt_limit
 from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule
-from grsap.data.conversations import place_of
+from grsap.data.conversations import place_of, rows_of
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
@@ -132,7 +132,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         trainer.strategy.barrier("HarmfulnessCheck.probes")
         self.probes.setup("test")
         place = place_of(self.probes, "test")
-        return probes_of(enumerate(self.probes.rows("test"), 1), place), place
+        return probes_of(enumerate(rows_of(self.probes, "test"), 1), place), place
 
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
         """Generate, judge, log and write the transcript."""
@@ -169,7 +169,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
     def _judge(self, generations: Sequence[Generation]) -> list[MarkedAnswer]:
         probes = {probe.id: probe for probe in self._probes}
         exchanges = [Exchange.of(probes[answer.id].messages, answer.text) for answer in generations]
-        verdicts = self.judge.judge(exchanges) if exchanges else []
+        verdicts = self.judge.checked_verdicts(exchanges)
         return [
             {
                 "id": answer.id,

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.periodic_check import PeriodicCheck, log_rates, make_request, prompt_limit
 from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule, Row
-from grsap.data.conversations import place_of, read_conversations
+from grsap.data.conversations import place_of, read_conversations, rows_of
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
@@ -56,8 +56,7 @@ class TaskScoreResult:
 class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
     """Has held-out rows of the task answered and marked by the task's `score`.
 
-    A task that cannot mark answers is left out, with a line that says so. Answers go to `transcripts/` only. Logged
-    keys read `check/task_score/test`.
+    Answers go to `transcripts/` only. Logged keys read `check/task_score/test`.
 
     Args:
         every_n_steps: optimizer steps between checks; None for none on the way.
@@ -95,7 +94,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         """Choose the rows.
 
         Raises:
-            ConfigError: the data has no task.
+            ConfigError: the data has no task, or one that cannot mark answers.
             DataError: the split is empty, a row is wrong, or all prompts are too long.
         """
         untyped: Any = trainer
@@ -104,8 +103,10 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
             raise ConfigError("TaskScoreCheck finds no task in the data", "Use MixtureDataModule, or drop the check")
         self._task = task
         if not task.has_score:
-            rank_zero_info(f"{type(task).__name__} has no score method: the task-score check is left out.")
-            return []
+            raise ConfigError(
+                f"TaskScoreCheck: {type(task).__name__} cannot mark answers",
+                "Set exact_match of the task, write its method score, or remove the check",
+            )
         rows = read_conversations(task, self.split, required=False)
         place = place_of(task, self.split)
         if not rows:
@@ -140,17 +141,14 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
 
     def _score_majority(self, requests: Sequence[GenerationRequest]) -> float | None:
         """Mean score of the most frequent training answer; the first of equals."""
-        answers = Counter(str(row["messages"][-1]["content"]) for row in self._task.rows("train"))
+        answers = Counter(str(row["messages"][-1]["content"]) for row in rows_of(self._task, "train"))
         if not answers:
             return None
         majority = answers.most_common(1)[0][0]
         return sum(self._score(majority, self._rows[request.id]) for request in requests) / len(requests)
 
     def _score(self, response: str, row: Row) -> float:
-        score = float(self._task.score(response, row))
-        if not 0 <= score <= 1:
-            raise DataError(f"{type(self._task).__name__}.score gives {score}", "Return a number in [0, 1]; 1 is right")
-        return score
+        return self._task.checked_score(response, row)
 
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> TaskScoreResult:
         """Generate, mark, log and write the transcript."""

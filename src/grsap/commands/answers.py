@@ -9,6 +9,7 @@ from typing import Any
 
 from grsap.appending import json_line
 from grsap.data import MixtureDataModule, StepBatch
+from grsap.data.conversations import rows_of
 from grsap.disk import writing
 from grsap.errors import ConfigError
 from grsap.files import atomic_writer, hash_json, set_aside
@@ -55,6 +56,9 @@ def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
     data.encoding = replace(data.encoding, loss_on="last_assistant")  # what precedes the last turn is the prompt
     data.prepare_data()
     data.setup("predict")
+    first = next(iter(rows_of(data.task, "test")), None)
+    if first is not None and data.task.has_score:  # a mark that is none is found before the answers are written
+        data.task.checked_score(str(first["messages"][-1]["content"]), first)
 
 
 def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> tuple[int, Path | None]:
@@ -67,13 +71,13 @@ def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, s
     """
     by_id = {answer["id"]: answer for answer in answers}
     lines: list[dict[str, Any]] = []
-    for row in data.task.rows("test"):
+    for row in rows_of(data.task, "test"):
         answer = by_id.get(str(row.get("id") or hash_json(row["messages"])))
         if answer is None:
             continue  # dropped for its length; `encoding` says how many were
         line = {**answer, "messages": row["messages"]}
         if data.task.has_score:
-            line["score"] = data.task.score(answer["response"], row)
+            line["score"] = data.task.checked_score(answer["response"], row)
         lines.append(line)
     text, kept = b"".join(map(json_line, lines)), None
     with atomic_writer(path, mode=0o600) as file:

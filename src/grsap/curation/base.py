@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grsap.plugins import PluginError, described, is_finite
 from grsap.records import JudgeInfo, SafetyRecord
 
 if TYPE_CHECKING:
@@ -83,6 +84,42 @@ class Filter(ABC):
             rows: those that stand so far.
             work: embeddings, verdicts and results that are kept on disk; notes for the manifest.
         """
+
+    def checked_decisions(self, rows: Rows, work: Work) -> Iterator[Decision]:
+        """What `decide` yields.
+
+        Raises:
+            PluginError: it is not one decision a row, or one has other reasons, scores or labels than it may have.
+        """
+        found: Any = self.decide(rows, work)
+        if not isinstance(found, Iterable):
+            raise PluginError(self, "decide", f"returns {described(found)}", "Yield one Decision a row, in order")
+        num = 0
+        for decision in found:
+            num += 1
+            if num > len(rows):
+                break
+            self._check_decision(decision)
+            yield decision
+        if num != len(rows):
+            told = f"more than {len(rows)}" if num > len(rows) else str(num)
+            raise PluginError(
+                self, "decide", f"yields {told} decisions for {len(rows)} rows", "Yield one a row, in order"
+            )
+
+    def _check_decision(self, decision: Any) -> None:
+        method = "decide_row" if isinstance(self, RowFilter) else "decide"
+        if not isinstance(decision, Decision):
+            raise PluginError(self, method, f"gives {described(decision)}", "Give keep() or reject(reason)")
+        if not isinstance(decision.keep, bool) or decision.keep == bool(decision.reason):
+            problem = f"gives keep {decision.keep!r} with reason {decision.reason!r}"
+            raise PluginError(self, method, problem, "Give keep(), or reject() with a reason in snake_case")
+        if decision.reason is not None and not isinstance(decision.reason, str):
+            raise PluginError(self, method, f"gives the reason {decision.reason!r}", "Give a text in snake_case")
+        for name, score in decision.scores.items():
+            if not is_finite(score):
+                shown = repr(score) if isinstance(score, (str, int, float)) else described(score)
+                raise PluginError(self, method, f"gives {name} the score {shown}", "Give finite numbers, or none")
 
     def check(self, where: str) -> None:  # noqa: B027 (many need nothing)
         """Find what is wrong with settings and files; loads no weights.

@@ -114,7 +114,7 @@ def perplexities(texts: Sequence[str], model: Generator) -> list[float | None]:
         if len(ids) > 1:
             requests.append(ScoringRequest(str(number), ids[:1], ids[1:]))
     found: list[float | None] = [None] * len(texts)
-    for likelihood in model.likelihoods(requests):
+    for likelihood in model.checked_likelihoods(requests):
         mean = -likelihood.total / len(likelihood.logprobs)
         found[int(likelihood.id)] = significant(math.exp(min(mean, 69.0)))
     return found

@@ -129,7 +129,7 @@ class Revision(Filter):
         answers = self.generator.generate(requests, self.sampling)
         given = [number for number, answer in enumerate(answers) if answer.finish_reason != "withheld"]
         exchanges = [Exchange(query_of(rows[number]), answers[number].text) for number in given]
-        judged = dict(zip(given, work.judge.judge(exchanges) if exchanges else [], strict=True))
+        judged = dict(zip(given, work.judge.checked_verdicts(exchanges), strict=True))
         return [
             {
                 "response": answer.text,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from grsap.curation.base import Filter
 from grsap.curation.ledger import Ledger
 from grsap.curation.work import Work
+from grsap.plugins import PluginError
 
 UNLABELLED = "unlabelled"
 
@@ -61,7 +62,7 @@ def run_steps(filters: Sequence[Filter], ledger: Ledger, work: Work) -> list[Ste
     """Apply filters in order.
 
     Raises:
-        ValueError: a filter does not give one decision a row.
+        PluginError: a filter does not give one decision a row.
     """
     return [
         _run(each, name, number, ledger, work)
@@ -75,8 +76,16 @@ def _run(each: Filter, name: str, number: int, ledger: Ledger, work: Work) -> St
     rows = ledger.rows(each.takes_rejected)
     result = StepResult(name, each, len(rows))
     outcomes = bytearray(len(rows))
-    for place, (row, decision) in enumerate(zip(rows.numbers.tolist(), each.decide(rows, work), strict=True)):
-        ledger.apply(row, decision, number)
+    for place, (row, decision) in enumerate(
+        zip(rows.numbers.tolist(), each.checked_decisions(rows, work), strict=True)
+    ):
+        try:
+            ledger.apply(row, decision, number)
+        except (ValueError, KeyError) as error:
+            problem = f"gives a decision with labels {dict(decision.labels)}"
+            raise PluginError(
+                each, "decide", problem, "Give labels and values that rows of safety data have"
+            ) from error
         outcomes[place] = decision.keep
         if decision.reason is not None:
             result.reasons[decision.reason] += 1

@@ -164,7 +164,7 @@ class Work:
         judge = self.judge
 
         def compute(piece: Sequence[SafetyRecord]) -> list[dict[str, Any]]:
-            return [verdict.to_dict() for verdict in judge.judge([exchange_of(row) for row in piece])]
+            return [verdict.to_dict() for verdict in judge.checked_verdicts([exchange_of(row) for row in piece])]
 
         found: dict[int, Verdict] = {}
         for numbers, values in self.kept("verdicts", judge_identity(judge), rows, compute, self.judge_batch_size):

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from grsap.plugins import PluginError, described, is_finite
 from grsap.records import Split
 
 Row = Mapping[str, Any]
@@ -32,6 +33,18 @@ class ConversationDataModule(LightningDataModule, ABC):
     def score(self, response: str, row: Row) -> float:
         """Mark an answer to `row`, in [0, 1]; 1 is right."""
         raise NotImplementedError
+
+    def checked_score(self, response: str, row: Row) -> float:
+        """What `score` returns.
+
+        Raises:
+            PluginError: it is no number in [0, 1].
+        """
+        score: Any = self.score(response, row)
+        if not (isinstance(score, bool) or is_finite(score)) or not 0 <= score <= 1:
+            shown = repr(score) if isinstance(score, (str, int, float)) else described(score)
+            raise PluginError(self, "score", f"returns {shown}", "Return a number in [0, 1]; 1 is right")
+        return float(score)
 
     @property
     def has_score(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from grsap.data.columns import is_empty
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import DataError
+from grsap.plugins import PluginError, described
 from grsap.records import PlacedRow, Split, check_text, place_of_row, read_messages
 from grsap.text.encoding import EncodedRow
 
@@ -28,7 +30,7 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
     label = place_of(task, split)
     rows: list[Row] = []
     seen: set[str] = set()
-    for number, row in enumerate(task.rows(split), 1):
+    for number, row in enumerate(rows_of(task, split), 1):
         if not isinstance(row, Mapping):
             raise DataError(
                 f"a {type(row).__name__}, not a mapping", "Yield dicts with messages", path=label, line=number
@@ -46,6 +48,20 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
         rows.append(PlacedRow({**row, "messages": messages}, path, line))
     if required and not rows:
         raise DataError(f"{label} gives no row", f"Give data.task rows of the split {split}")
+    return rows
+
+
+def rows_of(task: ConversationDataModule, split: Split) -> Iterable[Row]:
+    """What `rows` returns.
+
+    Raises:
+        PluginError: it cannot be iterated over.
+    """
+    rows: Any = task.rows(split)
+    if not isinstance(rows, Iterable) or isinstance(rows, (str, bytes, Mapping)):
+        raise PluginError(
+            task, "rows", f"returns {described(rows)} for {split!r}", "Return or yield dicts with messages"
+        )
     return rows
 
 

@@ -136,14 +136,14 @@ class MixtureDataModule(LightningDataModule):
         conversations = read_conversations(self.task, "train", required=True)
         records = self.replay.records if self.replay is not None else []
         batch_size = self.batching.global_batch_size
-        self.sampler.schedule(len(conversations), len(records), batch_size)  # fails before rows are encoded
+        self.sampler.checked_schedule(len(conversations), len(records), batch_size)  # fails before rows are encoded
         self.task_rows, self.reports["task"] = self._encode(conversations, "task", "train")
         if records:
             assert self.replay is not None
             self.replay_rows, self.reports["replay"] = self._encode(self.replay.rows(), "replay", "train")
         by_id = {record.id: record for record in records}
         self._replay_records = [by_id[row.id] for row in self.replay_rows]
-        self.schedule = self.sampler.schedule(len(self.task_rows), len(self.replay_rows), batch_size)
+        self.schedule = self.sampler.checked_schedule(len(self.task_rows), len(self.replay_rows), batch_size)
         self.shortfalls = self.sampler.shortfalls(self.schedule, self.seed, self._replay_records)
         if self.shortfalls:
             rank_zero_warn(describe_shortfalls(self.shortfalls))
@@ -233,18 +233,8 @@ class MixtureDataModule(LightningDataModule):
         return from_step
 
     def _pass_order(self, source: Source, pass_index: int) -> Sequence[int]:
-        if source == "task":
-            num_rows = len(self.task_rows)
-            order = self.sampler.task_order(pass_index, self.seed, num_rows)
-        else:
-            num_rows = len(self._replay_records)
-            order = self.sampler.replay_order(pass_index, self.seed, self._replay_records)
-        if sorted(order) != list(range(num_rows)):
-            raise ConfigError(
-                f"{type(self.sampler).__name__}.{source}_order does not bring each of {num_rows} rows once",
-                "Return a permutation of range(number of rows)",
-            )
-        return order
+        rows = self.task_rows if source == "task" else self._replay_records
+        return self.sampler.checked_order(source, pass_index, self.seed, rows)
 
     # Loaders.
 
@@ -296,6 +286,8 @@ class MixtureDataModule(LightningDataModule):
                 "trainer.use_distributed_sampler is true, so that Lightning would deal the steps a second time",
                 "Set trainer.use_distributed_sampler to false",
             )
+        if trainer.overfit_batches:  # type: ignore[attr-defined]
+            raise ConfigError("trainer.overfit_batches repeats steps, which the plan does not", "Set sampler.num_rows")
 
     def _current_step(self) -> int:
         """Optimizer steps done; Lightning restores its own count from a checkpoint."""

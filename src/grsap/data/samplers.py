@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from grsap.data.plan import RatioChange, Schedule, check_ratio, permutation
 from grsap.data.strata import Quotas, Shortfall, cell_of, find_shortfalls, stratified_order
 from grsap.errors import ConfigError, DataError
-from grsap.records import Behaviour, SafetyRecord
+from grsap.plugins import PluginError, described
+from grsap.records import Behaviour, SafetyRecord, Source
 
 
 class Sampler(ABC):
@@ -43,6 +45,56 @@ class Sampler(ABC):
     def shortfalls(self, schedule: Schedule, seed: int, records: Sequence[SafetyRecord]) -> list[Shortfall]:
         """What this sampler wants of the replay rows and they do not hold, for log and manifest."""
         return []
+
+    def checked_schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
+        """What `schedule` returns.
+
+        Raises:
+            PluginError: it is no schedule of these rows.
+        """
+        found: Any = self.schedule(num_task, num_replay, global_batch_size)
+        if not isinstance(found, Schedule):
+            raise PluginError(self, "schedule", f"returns {described(found)}", "Return a grsap.data.plan.Schedule")
+        wanted = {"num_task": num_task, "num_replay": num_replay, "global_batch_size": global_batch_size}
+        for name, value in wanted.items():
+            if getattr(found, name) != value:
+                raise PluginError(
+                    self,
+                    "schedule",
+                    f"returns {name} {getattr(found, name)!r}, not {value}",
+                    "Pass on what it is given",
+                )
+        if type(found.num_rows) is not int or found.num_rows < 1:
+            raise PluginError(self, "schedule", f"returns num_rows {found.num_rows!r}", "Give at least 1 row an epoch")
+        return found
+
+    def checked_order(self, source: Source, pass_index: int, seed: int, records: Sequence[Any]) -> Sequence[int]:
+        """What `task_order` or `replay_order` returns.
+
+        Args:
+            source: whose rows.
+            pass_index: of the order.
+            seed: of the order.
+            records: the rows.
+
+        Raises:
+            PluginError: it does not bring each row once.
+        """
+        found: Any
+        if source == "task":
+            found = self.task_order(pass_index, seed, len(records))
+        else:
+            found = self.replay_order(pass_index, seed, records)
+        try:
+            order = [operator.index(each) for each in found]
+        except TypeError:
+            order = None
+        if order is None or sorted(order) != list(range(len(records))):
+            told = described(found) if order is None else f"{len(order)} indices, not each of {len(records)} rows once"
+            raise PluginError(
+                self, f"{source}_order", f"returns {told}", "Return a permutation of range(number of rows)"
+            )
+        return order
 
 
 class RatioSampler(Sampler):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from grsap.files import user_path
 from grsap.models.pretrained import hub_commit
 from grsap.models.weight_files import hash_folder
+from grsap.plugins import PluginError, described
 from grsap.progress import Advance
 
 Embeddings = NDArray[np.float32]
@@ -44,16 +45,46 @@ class Embedder(ABC):
         Raises:
             MissingPackageError: an optional package is not installed.
             ModelError: the model cannot be found.
+            PluginError: `batches` does not yield one finite vector a text, all of the same length.
         """
         result: Embeddings | None = None
-        for indices, vectors in self.batches(texts):
+        missing = np.ones(len(texts), bool)
+        for batch in self.batches(texts):
+            indices, wide = self._checked(batch, missing, None if result is None else result.shape[1])
+            missing[indices] = False
             if result is None:
-                result = np.zeros((len(texts), vectors.shape[1]), np.float32)
-            wide = np.asarray(vectors, np.float64)
+                result = np.zeros((len(texts), wide.shape[1]), np.float32)
             lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-            result[np.asarray(indices)] = wide / np.where(lengths > 0, lengths, 1)
+            result[indices] = wide / np.where(lengths > 0, lengths, 1)
             advance(len(indices))
+        if missing.any():
+            raise PluginError(
+                self, "batches", f"leaves {missing.sum()} of {len(texts)} texts out", "Yield each index once"
+            )
         return np.zeros((0, 0), np.float32) if result is None else result
+
+    def _checked(
+        self, batch: Any, missing: NDArray[np.bool_], size: int | None
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Indices (B,) and vectors (B, D) of what `batches` yields."""
+        remedy = "Yield (indices, vectors): each index once, and an array of shape (number of indices, dimensions)"
+        try:
+            indices, vectors = batch
+            places, wide = np.asarray(indices), np.asarray(vectors, np.float64)
+        except (TypeError, ValueError) as error:
+            raise PluginError(self, "batches", f"yields {described(batch)}", remedy) from error
+        if wide.ndim != 2 or places.shape != wide.shape[:1] or wide.shape[1] < 1 or size not in (None, wide.shape[1]):
+            before = "" if size is None else f", after vectors of {size} dimensions"
+            raise PluginError(
+                self, "batches", f"yields vectors of shape {wide.shape} for {places.size} indices{before}", remedy
+            )
+        is_new = places.dtype.kind in "iu" and ((places >= 0) & (places < len(missing))).all()
+        if not is_new or len(set(places.tolist())) < len(places) or not missing[places].all():
+            raise PluginError(self, "batches", f"yields the indices {places.tolist()[:5]}", remedy)
+        if not np.isfinite(wide).all():
+            row = int(places[np.flatnonzero(~np.isfinite(wide).all(1))[0]])
+            raise PluginError(self, "batches", f"yields a vector that is not finite for text {row}", remedy)
+        return places, wide
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from grsap.files import hash_json
+from grsap.plugins import PluginError, described, is_finite
 from grsap.records import Message
 
 Kind = Literal["safety", "multiple_choice", "answer"]
@@ -99,6 +100,38 @@ class Benchmark(ABC):
         Raises:
             DataError: the source cannot be read, a row is wrong, or no item is left.
         """
+
+    def checked_load(self) -> LoadedBenchmark:
+        """What `load` returns.
+
+        Raises:
+            PluginError: it is no loaded benchmark, or its items are none, or share an id.
+        """
+        found: Any = self.load()
+        if not isinstance(found, LoadedBenchmark):
+            raise PluginError(self, "load", f"returns {described(found)}", "Return a LoadedBenchmark")
+        wrong = next((item for item in found.items if not isinstance(item, BenchmarkItem)), None)
+        if wrong is not None or not found.items:
+            told = "no item" if not found.items else f"{described(wrong)} as an item"
+            raise PluginError(self, "load", f"returns {told}", "Give a list of BenchmarkItem")
+        twice = next((name for name, num in Counter(item.id for item in found.items).items() if num > 1), None)
+        if twice is not None:
+            raise PluginError(self, "load", f"returns two items with the id {twice!r}", "Give each an id of its own")
+        return found
+
+    def checked_mark(self, item: BenchmarkItem, response: str) -> float | None:
+        """What `mark` returns.
+
+        Raises:
+            PluginError: it is neither None nor a number in [0, 1].
+        """
+        found: Any = self.mark(item, response)
+        if found is None or ((isinstance(found, bool) or is_finite(found)) and 0 <= found <= 1):
+            return None if found is None else float(found)
+        shown = repr(found) if isinstance(found, (str, int, float)) else described(found)
+        raise PluginError(
+            self, "mark", f"returns {shown}", "Return a number in [0, 1], or None for what cannot be told"
+        )
 
     def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
         """The answer that a response states; None if it states none that can be told (`unparsed`)."""

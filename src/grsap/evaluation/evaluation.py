@@ -81,7 +81,9 @@ class Evaluation:
             benchmark.check()
         by_kind = {"safety": self.sampling}
         return [
-            Question(benchmark, benchmark.load(), by_kind.get(benchmark.kind, self.task_sampling or self.sampling))
+            Question(
+                benchmark, benchmark.checked_load(), by_kind.get(benchmark.kind, self.task_sampling or self.sampling)
+            )
             for benchmark in benchmarks
         ]
 
@@ -89,7 +91,7 @@ class Evaluation:
     def found_subjects(self) -> list[Subject]:
         """The subjects; a start that two runs share is one."""
         engines = Engines(self.device, self.max_batch_tokens)
-        found = [subject for source in self.subjects for subject in source.subjects(engines, say)]
+        found = [subject for source in self.subjects for subject in source.checked_subjects(engines, say)]
         return with_reference(merge_starts(found), self.reference)
 
     def check(self) -> None:

@@ -100,8 +100,9 @@ def safety_outcomes(
 
 def task_outcomes(benchmark: Benchmark, items: Sequence[BenchmarkItem], answers: Answers) -> dict[Measure, Outcomes]:
     """Of a benchmark whose answers are marked. `same_answer_share` counts the answer stated most often."""
+    mark = benchmark.checked_mark
     marks: Outcomes = {
-        item.id: [None if each.is_withheld else benchmark.mark(item, each.response) for each in answers[item.id]]
+        item.id: [None if each.is_withheld else mark(item, each.response) for each in answers[item.id]]
         for item in items
     }
     score = Measure("marks", "task_score", "all")

@@ -24,6 +24,7 @@ from grsap.generation import (
 from grsap.models import BaseModel
 from grsap.models.adapters import adapter_folder, adapter_hash
 from grsap.models.lora import inner_model
+from grsap.plugins import PluginError, described
 
 Role = Literal["start", "checkpoint", "final", "model"]
 """`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
@@ -59,7 +60,7 @@ class Subject:
     def stream(self, requests: Sequence[GenerationRequest], sampling: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, in any order."""
         self._take_generator()
-        yield from self.generator.stream(requests, sampling)
+        yield from self.generator.checked_stream(requests, sampling)
 
     @property
     def gives_likelihoods(self) -> bool:
@@ -69,7 +70,7 @@ class Subject:
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
         """One a request, in any order."""
         self._take_generator()
-        yield from self.generator.likelihoods(requests)
+        yield from self.generator.checked_likelihoods(requests)
 
     @property
     def local_generator(self) -> TransformersGenerator:
@@ -158,6 +159,18 @@ class SubjectSource(ABC):
         Raises:
             UserError: a folder is missing or does not fit.
         """
+
+    def checked_subjects(self, engines: Engines, say: Say) -> list[Subject]:
+        """What `subjects` returns.
+
+        Raises:
+            PluginError: it is no list of subjects.
+        """
+        found: Any = self.subjects(engines, say)
+        if not isinstance(found, Sequence) or not all(isinstance(each, Subject) for each in found):
+            told = described(found) if not isinstance(found, Sequence) else "something that is no Subject"
+            raise PluginError(self, "subjects", f"returns {told}", "Return a list of grsap.evaluation.Subject")
+        return list(found)
 
 
 class ModelSubject(SubjectSource):

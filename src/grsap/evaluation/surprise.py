@@ -65,7 +65,7 @@ class Surprise:
             return
         try:
             with progress_line("Perplexities", len(requests)) as advance:
-                for piece in score_in_pieces(self.model.likelihoods, requests.values()):
+                for piece in score_in_pieces(self.model.checked_likelihoods, requests.values()):
                     journal.add([{"exchange": each.id, "perplexity": _perplexity(each)} for each in piece])
                     advance(len(piece))
         finally:

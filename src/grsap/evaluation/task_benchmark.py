@@ -52,8 +52,10 @@ class TaskBenchmark(Benchmark):
             row_id = str(row.get("id") or f"{number}-{hash_json(messages)[:12]}")
             self._rows[row_id] = row
             items.append(BenchmarkItem(row_id, messages[:-1], reference=messages[-1]["content"]))
+        if items:  # a mark that is none is found before answers are generated
+            self.mark(items[0], str(items[0].reference))
         return LoadedBenchmark(items, Counter(), {"task": type(self.task).__name__, "split": self.split})
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
         """The task's score."""
-        return float(self.task.score(response, self._rows[item.id]))
+        return self.task.checked_score(response, self._rows[item.id])

@@ -49,7 +49,7 @@ class Judging:
         """Have a judge judge what it has not judged yet.
 
         Raises:
-            DataError: it gives another number of verdicts than there are exchanges.
+            PluginError: it does not give one verdict an exchange.
         """
         judge.prepare()
         journal = self.journal(judge)
@@ -67,12 +67,7 @@ class Judging:
             with progress_line(f"Verdicts of {judge.name}", len(missing)) as advance:
                 for start in range(0, len(missing), NUM_AT_ONCE):
                     names = missing[start : start + NUM_AT_ONCE]
-                    verdicts = judge.judge([exchanges[name] for name in names])
-                    if len(verdicts) != len(names):
-                        raise DataError(
-                            f"judge {judge.name} gave {len(verdicts)} verdicts on {len(names)} exchanges",
-                            "Have its method judge return one verdict an exchange, in order",
-                        )
+                    verdicts = judge.checked_verdicts([exchanges[name] for name in names])
                     pairs = zip(names, verdicts, strict=True)
                     journal.add([{"exchange": name, **verdict.to_dict()} for name, verdict in pairs])
                     advance(len(names))

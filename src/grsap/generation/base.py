@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from grsap.errors import ConfigError
+from grsap.plugins import PluginError, described, is_finite
 
 if TYPE_CHECKING:
     import torch
@@ -124,12 +126,78 @@ class Generator(ABC):
         An answer depends on its request (prompt and seed) and the settings alone. What came before an error stays good.
         """
 
+    def checked_stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
+        """What `stream` yields.
+
+        Raises:
+            PluginError: an answer is none, to no request, a second one, or one is missing in the end.
+        """
+        missing = dict.fromkeys(request.id for request in requests)
+        stream: Any = self.stream(requests, settings)
+        if not isinstance(stream, Iterable) or isinstance(stream, (str, bytes, Mapping)):
+            raise PluginError(self, "stream", f"returns {described(stream)}", "Yield one Generation a request")
+        try:
+            for answer in stream:
+                self._check_answer(answer, missing)
+                del missing[answer.id]
+                yield answer
+        finally:
+            if hasattr(stream, "close"):
+                stream.close()
+        if missing:
+            first = next(iter(missing))
+            raise PluginError(
+                self,
+                "stream",
+                f"leaves {len(missing)} of {len(requests)} requests without an answer, such as {first}",
+                "Yield one Generation a request, under its id",
+            )
+
+    def _check_answer(self, answer: Any, missing: Collection[str]) -> None:
+        if not isinstance(answer, Generation):
+            raise PluginError(self, "stream", f"yields {described(answer)}", "Yield one Generation a request")
+        if answer.id not in missing:
+            raise PluginError(
+                self,
+                "stream",
+                f"yields an answer to {answer.id!r}, which is not asked, or answered already",
+                "Answer each request once, by its id",
+            )
+        if not isinstance(answer.text, str) or answer.finish_reason not in get_args(FinishReason):
+            problem = f"yields text {described(answer.text)} with finish_reason {answer.finish_reason!r}"
+            raise PluginError(self, "stream", problem, f"Give a str, and one of {', '.join(get_args(FinishReason))}")
+        ids: Any = answer.token_ids
+        if not isinstance(ids, Sequence) or not all(isinstance(each, Integral) for each in ids):
+            raise PluginError(self, "stream", f"yields token_ids as {described(ids)}", "Give a tuple of token ids")
+
+    def checked_likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
+        """What `likelihoods` yields.
+
+        Raises:
+            PluginError: a result is to no request, or has another length, or is no log-probability; or one is missing.
+        """
+        lengths = {request.id: len(request.continuation_ids) for request in requests}
+        for found in self.likelihoods(requests):
+            length = lengths.pop(found.id, None)
+            if length != len(found.logprobs) or not all(is_finite(each) and each <= 1e-3 for each in found.logprobs):
+                problem = f"yields {len(found.logprobs)} numbers for the {length} tokens of {found.id!r}"
+                remedy = "Yield one finite log-probability a token, and one result a request"
+                raise PluginError(self, "likelihoods", problem, remedy)
+            yield found
+        if lengths:
+            raise PluginError(
+                self,
+                "likelihoods",
+                f"leaves {len(lengths)} of {len(requests)} requests out",
+                "Yield one result a request",
+            )
+
     def generate(
         self, requests: Sequence[GenerationRequest], settings: SamplingSettings, progress: Progress | None = None
     ) -> list[Generation]:
         """One answer a request, in their order. Ids must differ."""
         answers: dict[str, Generation] = {}
-        for answer in self.stream(requests, settings):
+        for answer in self.checked_stream(requests, settings):
             answers[answer.id] = answer
             if progress is not None:
                 progress(len(answers), len(requests))

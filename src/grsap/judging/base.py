@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from grsap.plugins import PluginError, described
 from grsap.records import Message
 
 if TYPE_CHECKING:
@@ -115,6 +116,33 @@ class Judge(ABC):
     @abstractmethod
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """One verdict an exchange, in order."""
+
+    def checked_verdicts(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
+        """What `judge` returns; nothing is asked about no exchange.
+
+        Raises:
+            PluginError: it is not one verdict an exchange, or a label is neither true, false nor None.
+        """
+        if not exchanges:
+            return []
+        found: Any = self.judge(exchanges)
+        if not isinstance(found, Sequence) or isinstance(found, (str, bytes)) or len(found) != len(exchanges):
+            told = f"{len(found)} verdicts" if isinstance(found, list) else described(found)
+            raise PluginError(
+                self, "judge", f"returns {told} for {len(exchanges)} exchanges", "Return one verdict each, in order"
+            )
+        for verdict in found:
+            if not isinstance(verdict, Verdict):
+                raise PluginError(
+                    self, "judge", f"returns {described(verdict)}", "Return a list of grsap.judging.Verdict"
+                )
+            for name in LABELS:
+                label: object = getattr(verdict, name)
+                if label is not None and not isinstance(label, bool):
+                    raise PluginError(
+                        self, "judge", f"returns {name} {label!r}", "Give True, False, or None where it cannot tell"
+                    )
+        return list(found)
 
     def prepare(self) -> None:  # noqa: B027 (rules need nothing)
         """Find what is wrong before anything expensive is done; loads no weights. More than one call does no harm.

@@ -52,7 +52,7 @@ class JudgePanel(Judge):
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """One verdict an exchange, in order, with those of the judges in `by_judge`."""
         self.prepare()
-        columns = [judge.judge(exchanges) for judge in self.judges]
+        columns = [judge.checked_verdicts(exchanges) for judge in self.judges]
         return [self._decide(verdicts) for verdicts in zip(*columns, strict=True)]
 
     def _decide(self, verdicts: Sequence[Verdict]) -> Verdict:

@@ -9,11 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, get_args
 
+import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from grsap.errors import ConfigError
+from grsap.plugins import PluginError, described, is_finite
 from grsap.records import Source
 
 Head = Callable[[Tensor], Tensor]
@@ -74,8 +77,8 @@ class Objective(ABC):
     needs_reference: bool = False
 
     def __init__(self, source: Source, weight: float, name: str) -> None:
-        if not weight >= 0:
-            raise ConfigError(f"weight of objective {name} is {weight}", "Give a number >= 0")
+        if not is_finite(weight) or weight < 0:
+            raise ConfigError(f"weight of objective {name} is {weight}", "Give a finite number of at least 0")
         self.source: Source = source
         self.weight = weight
         self.name = name
@@ -83,6 +86,52 @@ class Objective(ABC):
     @abstractmethod
     def token_losses(self, chunk: TokenChunk) -> Tensor:
         """(T,) float32 losses of the chunk's tokens."""
+
+    def checked_losses(self, chunk: TokenChunk) -> Tensor:
+        """What `token_losses` returns: (T,).
+
+        Raises:
+            PluginError: it is no loss a token, or has no gradient.
+        """
+        losses: Any = self.token_losses(chunk)
+        num = len(chunk.targets)
+        if not isinstance(losses, Tensor) or losses.shape != (num,) or not losses.is_floating_point():
+            kind = f" of {losses.dtype}" if isinstance(losses, Tensor) else ""
+            raise PluginError(
+                self,
+                "token_losses",
+                f"returns {described(losses)}{kind} for {num} tokens",
+                "Return one float loss a token, of shape (T,): they are summed and divided elsewhere",
+            )
+        if self.weight > 0 and chunk.hidden.requires_grad and torch.is_grad_enabled() and not losses.requires_grad:
+            raise PluginError(
+                self,
+                "token_losses",
+                "returns losses without a gradient",
+                "Compute them from chunk.logits, chunk.log_probs or chunk.hidden, without detach, item or no_grad",
+            )
+        return losses
+
+    def check_attributes(self) -> None:
+        """Check what the constructor sets.
+
+        Raises:
+            PluginError: source, weight or name is missing or wrong.
+        """
+        is_known = {
+            "source": getattr(self, "source", None) in get_args(Source),
+            "weight": is_finite(getattr(self, "weight", None)) and self.weight >= 0,
+            "name": isinstance(getattr(self, "name", None), str) and bool(self.name),
+        }
+        for name, is_right in is_known.items():
+            if not is_right:
+                value = f"{name} {getattr(self, name)!r}" if hasattr(self, name) else f"no {name}"
+                raise PluginError(
+                    self,
+                    "__init__",
+                    f"sets {value}",
+                    f"Call super().__init__(source, weight, name), with a source of {', '.join(get_args(Source))}",
+                )
 
 
 @dataclass(frozen=True)
@@ -100,6 +149,27 @@ class StepReport:
 
 class Balancer(ABC):
     """Decides how several objectives become one update."""
+
+    def checked_weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
+        """What `weights` returns.
+
+        Raises:
+            PluginError: it leaves an objective out, or gives no finite number of at least 0.
+        """
+        weights: Any = self.weights(objectives, previous)
+        names = [objective.name for objective in objectives]
+        remedy = f"Return a dict with a finite number of at least 0 for each of {', '.join(names)}"
+        if not isinstance(weights, Mapping):
+            raise PluginError(self, "weights", f"returns {described(weights)}", remedy)
+        if set(weights) != set(names):
+            raise PluginError(
+                self, "weights", f"returns weights of {', '.join(map(str, weights)) or 'nothing'}", remedy
+            )
+        for name, value in weights.items():
+            if not is_finite(value) or value < 0:
+                shown = repr(value) if isinstance(value, (str, int, float)) else described(value)
+                raise PluginError(self, "weights", f"returns {shown} for {name}", remedy)
+        return {name: float(weights[name]) for name in names}
 
     @abstractmethod
     def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:

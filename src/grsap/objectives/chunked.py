@@ -86,7 +86,7 @@ def _losses(
         chunk = TokenChunk(
             states, head, batch.target_ids[part], batch.target_rows[part], batch.target_offsets[part], reference
         )
-        sums = [term.token_losses(chunk).sum() for term in terms]
+        sums = [term.checked_losses(chunk).sum() for term in terms]
         return torch.stack([factor * value for factor, value in zip(factors, sums, strict=True)]).sum(), *sums
 
     return run

@@ -92,7 +92,7 @@ def response_likelihoods(
             missing[key] = scoring_request(key, record.id, turns, model.template)
     if missing:
         with progress_line(f"Likelihoods of {what}", len(missing)) as advance:
-            for piece in score_in_pieces(model.likelihoods, missing.values()):
+            for piece in score_in_pieces(model.checked_likelihoods, missing.values()):
                 done.add((found.id, [-found.total, len(found.logprobs)]) for found in piece)
                 advance(len(piece), sum(len(found.logprobs) for found in piece))
     values = np.array([done.values[key] for key in keys], np.float64)

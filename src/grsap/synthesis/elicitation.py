@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from grsap.errors import ConfigError
 from grsap.generation.base import Generation
+from grsap.plugins import PluginError, described
 from grsap.records import Message
 from grsap.synthesis.domains import Domain
 from grsap.synthesis.query_parsing import Query, read_quoted, read_turn
@@ -63,6 +65,34 @@ class Elicitation(ABC):
         Raises:
             TemplateError: this template cannot be used so.
         """
+
+    def checked_prompt_ids(self, ask: Ask, template: ChatTemplate) -> tuple[int, ...]:
+        """What `prompt_ids` returns.
+
+        Raises:
+            PluginError: it is no sequence of token ids, or an empty one.
+        """
+        found: Any = self.prompt_ids(ask, template)
+        try:
+            ids = tuple(operator.index(each) for each in found)
+        except TypeError as error:
+            raise PluginError(
+                self, "prompt_ids", f"returns {described(found)}", "Return a list of token ids"
+            ) from error
+        if not ids or min(ids) < 0:
+            raise PluginError(self, "prompt_ids", f"returns the ids {list(ids)[:5]}", "Return at least one, from 0 on")
+        return ids
+
+    def checked_read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
+        """What `read` returns.
+
+        Raises:
+            PluginError: it is no `Query`.
+        """
+        found: Any = self.read(ask, answer, template)
+        if not isinstance(found, Query) or not isinstance(found.text, str):
+            raise PluginError(self, "read", f"returns {described(found)}", "Return a grsap.synthesis.Query")
+        return found
 
     @abstractmethod
     def read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:

@@ -6,8 +6,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from grsap.errors import ConfigError
+from grsap.plugins import PluginError, described
 from grsap.records import SafetyRecord
 
 WAVE_SLOTS = 2048
@@ -81,6 +83,19 @@ class SurvivalRule(ABC):
     @abstractmethod
     def survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:
         """The rows of one domain that survive, in the order of their indices."""
+
+    def checked_survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:
+        """What `survivors` returns.
+
+        Raises:
+            PluginError: it is no list of some of the rows.
+        """
+        found: Any = self.survivors(rows)
+        known = {row.id for row in rows}
+        if not isinstance(found, Sequence) or any(getattr(each, "id", None) not in known for each in found):
+            told = described(found) if not isinstance(found, Sequence) else "something that is none of the rows"
+            raise PluginError(self, "survivors", f"returns {told}", "Return a list of the rows that survive")
+        return list(found)
 
 
 class CompleteAndDistinct(SurvivalRule):

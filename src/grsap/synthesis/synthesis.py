@@ -83,7 +83,7 @@ class Synthesis:
         elicitation = self.elicitation or AssistantPrefill()
         for domain in self.chosen_domains:
             for kind in kinds:
-                elicitation.prompt_ids(Ask(domain, kind), self.generator.template)
+                elicitation.checked_prompt_ids(Ask(domain, kind), self.generator.template)
 
     def run(self, output_dir: Path) -> None:
         """Write what is missing in a folder, and print what there is.
@@ -123,7 +123,7 @@ class Synthesis:
             while True:
                 wave: list[Slot] = []
                 for domain, start in begun.items():
-                    kept = survival.survivors(ledger.rows_before(domain.name, start))
+                    kept = survival.checked_survivors(ledger.rows_before(domain.name, start))
                     stop = self.quota.next_stop(start, len(kept), len(begun))
                     wave += slots_of(domain, start, stop, self.quota.benign_share)
                     begun[domain] = stop

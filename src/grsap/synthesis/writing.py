@@ -86,7 +86,7 @@ class Writer:
             if answer.finish_reason == "withheld":
                 query = Query("", "withheld_query")
             else:
-                query = self._elicitation.read(self._as_ask(slot), answer, self._template)
+                query = self._elicitation.checked_read(self._as_ask(slot), answer, self._template)
             self._note(slot, self._attempt(slot), query.reason, answer, query.text)
             self._advance(int(query.reason is None), len(answer.token_ids))
 
@@ -113,7 +113,7 @@ class Writer:
     ) -> Iterator[tuple[Slot, Generation]]:
         slots = {self._id(slot): slot for slot, _, _ in requests}
         asked = [GenerationRequest(self._id(slot), ids, seed) for slot, ids, seed in requests]
-        with closing(self._settings.generator.stream(asked, sampling)) as answers:  # type: ignore[type-var]
+        with closing(self._settings.generator.checked_stream(asked, sampling)) as answers:  # type: ignore[type-var]
             for answer in answers:
                 yield slots[answer.id], answer
                 if self._is_over():
@@ -168,7 +168,7 @@ class Writer:
         )
 
     def _query_prompt(self, slot: Slot) -> tuple[int, ...]:
-        return tuple(self._elicitation.prompt_ids(self._as_ask(slot), self._template))
+        return self._elicitation.checked_prompt_ids(self._as_ask(slot), self._template)
 
     def _as_ask(self, slot: Slot) -> Ask:
         return Ask(slot.domain, slot.kind, slot.index + self._attempt(slot))

@@ -226,7 +226,7 @@ class SafetyFineTuning(LightningModule):
             NonFiniteLossError: before the weights are touched.
         """
         torch.manual_seed(int(hash_json([self.seed, batch.step, self.global_rank]), 16) % 2**63)
-        weights = self.balancer.weights(self.objectives, self._previous)
+        weights = self.balancer.checked_weights(self.objectives, self._previous)
         # DDP averages over devices; the step's loss is a sum over them.
         scale = float(self.trainer.world_size)
         factors = {o.name: scale * weights[o.name] / self._divisor(o.name, batch) for o in self.objectives}

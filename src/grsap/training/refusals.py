@@ -13,10 +13,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from peft import LoraConfig
 
-from grsap.errors import ConfigError, described
+from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
+from grsap.plugins import described
 from grsap.training.callback_refusals import check_callbacks, monitored_metrics
 from grsap.training.learned_sources import check_sources
 from grsap.training.run_length import limited_steps, planned_steps
@@ -29,6 +30,8 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
     Raises:
         ConfigError: they do not; says which setting to change.
     """
+    for objective in objectives:
+        objective.check_attributes()
     names = [objective.name for objective in objectives]
     if len(set(names)) < len(names):
         raise ConfigError(f"model.objectives share a name: {', '.join(names)}", "Set `name` of one of them")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
 from abc import ABC, abstractmethod
 from typing import Any
 
-from grsap.errors import ConfigError, PluginError, described
+from grsap.errors import ConfigError
+from grsap.plugins import PluginError, described, is_finite
 
 
 class LearningRateSchedule(ABC):
@@ -15,7 +15,7 @@ class LearningRateSchedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, num_steps: int) -> float:
-        """The factor at optimizer step `step` (from 0) of a run of `num_steps`, in [0, 1]."""
+        """The factor at optimizer step `step` (from 0) of a run of `num_steps`: finite, >= 0, and usually <= 1."""
 
 
 def learning_rate_factor(schedule: LearningRateSchedule, step: int, num_steps: int) -> float:
@@ -25,8 +25,7 @@ def learning_rate_factor(schedule: LearningRateSchedule, step: int, num_steps: i
         PluginError: it is no number, not finite or below 0.
     """
     factor: Any = schedule.factor(step, num_steps)
-    is_number = isinstance(factor, numbers.Real) and not isinstance(factor, bool)
-    if not is_number or not 0 <= float(factor) < math.inf:
+    if not is_finite(factor) or factor < 0:
         shown = repr(factor) if isinstance(factor, (int, float, str)) else described(factor)
         raise PluginError(
             schedule, "factor", f"returns {shown} at step {step} of {num_steps}", "Return a finite number of at least 0"

@@ -1,0 +1,53 @@
+"""What a class that settings name must return, told with its file and line where it does not.
+
+Each base class checks the results of its subclasses in one place: the only one from which the others take them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+import os
+
+from grsap.errors import UserError
+
+
+class PluginError(UserError):
+    """A class that a setting names returns what its base class does not allow.
+
+    Args:
+        plugin: the object.
+        method: the method or property that is wrong.
+        problem: such as `returns a dict, not a Schedule`.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, plugin: object, method: str, problem: str, remedy: str) -> None:
+        place = source_place(getattr(type(plugin), method, type(plugin)))
+        super().__init__(f"{type(plugin).__name__}.{method}{f' ({place})' if place else ''} {problem}", remedy)
+
+
+def source_place(member: object) -> str:
+    """File and line at which a class, function or property is defined; empty if that is not known."""
+    member = member.fget if isinstance(member, property) else member
+    try:
+        file = inspect.getsourcefile(member)  # type: ignore[arg-type]
+        line = inspect.getsourcelines(member)[1]  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+    relative = os.path.relpath(str(file))
+    return f"{file if relative.startswith('..') else relative}, line {line}"
+
+
+def described(value: object) -> str:
+    """A value by its type, and its shape if it has one, for messages."""
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    name = "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' or kind == 'ndarray' else 'a'} {kind}"
+    return name if shape is None else f"{name} of shape {tuple(shape)}"
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a real number, and neither infinite nor a boolean. A tensor of one element is none."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(float(value))

@@ -1,0 +1,429 @@
+"""Classes of one's own that return what they must not: told by class, file and line, at each base class's border."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from grsap.curation import Decision, Filter, RowFilter, keep
+from grsap.data import ConversationDataModule, Sampler
+from grsap.data.conversations import rows_of
+from grsap.data.plan import Schedule
+from grsap.embedding import Embedder
+from grsap.evaluation import Benchmark, BenchmarkItem, LoadedBenchmark
+from grsap.evaluation.subjects import SubjectSource
+from grsap.generation import Generation, GenerationRequest, Generator, Likelihood, SamplingSettings, ScoringRequest
+from grsap.judging import Exchange, Judge, Verdict
+from grsap.objectives import Balancer, CrossEntropy, Objective, TokenChunk
+from grsap.plugins import PluginError, described, is_finite
+from grsap.synthesis import Elicitation, SurvivalRule
+from grsap.training.schedules import LearningRateSchedule, learning_rate_factor
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Own:
+    """A class of the user's: the method that is tried returns what it was given."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class OwnObjective(Own, Objective):
+    source, weight, name = "task", 1.0, "own"
+
+    def token_losses(self, chunk: TokenChunk) -> Any:
+        return self.result(chunk) if callable(self.result) else self.result
+
+
+class OwnBalancer(Own, Balancer):
+    def weights(self, objectives: Any, previous: Any) -> Any:
+        return self.result
+
+
+class OwnSampler(Own, Sampler):
+    def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Any:
+        return self.result
+
+    def task_order(self, pass_index: int, seed: int, num_rows: int) -> Any:
+        return self.result
+
+
+class OwnSchedule(Own, LearningRateSchedule):
+    def factor(self, step: int, num_steps: int) -> Any:
+        return self.result
+
+
+class OwnTask(Own, ConversationDataModule):
+    def rows(self, split: Any) -> Any:
+        return self.result
+
+    def score(self, response: str, row: Any) -> Any:
+        return self.result
+
+
+class OwnJudge(Own, Judge):
+    def judge(self, exchanges: Any) -> Any:
+        return self.result
+
+
+class OwnGenerator(Own, Generator):
+    tokenizer = template = None  # type: ignore[assignment]
+
+    def stream(self, requests: Any, settings: Any) -> Any:
+        return self.result
+
+    def likelihoods(self, requests: Any) -> Any:
+        return self.result
+
+
+class OwnEmbedder(Own, Embedder):
+    def batches(self, texts: Any) -> Any:
+        return self.result
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+
+class OwnFilter(Own, Filter):
+    def decide(self, rows: Any, work: Any) -> Any:
+        return self.result
+
+
+class OwnRowFilter(Own, RowFilter):
+    def decide_row(self, row: Any) -> Any:
+        return self.result
+
+
+class OwnBenchmark(Own, Benchmark):
+    name, kind = "own", "answer"
+
+    def check(self) -> None: ...
+
+    def load(self) -> Any:
+        return self.result
+
+    def mark(self, item: Any, response: str) -> Any:
+        return self.result
+
+
+class OwnSubjects(Own, SubjectSource):
+    def subjects(self, engines: Any, say: Any) -> Any:
+        return self.result
+
+
+class OwnElicitation(Own, Elicitation):
+    def prompt_ids(self, ask: Any, template: Any) -> Any:
+        return self.result
+
+    def read(self, ask: Any, answer: Any, template: Any) -> Any:
+        return self.result
+
+
+class OwnSurvival(Own, SurvivalRule):
+    def survivors(self, rows: Any) -> Any:
+        return self.result
+
+
+HIDDEN = torch.ones(3, 4, requires_grad=True)
+CHUNK = TokenChunk(HIDDEN, lambda states: states, torch.tensor([0, 1, 2]), torch.zeros(3), torch.arange(3))
+OBJECTIVES = [CrossEntropy("task"), CrossEntropy("replay")]
+NAMES = [each.name for each in OBJECTIVES]
+EXCHANGES = [Exchange("a", "b"), Exchange("c", "d")]
+REQUESTS = [GenerationRequest("a", (1,)), GenerationRequest("b", (2,))]
+SCORED = [ScoringRequest("a", (1,), (2, 3))]
+ITEM = BenchmarkItem("a", [{"role": "user", "content": "b"}])
+
+
+def answer(name: str, **changes: Any) -> Generation:
+    return Generation(**{"id": name, "text": "x", "token_ids": (1,), "finish_reason": "stop", **changes})
+
+
+def losses(plugin: OwnObjective) -> Any:
+    return plugin.checked_losses(CHUNK)
+
+
+def weights(plugin: OwnBalancer) -> Any:
+    return plugin.checked_weights(OBJECTIVES, None)
+
+
+def schedule(plugin: OwnSampler) -> Any:
+    return plugin.checked_schedule(4, 2, 2)
+
+
+def order(plugin: OwnSampler) -> Any:
+    return plugin.checked_order("task", 0, 0, ["a", "b", "c"])
+
+
+def factor(plugin: OwnSchedule) -> Any:
+    return learning_rate_factor(plugin, 1, 4)
+
+
+def rows(plugin: OwnTask) -> Any:
+    return list(rows_of(plugin, "train"))
+
+
+def score(plugin: OwnTask) -> Any:
+    return plugin.checked_score("x", {})
+
+
+def verdicts(plugin: OwnJudge) -> Any:
+    return plugin.checked_verdicts(EXCHANGES)
+
+
+def stream(plugin: OwnGenerator) -> Any:
+    return plugin.generate(REQUESTS, SamplingSettings())
+
+
+def likelihoods(plugin: OwnGenerator) -> Any:
+    return list(plugin.checked_likelihoods(SCORED))
+
+
+def vectors(plugin: OwnEmbedder) -> Any:
+    return plugin.embed(["a", "b"])
+
+
+def decisions(plugin: OwnFilter) -> Any:
+    return list(plugin.checked_decisions(["a", "b"], None))  # type: ignore[arg-type]
+
+
+def load(plugin: OwnBenchmark) -> Any:
+    return plugin.checked_load()
+
+
+def mark(plugin: OwnBenchmark) -> Any:
+    return plugin.checked_mark(ITEM, "x")
+
+
+def subjects(plugin: OwnSubjects) -> Any:
+    return plugin.checked_subjects(None, print)  # type: ignore[arg-type]
+
+
+def prompt_ids(plugin: OwnElicitation) -> Any:
+    return plugin.checked_prompt_ids(None, None)  # type: ignore[arg-type]
+
+
+def read(plugin: OwnElicitation) -> Any:
+    return plugin.checked_read(None, None, None)  # type: ignore[arg-type]
+
+
+def survivors(plugin: OwnSurvival) -> Any:
+    return plugin.checked_survivors([])
+
+
+def loaded(*items: Any) -> LoadedBenchmark:
+    return LoadedBenchmark(list(items), Counter(), {})
+
+
+WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] = [
+    (OwnObjective, losses, "token_losses", [
+        (torch.tensor(1.0), "returns a Tensor of shape () of torch.float32 for 3 tokens"),
+        (torch.ones(2), "returns a Tensor of shape (2,)"),
+        (torch.ones(3, 1), "returns a Tensor of shape (3, 1)"),
+        (torch.ones(3, dtype=torch.int64), "of torch.int64 for 3 tokens"),
+        (1.5, "returns a float for 3 tokens"),
+        ([1.0, 2.0, 3.0], "returns a list for 3 tokens"),
+        (None, "returns None for 3 tokens"),
+        (torch.ones(3), "returns losses without a gradient"),
+        (lambda chunk: chunk.hidden.detach().sum(-1), "returns losses without a gradient"),
+    ]),
+    (OwnBalancer, weights, "weights", [
+        ({NAMES[0]: 1.0}, f"returns weights of {NAMES[0]}"),
+        ({}, "returns weights of nothing"),
+        ({**dict.fromkeys(NAMES, 1.0), "other": 1.0}, "returns weights of task_cross_entropy, replay_cross_ent"),
+        (dict.fromkeys(NAMES, NAN), "returns nan for task_cross_entropy"),
+        ({NAMES[0]: 1.0, NAMES[1]: -0.5}, "returns -0.5 for replay_cross_entropy"),
+        (dict.fromkeys(NAMES, INF), "returns inf for task_cross_entropy"),
+        (dict.fromkeys(NAMES, "1"), "returns '1' for task_cross_entropy"),
+        (dict.fromkeys(NAMES, torch.ones(1)), "returns a Tensor of shape (1,) for task_cross_entropy"),
+        ([1.0, 1.0], "returns a list"),
+        (None, "returns None"),
+    ]),
+    (OwnSampler, schedule, "schedule", [
+        ({"num_rows": 3}, "returns a dict"),
+        (None, "returns None"),
+        (Schedule(3, 2, 6, 2), "returns num_task 3, not 4"),
+        (Schedule(4, 2, 6, 3), "returns global_batch_size 3, not 2"),
+        (Schedule(4, 2, 0, 2), "returns num_rows 0"),
+        (Schedule(4, 2, 2.5, 2), "returns num_rows 2.5"),  # type: ignore[arg-type]
+    ]),
+    (OwnSampler, order, "task_order", [
+        ([0, 1], "returns 2 indices, not each of 3 rows once"),
+        ([0, 1, 1], "returns 3 indices, not each of 3 rows once"),
+        ([0.0, 1.0, 2.0], "returns a list"),
+        (["a", "b", "c"], "returns a list"),
+        ({0: 1}, "returns 1 indices"),
+        (None, "returns None"),
+        (5, "returns an int"),
+    ]),
+    (OwnSchedule, factor, "factor", [
+        ([0.5], "returns a list at step 1 of 4"),
+        (None, "returns None at step 1"),
+        ("0.5", "returns '0.5' at step 1"),
+        (NAN, "returns nan at step 1"),
+        (INF, "returns inf at step 1"),
+        (-0.1, "returns -0.1 at step 1"),
+        (True, "returns True at step 1"),
+        (torch.tensor([0.5]), "returns a Tensor of shape (1,) at step 1"),
+    ]),
+    (OwnTask, rows, "rows", [
+        (None, "returns None for 'train'"),
+        ("text", "returns a str for 'train'"),
+        ({"messages": []}, "returns a dict for 'train'"),
+        (7, "returns an int for 'train'"),
+    ]),
+    (OwnTask, score, "score", [
+        ("0.5", "returns '0.5'"),
+        (7.0, "returns 7.0"),
+        (-0.1, "returns -0.1"),
+        (NAN, "returns nan"),
+        (None, "returns None"),
+        ([1.0], "returns a list"),
+        (torch.tensor(1.0), "returns a Tensor of shape ()"),
+    ]),
+    (OwnJudge, verdicts, "judge", [
+        ([Verdict()], "returns 1 verdicts for 2 exchanges"),
+        ([Verdict()] * 3, "returns 3 verdicts for 2 exchanges"),
+        (Verdict(), "returns a Verdict for 2 exchanges"),
+        (None, "returns None for 2 exchanges"),
+        ([True, False], "returns a bool"),
+        ([{"response_harmful": True}] * 2, "returns a dict"),
+        ([Verdict(response_harmful="yes"), Verdict()], "returns response_harmful 'yes'"),  # type: ignore[arg-type]
+        ([Verdict(response_refusal=0.3)] * 2, "returns response_refusal 0.3"),  # type: ignore[arg-type]
+        ([Verdict(prompt_harmful=np.True_)] * 2, "returns prompt_harmful np.True_"),  # type: ignore[arg-type]
+    ]),
+    (OwnGenerator, stream, "stream", [
+        ([answer("a")], "leaves 1 of 2 requests without an answer, such as b"),
+        ([], "leaves 2 of 2 requests without an answer, such as a"),
+        ([answer("a"), answer("c")], "yields an answer to 'c', which is not asked"),
+        ([answer("a"), answer("a")], "yields an answer to 'a', which is not asked, or answered already"),
+        (["text", "text"], "yields a str"),
+        (None, "returns None"),
+        ("text", "returns a str"),
+        ([answer("a", text=None), answer("b")], "yields text None with finish_reason 'stop'"),
+        ([answer("a", finish_reason="done"), answer("b")], "yields text a str with finish_reason 'done'"),
+        ([answer("a", token_ids=("x",)), answer("b")], "yields token_ids as a tuple"),
+        ([answer("a", token_ids=None), answer("b")], "yields token_ids as None"),
+    ]),
+    (OwnGenerator, likelihoods, "likelihoods", [
+        ([Likelihood("a", (-1.0,))], "yields 1 numbers for the 2 tokens of 'a'"),
+        ([Likelihood("a", (-1.0, NAN))], "yields 2 numbers for the 2 tokens of 'a'"),
+        ([Likelihood("a", (-1.0, 2.0))], "yields 2 numbers for the 2 tokens of 'a'"),
+        ([Likelihood("b", (-1.0, -1.0))], "yields 2 numbers for the None tokens of 'b'"),
+        ([], "leaves 1 of 1 requests out"),
+    ]),
+    (OwnEmbedder, vectors, "batches", [
+        ([([0, 1], np.ones((2, 3)) * NAN)], "yields a vector that is not finite for text 0"),
+        ([([0, 1], np.ones(2))], "yields vectors of shape (2,) for 2 indices"),
+        ([([0, 1], np.ones((1, 3)))], "yields vectors of shape (1, 3) for 2 indices"),
+        ([([0, 1], np.ones((2, 0)))], "yields vectors of shape (2, 0) for 2 indices"),
+        ([([0], np.ones((1, 3)))], "leaves 1 of 2 texts out"),
+        ([([0], np.ones((1, 3))), ([1], np.ones((1, 4)))], "for 1 indices, after vectors of 3 dimensions"),
+        ([([0, 0], np.ones((2, 3)))], "yields the indices [0, 0]"),
+        ([([0, 5], np.ones((2, 3)))], "yields the indices [0, 5]"),
+        ([([0, -1], np.ones((2, 3)))], "yields the indices [0, -1]"),
+        ([np.ones((2, 3, 3))[0]], "yields an ndarray of shape (3, 3)"),
+        ([([0, 1], [["a"], ["b"]])], "yields a tuple"),
+    ]),
+    (OwnFilter, decisions, "decide", [
+        (True, "returns a bool"),
+        ([True, True], "gives a bool"),
+        ([keep()], "yields 1 decisions for 2 rows"),
+        ([keep()] * 3, "yields more than 2 decisions for 2 rows"),
+        ([Decision(False), keep()], "gives keep False with reason None"),
+        ([Decision(1), keep()], "gives keep 1 with reason None"),  # type: ignore[arg-type]
+        ([keep(length=NAN)] * 2, "gives length the score nan"),
+        ([keep(length="7")] * 2, "gives length the score '7'"),  # type: ignore[arg-type]
+    ]),
+    (OwnRowFilter, decisions, "decide_row", [(True, "gives a bool"), (None, "gives None"), (False, "gives a bool")]),
+    (OwnBenchmark, load, "load", [
+        ([ITEM], "returns a list"),
+        (loaded(), "returns no item"),
+        (loaded({"id": "a"}), "returns a dict as an item"),
+        (loaded(ITEM, ITEM), "returns two items with the id 'a'"),
+    ]),
+    (OwnBenchmark, mark, "mark", [(2.0, "returns 2.0"), ("1", "returns '1'"), (NAN, "returns nan"), ([1], "a list")]),
+    (OwnSubjects, subjects, "subjects", [(None, "returns None"), ({}, "returns a dict"), ([1], "that is no Subject")]),
+    (OwnElicitation, prompt_ids, "prompt_ids", [
+        ("text", "returns a str"),
+        ([1.5], "returns a list"),
+        ([], "returns the ids []"),
+        ([-1], "returns the ids [-1]"),
+        (None, "returns None"),
+    ]),
+    (OwnElicitation, read, "read", [("text", "returns a str"), (None, "returns None")]),
+    (OwnSurvival, survivors, "survivors", [(None, "returns None"), (["a"], "something that is none of the rows")]),
+]  # fmt: skip
+
+
+def cases() -> Iterator[Any]:
+    for kind, border, method, results in WRONG:
+        for number, (result, told) in enumerate(results):
+            yield pytest.param(kind, border, method, result, told, id=f"{kind.__name__}-{method}-{number}")
+
+
+@pytest.mark.parametrize(("kind", "border", "method", "result", "told"), cases())
+def test_what_a_plugin_must_not_return(
+    kind: type[Own], border: Callable[[Any], Any], method: str, result: Any, told: str
+) -> None:
+    plugin = kind.__new__(kind)
+    plugin.result = result
+    with pytest.raises(PluginError) as caught:
+        border(plugin)
+    line = inspect.getsourcelines(getattr(kind, method))[1]
+    assert str(caught.value).startswith(f"{kind.__name__}.{method} (tests/test_plugins.py, line {line}) ")
+    assert told in caught.value.problem
+    assert caught.value.remedy
+    assert caught.value.exit_code == 2
+
+
+RIGHT: list[tuple[type[Own], Callable[[Any], Any], Any, Any]] = [
+    (OwnObjective, losses, lambda chunk: chunk.hidden.sum(-1), None),
+    (OwnBalancer, weights, {NAMES[0]: 1, NAMES[1]: np.float32(0.5)}, {NAMES[0]: 1.0, NAMES[1]: 0.5}),
+    (OwnSampler, order, np.array([2, 0, 1]), [2, 0, 1]),
+    (OwnSampler, schedule, Schedule(4, 2, 6, 2), Schedule(4, 2, 6, 2)),
+    (OwnSchedule, factor, np.float64(1.5), 1.5),
+    (OwnTask, score, True, 1.0),
+    (OwnTask, rows, ({} for _ in range(2)), [{}, {}]),
+    (OwnJudge, verdicts, (Verdict(True), Verdict()), [Verdict(True), Verdict()]),
+    (OwnGenerator, stream, iter([answer("b"), answer("a")]), [answer("a"), answer("b")]),
+    (OwnRowFilter, decisions, keep(length=3), [keep(length=3)] * 2),
+    (OwnBenchmark, mark, None, None),
+    (OwnElicitation, prompt_ids, torch.tensor([1, 2]), (1, 2)),
+]
+
+
+@pytest.mark.parametrize(("kind", "border", "result", "expected"), RIGHT)
+def test_what_a_plugin_may_return(kind: type[Own], border: Callable[[Any], Any], result: Any, expected: Any) -> None:
+    plugin = kind.__new__(kind)
+    plugin.result = result
+    found = border(plugin)
+    assert expected is None or found == expected
+
+
+def test_an_objective_that_forgets_its_base_is_refused() -> None:
+    class Forgetful(Objective):
+        def __init__(self) -> None: ...
+
+        def token_losses(self, chunk: TokenChunk) -> Any: ...
+
+    with pytest.raises(PluginError, match=r"Forgetful.__init__ \(tests/test_plugins.py, line \d+\) sets no source"):
+        Forgetful().check_attributes()
+    wrong = CrossEntropy("task")
+    wrong.weight = NAN
+    with pytest.raises(PluginError, match="sets weight nan"):
+        wrong.check_attributes()
+
+
+def test_values_by_their_type() -> None:
+    values = (None, 1, [1], np.ones((2, 3)), torch.ones(()))
+    assert [described(each) for each in values] == [
+        "None", "an int", "a list", "an ndarray of shape (2, 3)", "a Tensor of shape ()"
+    ]  # fmt: skip
+    assert [is_finite(each) for each in (1, 0.5, np.float32(1), NAN, INF, True, "1", None)] == [True] * 3 + [False] * 5
