@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,12 @@ from typing import Any
 from grsap.errors import ConfigError, MissingPackageError
 from grsap.evaluation.subjects import Subject
 from grsap.files import hash_json, write_json
+from grsap.records import Message
 
 HARNESS_DIR = "lm_eval"
+OLDEST = (0, 4, 10)
+PROMPTS = 2
+"""How prompts are made; kept results of another number are not those of today."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class HarnessTasks:
 
         Raises:
             ConfigError: no task.
-            MissingPackageError: `lm-eval` is not installed.
+            MissingPackageError: `lm-eval` is not installed, or too old.
         """
         if not self.names:
             raise ConfigError("lm_eval_tasks.names is empty", "Name a task, or leave lm_eval_tasks out")
@@ -49,10 +54,15 @@ class HarnessTasks:
             raise MissingPackageError(
                 "lm_eval_tasks needs the package lm-eval", "Install grsap with the extra `lm-eval`"
             )
+        installed = importlib.metadata.version("lm_eval")
+        if tuple(map(int, re.findall(r"\d+", installed)[:3])) < OLDEST:
+            raise MissingPackageError(
+                f"lm-eval {installed} cannot be imported with transformers 5", "Install grsap with the extra `lm-eval`"
+            )
 
     def path(self, subject: Subject, folder: Path) -> Path:
         """Where the results of a subject are kept: by weights, settings and the package's version."""
-        key = hash_json([subject.hash, asdict(self), importlib.metadata.version("lm_eval")])
+        key = hash_json([PROMPTS, subject.hash, asdict(self), importlib.metadata.version("lm_eval")])
         return folder / HARNESS_DIR / f"{key}.json"
 
     def evaluate(self, subject: Subject, folder: Path) -> None:
@@ -65,11 +75,10 @@ class HarnessTasks:
         if path.exists():
             return
         import lm_eval
-        from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
         found = lm_eval.simple_evaluate(
-            HFLM(pretrained=subject.model(), tokenizer=subject.generator.tokenizer, backend="causal", batch_size=8),
+            self.model(subject),
             tasks=list(self.names),
             num_fewshot=self.num_fewshot,
             limit=self.limit,
@@ -78,6 +87,32 @@ class HarnessTasks:
             log_samples=False,
         )
         write_json(path, harness_rows(found))
+
+    def model(self, subject: Subject) -> Any:
+        """The subject as lm-eval has models; prompts are in the subject's chat template, with its settings.
+
+        Left to itself lm-eval would pass no `chat_template_kwargs`, print the current date where a template asks,
+        drop a system turn that a template refuses, and add a beginning-of-sequence token to what the template writes.
+        """
+        from lm_eval.models.huggingface import HFLM
+
+        template = subject.generator.template
+
+        def apply_chat_template(chat_history: list[Message], add_generation_prompt: bool = True) -> str:
+            if add_generation_prompt:
+                return template.prompt_text(chat_history)
+            *turns, answer = chat_history  # which goes on
+            return template.prompt_text(turns) + answer["content"]
+
+        model = HFLM(
+            pretrained=subject.model(),
+            tokenizer=subject.generator.tokenizer,
+            backend="causal",
+            batch_size=8,
+            add_bos_token=False if self.apply_chat_template else None,
+        )
+        model.apply_chat_template = apply_chat_template
+        return model
 
     def results(self, subject: Subject, folder: Path) -> list[dict[str, Any]]:
         """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run."""
