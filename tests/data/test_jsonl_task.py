@@ -186,6 +186,15 @@ def test_a_part_of_the_conversation_that_would_vanish(tmp_path: Path, column: st
     assert len(read(empty)) == 1
 
 
+def test_tools_and_switches_of_rows_are_told_apart(tmp_path: Path):
+    path = write(tmp_path / "a.jsonl", json.dumps({"messages": TURNS, "tools": [{}]}))
+    with pytest.raises(DataError, match=r"Rows with tools are not trained: leave them out, or set ignore_columns"):
+        read(path)
+    path = write(tmp_path / "a.jsonl", json.dumps({"messages": TURNS, "chat_template_kwargs": {"a": 1}}))
+    with pytest.raises(DataError, match=r"Set model.base.chat_template_kwargs for the whole run, or set ignore"):
+        read(path)
+
+
 def test_a_typing_error_is_told_beside_what_would_vanish(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", json.dumps({"prompt": "a", "response": "b", "system_prompt": "c"}))
     with pytest.raises(DataError, match=r"'system_prompt' is part .*; columns.system is 'sytem', which it has not"):

@@ -4,6 +4,7 @@ import json
 import pickle
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -272,6 +273,13 @@ def test_long_rows_are_told_with_their_place(make_mixture):
     strict = EncodingSettings(max_length=45, over_length="error")
     with pytest.raises(DataError, match=r"replay.jsonl, line 3: 50 tokens are more than encoding.max_length 45"):
         make_mixture(RatioSampler(0.25), task=CountingTask(2), encoding=strict)
+
+
+def test_rows_that_the_model_cannot_take_are_named_by_their_line(make_mixture, monkeypatch: pytest.MonkeyPatch):
+    limits = SimpleNamespace(check=lambda ids, what: (_ for _ in ()).throw(DataError(f"{what} too long", "Shorten it")))
+    monkeypatch.setattr(BaseModel, "limits", limits)
+    with pytest.raises(DataError, match=r"^CountingTask.rows\('train'\), line 1 too long"):
+        make_mixture()
 
 
 def test_summary_states_the_realised_share_and_shortfalls(make_mixture, tmp_path: Path):

@@ -26,6 +26,13 @@ CHAT_COLUMNS = frozenset(
 """Columns that people put parts of a conversation into. A row that fills one which is not read would be learned
 without that part, so it stops the run unless `ignore_columns` names it."""
 
+_MAP_IT = "Map it with columns, use it in a template,"
+_NO_TOOLS = "Rows with tools are not trained: leave them out,"
+_REMEDIES = {
+    **dict.fromkeys(("tools", "functions", "function_call", "tool_calls"), _NO_TOOLS),
+    "chat_template_kwargs": "Set model.base.chat_template_kwargs for the whole run,",
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -179,7 +186,7 @@ class ColumnMap:
                 typed = [f"columns.{ours} is {theirs!r}, which it has not" for ours, theirs in self._missing.items()]
                 raise place.error(
                     "; ".join([f"column {name!r} is part of a conversation and would not be learned", *typed]),
-                    f"Map it with columns, use it in a template, or set ignore_columns: [{name}]",
+                    f"{_REMEDIES.get(name, _MAP_IT)} or set ignore_columns: [{name}]",
                 )
 
     def _check_settings(self) -> None:

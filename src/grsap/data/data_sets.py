@@ -90,10 +90,10 @@ def _as_text(datasets: Any, path: str, name: str | None, revision: str | None, s
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the error at the bottom: `datasets` wraps what its readers say."""
+    """What the error at the bottom says: `datasets` wraps what its readers say."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _see(path: str) -> str:

@@ -158,11 +158,9 @@ class MixtureDataModule(LightningDataModule):
         place = place_of(self.task, split)
         if source == "replay" and self.replay is not None:
             place = f"rows kept of {self.replay.path}"
-        encoded = encode_rows(rows, self.base.template, source, self.encoding, place)
+        encoded = encode_rows(rows, self.base.template, source, self.encoding, place, self.base.limits.check)
         for note in encoded.report.notes(self.encoding):
             rank_zero_warn(f"{place}: {note}")
-        for row in encoded.rows:
-            self.base.limits.check(row.input_ids, f"{place or source}: row {row.id}")
         return encoded.rows, encoded.report
 
     def _step_builder(self, task: Sequence[EncodedRow], replay: Sequence[EncodedRow]) -> StepBuilder:

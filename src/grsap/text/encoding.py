@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +125,7 @@ def encode_rows(
     source: Source,
     settings: EncodingSettings,
     path: str | Path | None = None,
+    check: Callable[[npt.NDArray[np.int32], str], None] | None = None,
 ) -> EncodedRows:
     """Encode the conversations of a source.
 
@@ -134,6 +135,7 @@ def encode_rows(
         source: where the rows come from.
         settings: limits and mask.
         path: where they come from, for messages about rows that do not know their file and line themselves.
+        check: is given the ids of each row that is kept, and where it stands; raises what makes them unusable.
 
     Raises:
         DataError: wrong messages; a row over `max_length` when that is an error; no row left; more than 5 % of the
@@ -165,6 +167,8 @@ def encode_rows(
         if not encoded.num_targets:
             num_without_target += 1
             continue
+        if check is not None:
+            check(encoded.input_ids, f"{path}, line {line}")
         kept.append(encoded)
     report = EncodingReport(
         num_rows=num_rows,
