@@ -162,3 +162,17 @@ def test_the_whole_model_of_full_fine_tuning_is_used(run: Run, monkeypatch: pyte
     assert answers(run) == ({"adapter"}, expected)
     assert predict(run, "--base") == 0
     assert answers(run)[1] != expected
+
+
+@pytest.mark.parametrize("verb", ["predict", "fit"])
+def test_nothing_is_loaded_that_lightning_finds_by_itself(
+    trained: Run, verb: str, no_weights: None, error_of: Callable[[], str]
+) -> None:
+    """In a SLURM job it would load this file in place of the base, or of a start from step 0."""
+    (trained.run_dir / "summary.json").unlink()
+    shutil.rmtree(trained.run_dir / "checkpoints")
+    (trained.run_dir / "hpc_ckpt_1.ckpt").write_bytes(b"of an older program")
+    words = {"predict": ["--base"], "fit": ["--resume"]}[verb]
+    error_of()
+    assert main([verb, "--config", str(trained.path), *words]) == 2
+    assert "hpc_ckpt_1.ckpt was not written by grsap, and Lightning would load it in a SLURM job" in error_of()

@@ -14,6 +14,7 @@ from grsap.commands.finished import finished_run, mark_finished
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
 from grsap.errors import RunFolderError
+from grsap.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings
@@ -49,7 +50,6 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     from grsap.callbacks import AdapterCheckpoint, Provenance
     from grsap.callbacks.model_card import has_model_card, write_model_card
     from grsap.commands.resuming import resume_point
-    from grsap.training.run_folder import RunFolder
 
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
@@ -98,6 +98,7 @@ def prepare(settings: RunSettings) -> list[str]:
 
 def train(settings: RunSettings, checkpoint: Path | None) -> int:
     """Run the Trainer, from a checkpoint if one is given."""
+    RunFolder(settings.run_dir).check_no_other_checkpoint()
     settings.trainer.fit(
         settings.model,
         datamodule=settings.datamodule,
@@ -131,6 +132,7 @@ def evaluate(settings: RunSettings, invocation: Invocation) -> int:
     elif is_first_rank():
         data.prepare_data()
         data.setup(verb)
+    RunFolder(settings.run_dir).check_no_other_checkpoint()
     weights = use_weights(settings, invocation.base, say)
     found = getattr(trainer, verb)(settings.model, datamodule=data, ckpt_path=weights.ckpt_path, weights_only=True)
     if verb == "predict":

@@ -132,6 +132,18 @@ class RunFolder:
         found = [(step, path) for path in entries if (step := checkpoint_step(path)) is not None]
         return [path for _, path in sorted(found)]
 
+    def check_no_other_checkpoint(self) -> None:
+        """Check that Lightning finds nothing to load by itself, as it does in SLURM jobs if it is given no checkpoint.
+
+        Raises:
+            RunFolderError: names the file.
+        """
+        found = [entry for entry in _entries(self.path) if re.fullmatch(r"hpc_ckpt_\d+\.ckpt", entry.name)]
+        if found:
+            raise RunFolderError(
+                f"{found[0]} was not written by grsap, and Lightning would load it in a SLURM job", "Move it away"
+            )
+
     def newest_checkpoint(self, say: Callable[[str], None] = _log.warning) -> Path | None:
         """The newest checkpoint whose files have the hashes of its `state.json`; None if there is none.
 
