@@ -212,7 +212,9 @@ def test_a_finished_run_can_be_extended(
     assert f"The run in {run.run_dir} is finished." in error_of()
 
 
-def test_a_run_that_its_time_ended_can_be_given_more(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_its_time_ended_can_be_given_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error_of: Callable[[], str]
+) -> None:
     run.config["trainer"] |= {"max_epochs": 2, "max_time": {"hours": 1}}
     step = SafetyFineTuning.training_step
 
@@ -224,6 +226,7 @@ def test_a_run_that_its_time_ended_can_be_given_more(run: Run, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(SafetyFineTuning, "training_step", last)
         assert run.fit() == 0
+    assert "an epoch has 2. It may end earlier: trainer.max_time 1 h 00 min." in error_of()
     assert (summary(run)["num_steps"], summary(run)["stop_reason"]) == (1, "max_time")
     run.config["trainer"]["max_time"] = {"hours": 2}
     assert run.fit("--resume") == 0
@@ -249,12 +252,6 @@ def test_a_finished_run_is_not_made_shorter(run: Run, error_of: Callable[[], str
             2,
             "max_epochs",
             "ends after 2 steps: trainer.max_epochs is 1, and an epoch has 2; trainer.max_steps 5 is not reached.",
-        ),
-        (
-            {"max_epochs": 9, "max_time": "00:00:00:00"},
-            0,
-            "max_time",
-            "trainer.max_epochs is 9, and an epoch has 2. It may end earlier: trainer.max_time 0 s.",
         ),
     ],
 )
@@ -310,3 +307,10 @@ def test_a_full_disk_at_the_very_end_is_made_up_for_by_the_same_command(
     assert "adapter/README.md cannot be written: No space left on device. Free some space" in error_of()
     assert run.fit() == 0
     assert (run.run_dir / "adapter" / "README.md").read_text().startswith("---")
+
+
+def test_lightnings_own_way_to_resume_is_refused(run: Run, no_weights: None, error_of: Callable[[], str]) -> None:
+    callback = {"class_path": "lightning.pytorch.callbacks.OnExceptionCheckpoint", "init_args": {"dirpath": "x"}}
+    run.config["trainer"]["callbacks"] = [callback]
+    assert run.fit() == 2
+    assert "has OnExceptionCheckpoint, from whose file Lightning would resume by itself" in error_of()

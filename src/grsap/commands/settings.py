@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, OnExceptionCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import grsap.callbacks
@@ -71,7 +71,12 @@ LINKS: dict[str, str] = {
 
 
 def check_kinds(given: Sequence[Callback]) -> None:
-    """Raise ConfigError for two of a kind: they would write the same files."""
+    """Raise ConfigError for two of a kind, which would write the same files, and for another way to resume."""
+    if any(isinstance(each, OnExceptionCheckpoint) for each in given):
+        raise ConfigError(
+            "trainer.callbacks has OnExceptionCheckpoint, from whose file Lightning would resume by itself",
+            "Leave it out: AdapterCheckpoint saves, and --resume resumes",
+        )
     kinds: tuple[type[Callback], ...] = (HarmfulnessCheck, TaskScoreCheck, *DEFAULT_CALLBACKS)
     for kind in kinds:
         names = [type(each).__name__ for each in given if isinstance(each, kind)]
