@@ -23,7 +23,7 @@ from grsap.embedding import (
 from grsap.embedding.base import by_length
 from grsap.embedding.minilm_embedder import mean_over_tokens
 from grsap.errors import ConfigError, MissingPackageError, ModelError
-from grsap.models.weight_files import hash_folder
+from grsap.models.weight_files import WeightFiles
 
 TEXTS = [
     "How do I bake bread at home?",
@@ -105,7 +105,7 @@ def test_static_embeddings_of_a_folder(tmp_path: Path) -> None:
     assert embedder.identity() == {
         "embedder": "StaticEmbedder",
         "model": str(tmp_path / "static"),
-        "revision": hash_folder(tmp_path / "static"),
+        "revision": WeightFiles.of_folder(tmp_path / "static").hash,
     }
 
 
@@ -186,3 +186,16 @@ def test_a_missing_minilm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batch_size_is_positive(kind: Any) -> None:
     with pytest.raises(ConfigError, match="batch_size"):
         kind(batch_size=0)
+
+
+def test_damaged_weights_are_told_before_they_load(tmp_path: Path) -> None:
+    from model2vec import StaticModel
+    from tokenizers import Tokenizer, models
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "bread": 1}, unk_token="[UNK]"))
+    StaticModel(np.eye(2, dtype=np.float32), tokenizer).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for embedder in (StaticEmbedder(str(tmp_path)), SentenceTransformerEmbedder(str(tmp_path))):
+        with pytest.raises(ModelError, match=r"model.safetensors is damaged"):
+            embedder.check()

@@ -20,6 +20,8 @@ from grsap.console import say
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file, write_json
+from grsap.models import BaseModel
+from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from grsap.repository import git_state
 from grsap.training.run_folder import MANIFEST_SCHEMA, RunFolder
 from grsap.versions import installed_versions
@@ -41,7 +43,6 @@ PACKAGES = (
 )
 HIDDEN = "(hidden)"
 _SECRET = re.compile(r"(^|[._-])(token|api_?key|key|secret|password|passwd|credentials?)$", re.IGNORECASE)
-_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 class Provenance(Callback):
@@ -164,8 +165,10 @@ def model_facts(pl_module: LightningModule) -> dict[str, Any]:
     """What the base model is, and the hash of the chat template."""
     base: Any = getattr(pl_module, "base", None)
     template: Any = getattr(pl_module, "template", None)
+    share = base.quantized_share() if isinstance(base, BaseModel) else None
     return {
         "base": None if base is None else base.identity(),
+        "quantized": None if share is None else share.to_dict(),
         "template_hash": None if template is None else template.hash,
     }
 
@@ -206,8 +209,12 @@ def _named_files(value: str) -> Iterator[tuple[str, Path]]:
         path = resolve(value)
         if path.is_file():
             yield value, path
-        elif (path / _ADAPTER_FILES[1]).is_file():
-            yield from ((f"{value}/{name}", path / name) for name in _ADAPTER_FILES if (path / name).is_file())
+        elif (path / ADAPTER_CONFIG).is_file():
+            yield from (
+                (f"{value}/{name}", path / name)
+                for name in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS)
+                if (path / name).is_file()
+            )
     except (OSError, ValueError, DataError):
         return  # not a path, or a base model by its embedded name, which `base` describes
 

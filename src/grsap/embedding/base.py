@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from grsap.files import user_path
 from grsap.models.pretrained import hub_commit
-from grsap.models.weight_files import hash_folder
+from grsap.models.weight_files import WeightFiles
 from grsap.plugins import PluginError, described
 from grsap.progress import Advance
 
@@ -104,7 +104,18 @@ class Embedder(ABC):
 def weights_revision(path: str, revision: str | None) -> str | None:
     """Of a folder the hash of all files that load; of a Hub id its commit on this machine, else `revision`."""
     folder = user_path(path)
-    return hash_folder(folder) if folder.is_dir() else hub_commit(path, revision) or revision
+    return WeightFiles.of_folder(folder).hash if folder.is_dir() else hub_commit(path, revision) or revision
+
+
+def check_folder(path: str) -> None:
+    """See from their headers that the weights of a folder can be read; a Hub id is left alone.
+
+    Raises:
+        ModelError: a file is damaged; names it.
+    """
+    folder = user_path(path)
+    if folder.is_dir():
+        WeightFiles.of_folder(folder).shapes()
 
 
 def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:

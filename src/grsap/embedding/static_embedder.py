@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from grsap.embedding.base import Embedder, weights_revision
+from grsap.embedding.base import Embedder, check_folder, weights_revision
 from grsap.errors import MissingPackageError, ModelError
 from grsap.files import user_path
 
@@ -40,13 +40,14 @@ class StaticEmbedder(Embedder):
         return {"embedder": type(self).__name__, "model": self.path, "revision": revision}
 
     def check(self) -> None:
-        """Raise MissingPackageError without model2vec."""
+        """Raise MissingPackageError without model2vec, and ModelError if a file of the folder is damaged."""
         try:
             import model2vec  # noqa: F401
         except ImportError as error:
             raise MissingPackageError(
                 "StaticEmbedder needs model2vec, which is not installed", "Install grsap with the extra `embeddings`"
             ) from error
+        check_folder(self.path)
 
     def close(self) -> None:
         """Forget the table."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from grsap.console import say
 from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import ModelGenerator
@@ -118,6 +119,9 @@ class TransformersGenerator(Generator):
         if self._loaded is None:
             dtype = resolve_dtype(self.base.compute_dtype, self.device)
             model = self.base.load(self.device)
+            share = self.base.quantized_share()
+            if share is not None and share.is_low:
+                say(str(share))
             self._loaded = ModelGenerator(model, decoding_template(self), self.max_batch_tokens, dtype)
             self._applied, self._base_is_changed = None, False
         if self._applied != self.adapter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bitsandbytes.functional import dequantize_4bit
@@ -47,12 +47,21 @@ class QuantizedShare:
         """Share of all parameters."""
         return self.num_quantized / max(1, self.num_parameters)
 
+    @property
+    def is_low(self) -> bool:
+        """Whether so little is quantized that it saves little memory."""
+        return self.of_body < MIN_SHARE
+
+    def to_dict(self) -> dict[str, Any]:
+        """For manifests: counts, and both shares to 4 digits."""
+        return {**asdict(self), "of_all": round(self.of_all, 4), "of_body": round(self.of_body, 4)}
+
     def __str__(self) -> str:
         text = (
             f"{self.kind}: {self.of_all:.1%} of all parameters are quantized, {self.of_body:.1%} of those outside "
             "embeddings and output head"
         )
-        if self.of_body >= MIN_SHARE:
+        if not self.is_low:
             return text
         return f"Warning: {text}. bitsandbytes takes plain linear layers only, not experts kept as one tensor, say"
 

@@ -81,6 +81,14 @@ class WeightFiles:
             raise ModelError(f"{folder} has no weights (no {' or '.join(names)})", RESTORE)
         return cls(folder, _shards(found) if found.suffix == ".json" else (found,), settings_files(folder))
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> WeightFiles:
+        """A model that another library loads, an embedder say: its settings and all weights beside them."""
+        settings = settings_files(folder)
+        places = {folder, *(file.parent for file in settings)}
+        weights = {file for place in places for file in place.iterdir() if file.suffix in (".safetensors", ".bin")}
+        return cls(folder, tuple(sorted(weights)), settings)
+
     @property
     def hash(self) -> str:
         """Of names and contents. Reads all files, which takes seconds for a large model the first time."""
@@ -113,14 +121,6 @@ def settings_files(folder: Path) -> tuple[Path, ...]:
         places += [place for place in folder.rglob("*") if place.is_dir()]
     found = (file for place in places if place.is_dir() for file in place.iterdir())
     return tuple(sorted(file for file in found if file.suffix in _SETTINGS_SUFFIXES and file.is_file()))
-
-
-def hash_folder(folder: Path) -> str:
-    """Hash of a folder that another library loads: its settings files and all weights beside them."""
-    settings = settings_files(folder)
-    places = {folder, *(file.parent for file in settings)}
-    weights = {file for place in places for file in place.iterdir() if file.suffix in (".safetensors", ".bin")}
-    return hash_files(folder, {*settings, *weights})
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:
