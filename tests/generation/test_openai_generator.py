@@ -254,6 +254,15 @@ def test_finish_reasons(make, reason, num_tokens, expected):
     assert got.finish_reason == expected
 
 
+def test_half_a_surrogate_pair_becomes_a_replacement_character(make):
+    def answer(body):
+        return Reply({"choices": [{"text": "ab\ud83d", "finish_reason": "length"}]})
+
+    with serving(answer) as server:
+        (got,) = make(server).generate(requests(1), SETTINGS)
+    assert got.text == "ab\ufffd"
+
+
 def test_null_fields_are_no_crash(make):
     """An answer of nulls but for its ids is an answer."""
 

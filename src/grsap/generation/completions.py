@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from grsap.errors import ConfigError, DataError
 from grsap.generation.base import FinishReason, Generation, GenerationRequest, SamplingSettings, TokenLogprobs
 from grsap.generation.model_generator import DecodingTemplate
+from grsap.json_text import repair_surrogates
 
 MAX_STOP_STRINGS = 4
 """As many as the protocol allows."""
@@ -140,7 +141,8 @@ class CompletionFormat:
         text = choice.get("text")
         if not isinstance(text, str):
             raise UnreadableAnswerError("the answer has no text")
-        return self._encoded_again(text, reason, payload, request, settings)
+        # A server may end a stream within a character that JSON spells as a surrogate pair.
+        return self._encoded_again(repair_surrogates(text), reason, payload, request, settings)
 
     def _exact(
         self,
