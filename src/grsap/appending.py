@@ -37,7 +37,7 @@ def whole_lines_length(path: Path) -> int:
         file.seek(start)
         try:
             json.loads(file.read(end - start) or b"0")
-        except ValueError:
+        except (ValueError, RecursionError):
             return start  # after a power cut the size of a file may be on disk before its bytes are
         return end
 

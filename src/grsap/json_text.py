@@ -4,30 +4,78 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any, NoReturn
 
+MAX_BYTES = 64 * 2**20
+"""Of a JSON file, and of a line of a JSONL file."""
+MAX_DEPTH = 100
+"""Objects and lists within each other: recursive code that handles the value must not overflow its stack."""
+MAX_DIGITS = 300
+"""Of a whole number: each of them fits a float."""
+_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^]["{}]++', re.DOTALL)
+"""Strings, and all else between brackets; possessive, so that it takes linear time."""
 
-def parse_json(text: str) -> Any:
+
+def parse_json(text: str, *, constants: bool = False) -> Any:
     """Parse one JSON value. Unlike `json.loads` it refuses what JSON does not have or what would lose data.
 
     Refused are a key that stands twice in an object (Python would keep the last), NaN and infinity, numbers that are
-    too large, and nesting that the parser cannot follow. Halves of surrogate pairs are left to whoever uses the text:
-    see `grsap.records.check_unicode`.
+    too large, more than `MAX_DEPTH` levels of nesting, and texts of more than `MAX_BYTES` characters. Halves of
+    surrogate pairs are left to whoever uses the text: see `grsap.turns.check_unicode`.
+
+    Args:
+        text: the JSON.
+        constants: take NaN and infinity, which configurations of models hold.
 
     Raises:
         ValueError: the text is not JSON; the message says why, in a few words.
     """
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES // 2**20} MiB")
+    _check_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=float if constants else _no_constant,
+            parse_float=_finite,
+            parse_int=_int,
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg}, column {error.colno}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    except ValueError as error:
-        if "int_max_str_digits" not in str(error):
-            raise
-        raise ValueError("a whole number of more than 4,300 digits") from error
+
+
+def read_json(path: Path, *, constants: bool = False) -> Any:
+    """The value of a JSON file in UTF-8; `constants` as in `parse_json`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not UTF-8, or not JSON as `parse_json` takes it.
+    """
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES // 2**20} MiB")
+    return parse_json(raw.decode("utf-8"), constants=constants)
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKETS.sub("", text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+
+
+def _int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a whole number of more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

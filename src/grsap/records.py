@@ -8,11 +8,11 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from grsap.errors import DataError
 from grsap.files import hash_json, write_atomic
-from grsap.json_text import parse_json
+from grsap.json_text import MAX_BYTES, parse_json
 from grsap.labels import check_choice, read_label
 from grsap.turns import Message as Message
 from grsap.turns import Role as Role
@@ -253,9 +253,17 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if not path.is_file():
         raise DataError("no such file", "Check the path; it is taken from the working directory", path=path)
     with path.open("rb") as file:
-        for line, raw in enumerate(file, 1):
+        for line, raw in enumerate(bounded_lines(file), 1):
             if raw.strip():
                 yield line, parse_line(raw, path, line)
+
+
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is longer than `parse_line` reads only the beginning, and nothing after it."""
+    while raw := file.readline(MAX_BYTES + 1):
+        yield raw
+        if len(raw) > MAX_BYTES:
+            return
 
 
 def parse_line(raw: bytes, path: str | Path, line: int) -> dict[str, Any]:

@@ -21,7 +21,9 @@ import numpy.typing as npt
 from grsap.appending import AppendFile
 from grsap.errors import DataError
 from grsap.files import hash_bytes, hash_json
+from grsap.json_text import parse_json
 
+_MAX_HEAD_BYTES = 1 << 16
 SCHEMA = "grsap.logprobs/1"
 NO_CANDIDATE = -1
 """Fills `top_ids` where the model's backend gave fewer than k candidates; their log-probability is -inf."""
@@ -119,9 +121,9 @@ def whole_blocks_length(path: Path) -> int:
 
 def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:
     """The heads of blocks from here on, until one is no head; the reader stands behind each."""
-    while line := file.readline():
+    while line := file.readline(_MAX_HEAD_BYTES):
         try:
-            head = json.loads(line)
+            head = parse_json(line.decode())
             if head["schema"] != SCHEMA or int(head["size_bytes"]) < 0:
                 return
         except (ValueError, KeyError, TypeError):
@@ -177,7 +179,7 @@ class LogprobReader:
         path, place = found
         with path.open("rb") as file:
             file.seek(place)
-            head = json.loads(file.readline())
+            head = parse_json(file.readline(_MAX_HEAD_BYTES).decode())
             payload = file.read(head["size_bytes"])
         if hash_bytes(payload) != head["hash"]:
             raise DataError(f"the block of row {row_id} is damaged", "Restore the file", path=path)

@@ -87,8 +87,8 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
         ("a.jsonl", '{"messages": [{"role": "user", "role": "user", "content": "a"}]}', 1, "key 'role' stands twice"),
         ("a.jsonl", '{"prompt": "a", "response": NaN}', 1, "NaN is not JSON: write null"),
         ("a.jsonl", '{"prompt": "a", "response": "b", "n": 1e999}', 1, "the number 1e999 is too large"),
-        ("a.jsonl", '{"n": 1' + "0" * 5000 + "}", 1, "a whole number of more than 4,300 digits"),
-        ("a.jsonl", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}", 1, "nested too deeply"),
+        ("a.jsonl", '{"n": 1' + "0" * 5000 + "}", 1, "a whole number of more than 300 digits"),
+        ("a.jsonl", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}", 1, "nested more than 100 levels deep"),
         (
             "a.jsonl",
             f'\n\n{GOOD}\n{{"prompt": "\\ud83d", "response": "b"}}',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from grsap import __version__
 from grsap.callbacks.summary_table import PROXY_LABEL, ROWS
 from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
+from grsap.json_text import read_json
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
 from grsap.training.run_folder import LENGTH_BOUNDS, RunFolder
@@ -278,7 +278,7 @@ def _plain(text: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

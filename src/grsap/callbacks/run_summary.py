@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from grsap.callbacks.task_score_check import TaskScoreResult
 from grsap.console import Console
 from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
+from grsap.json_text import read_json
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
 from grsap.training.learned_sources import learned_sources
 from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
@@ -248,7 +248,7 @@ def _unigram(check: Any) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        found = json.loads((Path(path).parent / "unigram.json").read_text(encoding="utf-8"))
+        found = read_json(Path(path).parent / "unigram.json")
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from grsap.console import Console
 from grsap.errors import RunFolderError
+from grsap.json_text import read_json
 from grsap.training.run_folder import LENGTH_BOUNDS
 
 ROWS: tuple[tuple[str, str], ...] = (
@@ -35,7 +35,7 @@ def load_and_print(run_dir: str | Path, console: Console | None = None) -> None:
     """
     path = Path(run_dir) / "summary.json"
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
     except (OSError, ValueError) as error:
         raise RunFolderError(
             f"{path} cannot be read", "Finish the run first: grsap fit with --resume, or choose another --run_dir"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import yaml
@@ -10,6 +9,7 @@ import yaml
 from grsap.commands.config_keys import config_files
 from grsap.commands.invocation import Invocation
 from grsap.files import hash_file, hash_json, user_path, write_atomic
+from grsap.json_text import read_json
 from grsap.training.run_folder import INVOCATION
 from grsap.yaml_text import read_yaml
 
@@ -51,7 +51,7 @@ def finished_run(invocation: Invocation) -> Path | None:
         return None
     try:
         same = (run_dir / INVOCATION).read_text(encoding="utf-8") == invocation_hash(invocation)
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        summary = read_json(run_dir / "summary.json")
     except (OSError, ValueError):
         return None
     return run_dir if same and isinstance(summary, dict) and summary.get("status") == "finished" else None

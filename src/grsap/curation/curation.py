@@ -24,6 +24,7 @@ from grsap.differences import setting_differences
 from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import hash_file, write_json
+from grsap.json_text import read_json
 from grsap.judging.base import Judge
 
 INPUT = "input.json"
@@ -119,7 +120,7 @@ class Curation:
             RunFolderError: it was done with another model or file of the same name.
         """
         try:
-            manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = read_json(folder / MANIFEST)
             same = manifest["input"]["hash"] == self.raw.hash and all(
                 hash_file(folder / name) == entry["hash"] for name, entry in manifest["files"].items()
             )
@@ -140,7 +141,7 @@ class Curation:
         found: dict[str, Any] = {"hash": self.raw.hash, "files": self.raw.files}
         path = folder / INPUT
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path)
         except FileNotFoundError:
             write_json(path, found)
             return
@@ -168,7 +169,7 @@ class Curation:
         """Compare the shards with the manifest that stands beside them, if there is one."""
         path = self.raw.path / MANIFEST
         try:
-            listed = json.loads(path.read_text(encoding="utf-8")).get("files") or {}
+            listed = read_json(path).get("files") or {}
         except (OSError, ValueError, AttributeError):
             return
         for name, entry in listed.items():

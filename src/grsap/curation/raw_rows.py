@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 
 from grsap.errors import DataError
 from grsap.files import hash_json, user_path
-from grsap.records import Message, SafetyRecord, parse_line
+from grsap.json_text import parse_json
+from grsap.records import Message, SafetyRecord, bounded_lines, parse_line
 
 _STAND_IN = "(no text)"
 
@@ -85,7 +85,7 @@ class RawRows:
         with self._paths[file].open("rb") as handle:
             handle.seek(offset)
             try:
-                row: dict[str, Any] = json.loads(handle.read(length))
+                row: dict[str, Any] = parse_json(handle.read(length).decode())
             except ValueError as error:
                 raise _changed(self._paths[file]) from error
         return row
@@ -110,7 +110,7 @@ class RawRows:
         offset = num_rows = 0
         try:
             with path.open("rb") as file:
-                for line, raw in enumerate(file, 1):
+                for line, raw in enumerate(bounded_lines(file), 1):
                     digest.update(raw)
                     if raw.strip():
                         yield offset, len(raw), _parse(raw, path, line)

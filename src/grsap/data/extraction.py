@@ -9,6 +9,7 @@ from typing import Any
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.data.extraction_texts import CITIES, COLOURS, ITEMS, MONTHS, NAMES, NUMBER_WORDS, SENTENCES
 from grsap.errors import ConfigError
+from grsap.json_text import parse_json
 from grsap.records import Split
 
 INSTRUCTION = "Extract the order as JSON: "
@@ -47,8 +48,8 @@ class ExtractionTask(ConversationDataModule):
     def score(self, response: str, row: Row) -> float:
         """1 if `response` is exactly the expected JSON object: same keys, values and types, nothing around it."""
         try:
-            found = json.loads(response)
-        except (ValueError, RecursionError):  # not JSON, or nested or long beyond what Python reads
+            found = parse_json(response)
+        except ValueError:
             return 0.0
         return float(json.dumps(found, sort_keys=True) == json.dumps(row["expected"], sort_keys=True))
 

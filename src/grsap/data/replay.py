@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from grsap.data.tables import read_table
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file
+from grsap.json_text import read_json
 from grsap.records import PlacedRow, SafetyRecord
 
 MANIFEST_NAME = "manifest.json"
@@ -95,7 +95,7 @@ def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool)
     """
     manifest_path = path.with_name(MANIFEST_NAME)
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = read_json(manifest_path)
         files = manifest.get("files")
         entry = files.get(path.name) if isinstance(files, dict) else None
     except FileNotFoundError:

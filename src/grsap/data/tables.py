@@ -6,12 +6,17 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from grsap.errors import DataError, MissingPackageError
+from grsap.json_text import MAX_BYTES
 from grsap.records import read_jsonl
 
 MAX_CELL_CHARACTERS = 10_000_000
+PARQUET_ROWS = 256
+"""Rows that are decompressed together."""
+MAX_BATCH_BYTES = 2**30
+"""What they may take: a few bytes of a file can stand for any number of equal cells."""
 
 
 def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -55,7 +60,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """CSV with a header; a row's number is the line on which it begins. Empty lines are skipped."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(_bounded_lines(file, path), strict=True)
         header: list[str] | None = None
         line = 1
         try:
@@ -84,6 +89,18 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"not CSV ({error})", remedy, path=path, line=line) from error
 
 
+def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file, each of limited length: the CSV reader bounds cells only after it has the line."""
+    number = 0
+    while line := file.readline(MAX_BYTES + 1):
+        number += 1
+        if len(line) > MAX_BYTES:
+            raise DataError(
+                f"more than {MAX_BYTES // 2**20} MiB", "Close the quotes, or shorten the line", path=path, line=number
+            )
+        yield line
+
+
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         from pyarrow import ArrowException, parquet
@@ -95,7 +112,13 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with parquet.ParquetFile(path) as file:
             _check_columns(file.schema_arrow.names, path)
             number = 0
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+                if batch.nbytes > MAX_BATCH_BYTES:
+                    raise DataError(
+                        f"rows {number + 1} to {number + len(batch)} take more than {MAX_BATCH_BYTES // 2**20} MiB",
+                        "Leave out columns that are not used, or shorten the cells",
+                        path=path,
+                    )
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row

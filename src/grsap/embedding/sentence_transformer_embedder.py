@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from packaging.version import Version
 from grsap.embedding.base import Embedder, by_length, check_folder, weights_revision
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 from grsap.files import user_path
+from grsap.json_text import read_json
 from grsap.versions import installed_versions
 
 PACKAGE = "sentence-transformers"
@@ -117,9 +117,9 @@ def module_types(path: Path) -> list[str]:
         ModelError: it cannot be read.
     """
     try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
+        modules = read_json(path)
         return [str(module["type"]) for module in modules]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read: {error}", "Fetch the model again") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from grsap.errors import ConfigError, MissingPackageError
 from grsap.evaluation.subjects import Subject
 from grsap.files import hash_json, write_json
+from grsap.json_text import read_json
 from grsap.records import Message
 
 HARNESS_DIR = "lm_eval"
@@ -117,7 +117,7 @@ class HarnessTasks:
     def results(self, subject: Subject, folder: Path) -> list[dict[str, Any]]:
         """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run."""
         path = self.path(subject, folder)
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        rows = read_json(path) if path.exists() else []
         return [{"subject": subject.name, **row} for row in rows]
 
 

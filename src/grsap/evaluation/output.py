@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from grsap import __version__
 from grsap.files import write_atomic, write_json
+from grsap.json_text import read_json
 from grsap.versions import installed_versions
 
 SCHEMA = "grsap.evaluation/1"
@@ -89,7 +89,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def read_cost(folder: Path) -> dict[str, dict[str, Any]]:
     """Seconds by stage and file that earlier calls noted in the manifest; empty if there is none."""
     try:
-        cost = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["cost"]
+        cost = read_json(folder / MANIFEST)["cost"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return cost if isinstance(cost, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from grsap.errors import RunFolderError
 from grsap.evaluation.subjects import Engines, Say, Subject, SubjectSource
 from grsap.files import user_path
 from grsap.generation import TransformersGenerator
+from grsap.json_text import read_json
 from grsap.models import BaseModel
 from grsap.models.adapters import adapter_hash
 from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -99,7 +99,7 @@ def _read_config(folder: RunFolder) -> dict[str, Any]:
 def _read_manifest(folder: RunFolder) -> dict[str, Any]:
     """What the run says of itself; empty if it says nothing."""
     try:
-        manifest = json.loads(folder.manifest.read_text(encoding="utf-8"))
+        manifest = read_json(folder.manifest)
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from grsap.generation.base import (
 )
 from grsap.generation.model_generator import DecodingTemplate
 from grsap.generation.stopping import decoding_template
+from grsap.json_text import read_json
 from grsap.models.adapters import adapter_folder, adapter_hash
 from grsap.models.base import BaseModel
 from grsap.models.compute import resolve_dtype
@@ -279,7 +279,7 @@ def lora_rank_limit(adapter: Path) -> int:
     Raises:
         ConfigError: there is none.
     """
-    rank = int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    rank = int(read_json(adapter / "adapter_config.json")["r"])
     for limit in LORA_RANKS:
         if rank <= limit:
             return limit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.files import atomic_writer, hash_file, hash_json, write_json
 from grsap.importing.row_reader import ChosenColumns, RowReader
+from grsap.json_text import read_json
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 
@@ -176,7 +176,7 @@ class Import:
 def _finished(output_dir: Path) -> dict[str, Any] | None:
     """The manifest of an import that is done; None if it is still to do."""
     try:
-        manifest: dict[str, Any] = json.loads((output_dir / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = read_json(output_dir / MANIFEST)
         is_whole = manifest["files"][REPLAY]["hash"] == hash_file(output_dir / REPLAY)
     except FileNotFoundError:
         return None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from grsap.files import hash_bytes, hash_file, hash_json, waiting_lock, write_atomic, write_dir_atomic
+from grsap.json_text import read_json
 
 MIN_REMEMBERED_BYTES = 64 * 2**20
 """Smaller files are hashed each time."""
@@ -44,7 +45,7 @@ def remembered_hash(path: Path) -> str:
     stamp = hash_json([status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev])
     note = cache_root() / "hashes" / f"{hash_bytes(os.fsencode(path.resolve()))}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(note.read_text())
+        kept = read_json(note)
         if kept["stamp"] == stamp:
             return str(kept["hash"])
     found = hash_file(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from grsap.errors import ModelError, is_out_of_memory
 from grsap.files import hash_json
+from grsap.json_text import read_json
 from grsap.models.cache import remembered_hash
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -145,8 +145,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     _check_content(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = read_json(path, constants=True)
+    except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}", RESTORE) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds a JSON {type(value).__name__}, not an object", RESTORE)

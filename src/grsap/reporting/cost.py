@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 
+from grsap.json_text import read_json
 from grsap.pages import Content, Section, table, without_repeats
 from grsap.pages.numbers import MISSING, count, gibibytes, percent
 from grsap.progress import duration
@@ -67,7 +67,7 @@ def _synthesis_rows(source: Source) -> Iterator[Row]:
 
 def _curation_rows(source: Source) -> Iterator[Row]:
     try:
-        timings = json.loads((source.path / "timings.json").read_text(encoding="utf-8"))["seconds_of_last_call"]
+        timings = read_json(source.path / "timings.json")["seconds_of_last_call"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     for step, seconds in timings.items():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from grsap.errors import DataError
 from grsap.pages import Estimate
 from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
@@ -159,16 +161,16 @@ class Run:
     def transcripts(self) -> dict[int, Path]:
         """Transcripts of harmfulness checks by step."""
         paths = sorted((self.source.path / "transcripts").glob("step=*.jsonl"))
-        return {int(path.stem.removeprefix("step=")): path for path in paths if path.stem[5:].isdigit()}
+        return {int(path.stem.removeprefix("step=")): path for path in paths if is_step(path.stem[5:])}
 
 
 def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
     """The whole, finite lines of a metrics file; a line that a killed run left half written is passed over."""
     if not path.is_file():
         return
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            if len(row) != 3 or not row[0].isdigit():
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        for row in _rows_of(file, path):
+            if len(row) != 3 or not is_step(row[0]):
                 continue
             try:
                 value = float(row[2])
@@ -176,6 +178,18 @@ def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
                 continue
             if math.isfinite(value):
                 yield int(row[0]), row[1], value
+
+
+def _rows_of(file: TextIO, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(file)
+    except csv.Error as error:
+        raise DataError(f"not CSV ({error})", "Restore the file, or leave the run out", path=path) from error
+
+
+def is_step(text: str) -> bool:
+    """Whether a text is a number of steps."""
+    return re.fullmatch(r"[0-9]{1,12}", text) is not None
 
 
 def styles(runs: Iterable[Run]) -> dict[int, str]:

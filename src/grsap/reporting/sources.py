@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grsap.errors import DataError
+from grsap.json_text import read_json
 
 SCHEMAS: dict[str, tuple[str, str]] = {
     "summary.json": ("grsap.summary/1", "run"),
@@ -124,7 +124,7 @@ def _read_json(path: Path) -> Json:
         DataError: it cannot be read, or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from rich.text import Text
 from grsap import __version__
 from grsap.console import Console
 from grsap.files import hash_json, write_json
+from grsap.json_text import read_json
 
 if TYPE_CHECKING:
     from grsap.similarity.similarity import Similarity
@@ -47,7 +47,7 @@ def inputs_hash(settings: Similarity) -> str:
 def read_result(folder: Path, inputs: str) -> Result | None:
     """The finished result of these very inputs, if it is there."""
     try:
-        found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        found = read_json(folder / RESULT)
         if found["inputs_hash"] != inputs:
             return None
         return Result(found["measures"], found["differences"], found["cannot_know"])

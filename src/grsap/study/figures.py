@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grsap.errors import DataError
+from grsap.json_text import read_json
 
 Row = Mapping[str, Any]
 
@@ -76,7 +76,7 @@ def rows_of(summary: Path, where: Mapping[str, str]) -> Iterator[Row]:
     if not summary.is_file():
         return
     try:
-        found = json.loads(summary.read_text(encoding="utf-8"))
+        found = read_json(summary)
         yield from found.get("rates", [])
         yield from found.get("measures", [])
         yield from (row for step in found.get("steps", []) for row in _rejections(step, where))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from grsap.embedded import resolve
 from grsap.errors import RunFolderError, StageError
 from grsap.files import hash_file, hash_json, write_atomic, write_json
+from grsap.json_text import read_json
 from grsap.study.plan import PlannedStage
 from grsap.yaml_text import dump_yaml
 
@@ -54,8 +54,8 @@ def stage_state(stage: PlannedStage, study: Path, summaries: Mapping[str, Path])
 def read_mark(stage: PlannedStage) -> dict[str, Any]:
     """What is noted of the stage's last whole call; empty if there was none, or its summary is gone."""
     try:
-        mark = json.loads((stage.folder / MARK).read_text(encoding="utf-8"))
-        summary = json.loads(stage.summary.read_text(encoding="utf-8"))
+        mark = read_json(stage.folder / MARK)
+        summary = read_json(stage.summary)
     except (OSError, ValueError):
         return {}
     is_whole = not isinstance(summary, dict) or summary.get("status") != "interrupted"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from grsap import __version__
 from grsap.console import Console
 from grsap.errors import DataError, RunFolderError
 from grsap.files import write_json
+from grsap.json_text import read_json
 from grsap.progress import duration
 from grsap.response_logprobs import tokenizer_hash
 from grsap.synthesis.domains import domains_hash
@@ -147,7 +147,7 @@ class Report:
     def _read(self) -> dict[str, Any]:
         """The manifest that an earlier call left; empty if there is none."""
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = read_json(self._path)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

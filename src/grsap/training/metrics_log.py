@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from grsap.files import set_aside, write_atomic
 from grsap.secure_open import open_appending
 
 COLUMNS = ("step", "key", "value")
+_STEP = re.compile(r"[0-9]{1,12}")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -101,7 +103,13 @@ class MetricsLog(Logger):
             set_aside([self.path])
             return
         whole = text[: text.rfind("\n") + 1]
-        rows = [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(COLUMNS) and row[0].isdigit()]
+        try:
+            rows = [
+                row for row in csv.reader(io.StringIO(whole)) if len(row) == len(COLUMNS) and _STEP.fullmatch(row[0])
+            ]
+        except csv.Error:  # a cell beyond the reader's limit
+            set_aside([self.path])
+            return
         kept = [row for row in rows if int(row[0]) <= step]
         write_atomic(self.path, _lines([COLUMNS, *kept]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -17,6 +16,7 @@ from grsap.differences import setting_differences
 from grsap.disk import reading
 from grsap.errors import RunFolderError
 from grsap.files import folder_lock, hash_file, set_aside, write_atomic, write_json
+from grsap.json_text import read_json
 from grsap.yaml_text import load_yaml, read_yaml
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def checkpoint_damage(folder: Path) -> str | None:
     """
     try:
         with reading(folder / STATE_FILE):
-            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+            state = read_json(folder / STATE_FILE)
         files = dict(state["files"])
         if state["step"] != checkpoint_step(folder) or "trainer.ckpt" not in files:
             return f"{STATE_FILE} does not belong to it"
@@ -313,7 +313,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
     """
     try:
         with reading(path):
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_json(path)
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
