@@ -152,6 +152,8 @@ class RunSettings(LightningCLI):
         """Parse after a check of the config files' keys; unknown options are told with the nearest that exists."""
         words = [str(word) for word in args] if isinstance(args, list) else []
         self.config = parse(parser, words, LINKS)
+        if not 0 <= self.config.seed_everything < 2**32:
+            raise ConfigError(f"seed_everything is {self.config.seed_everything}", "Give a number from 0 to 2^32 - 1")
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's settings are never read: the command line goes before the config, and that before it."""

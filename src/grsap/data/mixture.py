@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -70,6 +71,11 @@ class MixtureDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         batching.check_fits(encoding.max_length)
+        max_workers = max(16, 4 * (os.cpu_count() or 1))
+        if not 0 <= num_workers <= max_workers:
+            raise ConfigError(
+                f"data.num_workers is {num_workers}", f"Give 0 to {max_workers}: each is a process, and few are enough"
+            )
         self.task = task
         self.replay = replay
         self.sampler = sampler

@@ -41,6 +41,11 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
             "quantized weights cannot be trained",
             "Give model.lora, or set model.base.quantization to none",
         )
+    if lora is not None and lora.lora_alpha <= 0:
+        raise ConfigError(
+            f"model.lora.lora_alpha is {lora.lora_alpha}, and the adapter is scaled by lora_alpha / r",
+            "Give more than 0",
+        )
     if base.compute_dtype == "float16":
         raise ConfigError(
             "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
