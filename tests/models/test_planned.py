@@ -108,13 +108,16 @@ def test_a_head_of_another_width_is_an_unknown_architecture(tmp_path: Path) -> N
         (PhimoeConfig(**SIZES, num_local_experts=2), "PhimoeTopKRouter"),
     ],
 )
-def test_a_router_that_lora_cannot_adapt_is_told_in_the_dry_run(
+def test_a_router_that_lora_cannot_adapt_is_none_of_all_linear_and_told_if_it_is_named(
     tmp_path: Path, config: PreTrainedConfig, router: str
 ) -> None:
     base = save(tmp_path, config)
     with pytest.raises(ConfigError, match=rf"router, a {router}.*Set model.lora.exclude_modules to \[router\]"):
-        check_model(base, LoraConfig(target_modules="all-linear"))
-    check_model(base, LoraConfig(target_modules="all-linear", exclude_modules=["router"]))
+        check_model(base, LoraConfig(target_modules=["q_proj", "router"]))
+    check_model(base, LoraConfig(target_modules="all-linear"))
+    names = [name for name, _ in planned_model(base, LoraConfig(target_modules="all-linear")).named_parameters()]
+    assert [name for name in names if "router" in name and "lora" in name] == []
+    assert len([name for name in names if "q_proj.lora_A" in name]) == 2
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])

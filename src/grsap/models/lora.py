@@ -26,6 +26,8 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     """
     given, config = config, copy.deepcopy(config)  # PEFT changes it
     config.task_type = config.task_type or "CAUSAL_LM"
+    if config.target_modules == "all-linear" and not isinstance(config.exclude_modules, str):
+        config.exclude_modules = [*(config.exclude_modules or []), *_unadaptable(base)] or None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -58,12 +60,13 @@ def _check_targets(model: PeftModel, config: LoraConfig) -> None:
                 raise ConfigError(
                     f"model.lora.{key} names {name}, and the base has no such layer", f"Take it out of model.lora.{key}"
                 )
-    wrapped = [(name, layer.get_base_layer()) for name, layer in _lora_layers(model)]
-    for kind, (name, layer) in {type(layer): (name, layer) for name, layer in wrapped}.items():
-        if isinstance(layer, nn.Linear) and kind.forward is not nn.Linear.forward and not _is_plain_product(layer):
+    layers = {id(layer.get_base_layer()) for layer in model.modules() if isinstance(layer, LoraLayer)}
+    for name, module in model.named_modules():
+        if id(module) in layers and not _is_adaptable(module):
+            own = name.removesuffix(".base_layer")
             raise ConfigError(
-                f"model.lora.target_modules reaches {name}, a {kind.__name__}, which LoRA cannot adapt",
-                f"Set model.lora.exclude_modules to [{name.rpartition('.')[2]}]",
+                f"model.lora.target_modules reaches {own}, a {type(module).__name__}, which LoRA cannot adapt",
+                f"Set model.lora.exclude_modules to [{own.rpartition('.')[2]}]",
             )
 
 
@@ -72,14 +75,17 @@ def _names(setting: Any) -> list[str]:
     return [] if setting is None or isinstance(setting, str) else sorted(setting)
 
 
-def _lora_layers(model: PeftModel) -> Iterator[tuple[str, LoraLayer]]:
-    for name, layer in model.named_modules():
-        if isinstance(layer, LoraLayer):
-            yield name, layer
+def _unadaptable(base: nn.Module) -> list[str]:
+    """Names of linear layers that LoRA cannot adapt, such as a router whose output is a tuple."""
+    return [name for name, layer in base.named_modules() if not _is_adaptable(layer)]
 
 
-def _is_plain_product(layer: nn.Linear) -> bool:
+def _is_adaptable(layer: nn.Module) -> bool:
     """Whether a linear layer of a kind of its own maps (N, in) to (N, out); routers and grouped layers do not."""
+    if not isinstance(layer, nn.Linear) or type(layer).forward is nn.Linear.forward:
+        return True
+    if type(layer).__module__.startswith("bitsandbytes"):
+        return True
     try:
         with torch.no_grad():
             given = layer(layer.weight.new_zeros(2, layer.in_features))
