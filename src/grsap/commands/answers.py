@@ -80,6 +80,8 @@ def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, s
             line["score"] = data.task.checked_score(answer["response"], row)
         lines.append(line)
     text, kept = b"".join(map(json_line, lines)), None
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_writer(path, mode=0o600) as file:
         file.write(text)
         with writing(path):  # on disk before the older file moves: a full disk leaves that where it is
