@@ -172,16 +172,17 @@ def test_the_revision_tells_weights_and_prompts_apart(tiny_base_path, tmp_path):
 
     first = revision(tiny_base_path)
     assert first == revision(tiny_base_path)
-    weights, prompt = first.split("+")
+    weights, number_format, prompt = first.split("+")
+    assert number_format == "float32"
     other_policy = revision(tiny_base_path, "No knives.").split("+")
-    assert (other_policy[0], other_policy[1] == prompt) == (weights, False)
+    assert (other_policy[0], other_policy[-1] == prompt) == (weights, False)
     copy = tmp_path / "tiny-llama"
     copy.mkdir()
     for file in tiny_base_path.iterdir():
         raw = file.read_bytes()
         (copy / file.name).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]) if file.suffix == ".safetensors" else raw)
     other_weights = revision(copy).split("+")
-    assert (other_weights[0] == weights, other_weights[1]) == (False, prompt)
+    assert (other_weights[0] == weights, other_weights[-1]) == (False, prompt)
 
 
 def test_a_quantized_judge_is_another_judge(tiny_base_path):
