@@ -89,7 +89,7 @@ def test_fit_refuses_rows_beyond_learned_positions(
     assert run.fit(*words) == 2
     error = error_of()
     assert "tokens are more than the 24 positions that the model has. Lower data.encoding.max_length" in error
-    assert "row t" in error
+    assert "task.jsonl, line " in error
     assert not run.run_dir.exists()
 
 
