@@ -28,6 +28,7 @@ LAYERS = {
         "turns",
         "differences",
         "appending",
+        "checksums",
         "lazy_names",
         "versions",
         "streams",

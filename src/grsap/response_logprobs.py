@@ -102,7 +102,11 @@ def append_logprobs(file: AppendFile, entry: ResponseLogprobs) -> None:
 
 
 def whole_blocks_length(path: Path) -> int:
-    """Bytes of a file up to the end of its last whole block."""
+    """Bytes of a file up to the end of its last whole block.
+
+    Raises:
+        DataError: a block before the last one is damaged; names the byte.
+    """
     end = 0
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -110,13 +114,34 @@ def whole_blocks_length(path: Path) -> int:
         for head in _heads(file):
             place = file.tell() + int(head["size_bytes"])
             if place > size:
-                break
-            payload = file.read(int(head["size_bytes"])) if place == size else b""
-            if payload and hash_bytes(payload) != head["hash"]:
-                break  # after a power cut the size of a file may be on disk before its bytes are
+                return end
+            if hash_bytes(file.read(int(head["size_bytes"]))) != head["hash"]:
+                if place == size:
+                    return end  # after a power cut the size of a file may be on disk before its bytes are
+                raise _damaged(path, end)
             end = place
-            file.seek(place)
+        file.seek(end)
+        if file.readline().endswith(b"\n"):  # a head that a kill cut has no end
+            raise _damaged(path, end)
     return end
+
+
+def block_keys(path: Path) -> set[tuple[str, str]]:
+    """(row id, response hash) of each block of a whole file; none if there is no file."""
+    if not path.exists():
+        return set()
+    found = set()
+    with path.open("rb") as file:
+        for head in _heads(file):
+            found.add((head["id"], head["response_hash"]))
+            file.seek(int(head["size_bytes"]), 1)
+    return found
+
+
+def _damaged(path: Path, place: int) -> DataError:
+    return DataError(
+        f"is damaged at byte {place}", "Restore the file, or choose another folder with --output_dir", path=path
+    )
 
 
 def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.curation.conftest import WordJudge, read, row, write
 
+from grsap.checksums import checked_line
 from grsap.curation import (
     Behaviour,
     BenchmarkOverlap,
@@ -281,10 +282,10 @@ def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, mon
     one.run(out)
     before = digests(out)
 
-    def full(value: Any) -> bytes:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("grsap.curation.output.json_line", full)
+    monkeypatch.setattr("os.fsync", full)
     from grsap.curation.ledger import Ledger
 
     with pytest.raises(RunFolderError, match="No space left on device"):
@@ -351,6 +352,6 @@ def test_results_of_other_rows_are_not_taken(tmp_path: Path) -> None:
     assert list(KeptResults(tmp_path, "a", {"input": "2"}).pieces()) == []
     assert list(KeptResults(tmp_path, "a", {"input": "1"}).pieces()) == [([0], [5])]
     with first.path.open("a") as file:
-        file.write('{"rows": [1], "values": []}\n{"rows": [], "values": []}\n')
+        file.write((checked_line({"rows": [1], "values": []}) + checked_line({"rows": [], "values": []})).decode())
     with pytest.raises(DataError, match=r"a\..*\.log, line 3: no piece"):
         list(KeptResults(tmp_path, "a", {"input": "1"}).pieces())

@@ -23,6 +23,7 @@ from tests.evaluation.scripted import (
 )
 from transformers import PreTrainedTokenizerFast
 
+from grsap.checksums import checked_line
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation import Evaluation, GeneratorSubject
 from grsap.generation import SamplingSettings
@@ -145,7 +146,7 @@ def test_a_half_written_line_is_made_again_and_a_broken_one_is_an_error(
     run(evaluation(generator, [RowBenchmark(ITEMS)], [judge()]), tmp_path)
     assert len(generator.asked) == 1
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
-    path.write_bytes(b'{"schema": "other/1"}\n' + whole)
+    path.write_bytes(checked_line({"schema": "other/1"}) + whole)
     with pytest.raises(DataError, match=r"line 1: no line of grsap.answer/1\. Restore the file"):
         run(evaluation(generator, [RowBenchmark(ITEMS)], [judge()]), tmp_path)
 

@@ -203,18 +203,19 @@ def stages_by_fork() -> None:
 
     def call(command: list[str]) -> int:
         words = command[command.index("grsap") + 1 :]
+        parent = os.getpid()
         child = os.fork()
         if child == 0:
             from grsap.cli import main
 
-            running._die_with_parent()
+            running._die_with_parent(parent)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os._exit(main(words))
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)
 
     running._call = call
-    study.subprocess = SimpleNamespace(run=lambda command, check: call(command))
+    study.subprocess = SimpleNamespace(run=lambda command, check: SimpleNamespace(returncode=call(command)))
 
 
 def _become_grsap(

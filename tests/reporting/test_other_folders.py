@@ -101,6 +101,10 @@ def test_a_damaged_evaluation(evaluated: Path, tmp_path: Path, capsys: pytest.Ca
     del content["rates"][0]["judge"]
     (tmp_path / "evaluation.json").write_text(json.dumps(content))
     assert main(["report", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
+    assert "evaluation.json: was changed since it was written." in " ".join(capsys.readouterr().err.split())
+    del content["checksum"]
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
     told = " ".join(capsys.readouterr().err.split())
     assert f"{tmp_path}: evaluation.json is not as grsap writes it (KeyError: 'judge')" in told
 

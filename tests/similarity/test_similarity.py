@@ -157,7 +157,7 @@ def test_dies_while_it_embeds_and_goes_on(write: Write, tmp_path: Path) -> None:
     more = Letters()
     killed = run(tmp_path / "killed", **settings, embedder=more)
     for each in (whole, killed):
-        del each["seconds"]
+        del each["seconds"], each["checksum"]
     assert killed == whole
     assert 700 - 256 <= num_done < 700  # whole batches are on disk
     assert not set(dying.asked[:num_done]) & set(more.asked)

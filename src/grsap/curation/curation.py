@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.console import Console
 from grsap.curation.base import Filter
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, Harmlessness
@@ -110,7 +111,7 @@ class Curation:
         files = write_rows(folder, ledger, names_of(self.filters))
         manifest = manifest_of(self, ledger, work, steps, files)
         write_json(folder / TIMINGS, {"seconds_of_last_call": {step.name: round(step.seconds, 1) for step in steps}})
-        write_json(folder / MANIFEST, manifest)
+        write_checked_json(folder / MANIFEST, manifest)
         return manifest
 
     def _finished(self, folder: Path) -> dict[str, Any] | None:
@@ -120,12 +121,14 @@ class Curation:
             RunFolderError: it was done with another model or file of the same name.
         """
         try:
-            manifest: dict[str, Any] = read_json(folder / MANIFEST)
+            manifest = read_checked_json(folder / MANIFEST)
+            if manifest is None:
+                return None
             same = manifest["input"]["hash"] == self.raw.hash and all(
                 hash_file(folder / name) == entry["hash"] for name, entry in manifest["files"].items()
             )
             before = {"models": manifest["models"], "filters": [step["settings"] for step in manifest["steps"]]}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, DataError, KeyError, TypeError):
             return None
         now = {"models": models_of(self), "filters": [each.settings() for each in self.filters]}
         differences = setting_differences(before, json.loads(json.dumps(now)))
@@ -140,13 +143,10 @@ class Curation:
         """Write down what the input is, or compare it with what an earlier call wrote."""
         found: dict[str, Any] = {"hash": self.raw.hash, "files": self.raw.files}
         path = folder / INPUT
-        try:
-            before = read_json(path)
-        except FileNotFoundError:
-            write_json(path, found)
+        before = read_checked_json(path)
+        if before is None:
+            write_checked_json(path, found)
             return
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path} cannot be read", "Restore it, or choose another --output_dir") from error
         names = {**before["files"], **found["files"]}
         changed = [name for name in names if before["files"].get(name) != found["files"].get(name)]
         if changed:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from grsap.appending import AppendFile, json_line
+from grsap.appending import AppendFile
+from grsap.checksums import checked_line, read_checked_lines
 from grsap.errors import DataError
 from grsap.files import hash_json
-from grsap.records import read_jsonl
 
 SCHEMA = "grsap.curation_results/1"
 
@@ -33,7 +33,7 @@ class KeptResults:
         self.path = folder / f"{name}.{hash_json(identity)[:8]}.log"
         self._file = AppendFile(self.path)
         if not self._file.size_bytes:
-            self._file.append(json_line({"schema": SCHEMA, **identity}))
+            self._file.append(checked_line({"schema": SCHEMA, **identity}))
 
     def pieces(self) -> Iterator[tuple[list[int], list[Any]]]:
         """(rows, values) of each piece.
@@ -41,7 +41,7 @@ class KeptResults:
         Raises:
             DataError: a line is broken; names it.
         """
-        for line, piece in read_jsonl(self.path):
+        for line, piece in read_checked_lines(self.path):
             if line == 1:
                 continue
             try:
@@ -59,7 +59,7 @@ class KeptResults:
 
     def add(self, rows: list[int], values: list[Any]) -> None:
         """Write a piece."""
-        self._file.append(json_line({"rows": rows, "values": values}))
+        self._file.append(checked_line({"rows": rows, "values": values}))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.errors import ConfigError, MissingPackageError
 from grsap.evaluation.subjects import Subject
-from grsap.files import hash_json, write_json
-from grsap.json_text import read_json
+from grsap.files import hash_json
 from grsap.records import Message
 
 HARNESS_DIR = "lm_eval"
@@ -86,7 +86,7 @@ class HarnessTasks:
             task_manager=TaskManager(include_path=self.include_path),
             log_samples=False,
         )
-        write_json(path, harness_rows(found))
+        write_checked_json(path, {"rows": harness_rows(found)})
 
     def model(self, subject: Subject) -> Any:
         """The subject as lm-eval has models; prompts are in the subject's chat template, with its settings.
@@ -115,10 +115,13 @@ class HarnessTasks:
         return model
 
     def results(self, subject: Subject, folder: Path) -> list[dict[str, Any]]:
-        """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run."""
-        path = self.path(subject, folder)
-        rows = read_json(path) if path.exists() else []
-        return [{"subject": subject.name, **row} for row in rows]
+        """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run.
+
+        Raises:
+            DataError: the file was changed since it was written.
+        """
+        kept = read_checked_json(self.path(subject, folder)) or {"rows": []}
+        return [{"subject": subject.name, **row} for row in kept["rows"]]
 
 
 def harness_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grsap.appending import AppendFile, json_line
+from grsap.appending import AppendFile
+from grsap.checksums import checked_line, read_checked_lines
 from grsap.errors import DataError
-from grsap.records import read_jsonl
 
 Entry = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Journal:
             self._entries = {}
             if self.path.exists():
                 AppendFile(self.path).close()  # takes the half-written end away
-                for number, entry in read_jsonl(self.path):
+                for number, entry in read_checked_lines(self.path):
                     if entry.get("schema") != self.schema or not set(self._key) <= entry.keys():
                         raise DataError(
                             f"no line of {self.schema}",
@@ -65,7 +65,7 @@ class Journal:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = AppendFile(self.path)
-        self._file.append(b"".join(json_line(entry) for entry in fresh))
+        self._file.append(b"".join(checked_line(entry) for entry in fresh))
         assert self._entries is not None
         self._entries.update((self._key_of(entry), entry) for entry in fresh)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grsap import __version__
+from grsap.checksums import write_checked_json
 from grsap.files import write_atomic, write_json
 from grsap.json_text import read_json
 from grsap.versions import installed_versions
@@ -52,7 +53,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def write_results(folder: Path, results: Mapping[str, Any]) -> None:
     """Write `evaluation.json` and `evaluation.csv`, each whole or not at all."""
-    write_json(folder / RESULTS, {"schema": SCHEMA, "grsap": __version__, **results})
+    write_checked_json(folder / RESULTS, {"schema": SCHEMA, "grsap": __version__, **results})
     write_atomic(folder / TABLE, csv_text(results))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grsap.console import say
+from grsap.errors import RunFolderError
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
@@ -83,14 +84,12 @@ class Stages:
             subjects = list(group)
             with closing(subjects[0].generator):
                 for subject in subjects:
-                    try:
+                    with self._noted():
                         self.answering.answer_all(subject)
                         if subject.gives_likelihoods:
                             self.weighing.weigh_all(subject, self._choices(subject))
                         if self.settings.lm_eval_tasks is not None:
                             self.settings.lm_eval_tasks.evaluate(subject, self.folder)
-                    finally:
-                        self.write_manifest("unfinished")
 
     def _check_ready(self) -> None:
         """Find servers that are not there before the first answer is generated; if all is answered, none is asked."""
@@ -111,11 +110,8 @@ class Stages:
         if self.settings.surprise is not None:
             self.settings.surprise.measure_all(answers, self.folder)
         for judge in self.settings.chosen_judges if self.judged else ():
-            try:
+            with self._noted(), closing(judge):
                 self.judging.judge_all(judge, answers)
-            finally:
-                judge.close()
-                self.write_manifest("unfinished")
 
     def summarise(self) -> dict[str, Any]:
         """Make rates, comparisons and conclusions of what is there, write them, and give them.
@@ -183,6 +179,17 @@ class Stages:
                 "cost": self._cost(),
             },
         )
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Write the manifest at the end of the block; if it fails, quietly, so that its own error is the one told."""
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError, RunFolderError):
+                self.write_manifest("unfinished")
+            raise
+        self.write_manifest("unfinished")
 
     def _answered(self, questions: list[Question]) -> Iterator[tuple[Subject, Question, dict[str, list[Answer]]]]:
         for subject in self.subjects:

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from grsap import __version__
 from grsap.appending import json_line
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.console import Console
 from grsap.data.row_selection import HarmLabel, Value
 from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError, RunFolderError
-from grsap.files import atomic_writer, hash_file, hash_json, write_json
+from grsap.files import atomic_writer, hash_file, hash_json
 from grsap.importing.row_reader import ChosenColumns, RowReader
-from grsap.json_text import read_json
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 
@@ -97,12 +97,13 @@ class Import:
             DataError: the source cannot be read, a row is wrong, or no row is left.
             RunFolderError: the folder cannot be written.
         """
-        manifest = _finished(output_dir)
+        source = self.source.describe()
+        manifest = _finished(output_dir, source)
         if manifest is None:
-            manifest = self._import(output_dir)
+            manifest = self._import(output_dir, source)
         _print_counts(manifest, output_dir)
 
-    def _import(self, output_dir: Path) -> dict[str, Any]:
+    def _import(self, output_dir: Path, source: dict[str, Any]) -> dict[str, Any]:
         counts, reader = _Counts(), self.reader()
         num_rows = 0
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -113,10 +114,14 @@ class Import:
                 num_rows += 1
             if not num_rows:
                 raise self._no_row(reader, counts)
+            if self.source.describe() != source:
+                raise DataError(
+                    f"{source['path']} was changed while it was read", "Start again when nothing writes to it"
+                )
         manifest = {
             "schema": SCHEMA,
             "grsap": __version__,
-            "source": self.source.describe(),
+            "source": source,
             "limit": self.limit,
             "seed": self.seed,
             "num_read": counts.num_read,
@@ -124,7 +129,7 @@ class Import:
             "domains": dict(sorted(counts.domains.items())),
             "files": {REPLAY: {"num_rows": num_rows, "hash": hash_file(output_dir / REPLAY)}},
         }
-        write_json(output_dir / MANIFEST, manifest)
+        write_checked_json(output_dir / MANIFEST, manifest)
         return manifest
 
     def _records(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
@@ -173,18 +178,22 @@ class Import:
         return DataError(f"{self.source.path}: no row is left ({reasons})", "Check where, without and the labels")
 
 
-def _finished(output_dir: Path) -> dict[str, Any] | None:
-    """The manifest of an import that is done; None if it is still to do."""
-    try:
-        manifest: dict[str, Any] = read_json(output_dir / MANIFEST)
-        is_whole = manifest["files"][REPLAY]["hash"] == hash_file(output_dir / REPLAY)
-    except FileNotFoundError:
+def _finished(output_dir: Path, source: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of an import of this source that is done; None if it is still to do.
+
+    Raises:
+        DataError: the manifest is damaged.
+        RunFolderError: the source or the replay set was changed since.
+    """
+    manifest = read_checked_json(output_dir / MANIFEST)
+    if manifest is None or not (output_dir / REPLAY).is_file():
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    if manifest["source"] != source:
         raise RunFolderError(
-            f"{output_dir / MANIFEST} is no manifest of an import", "Choose another folder with --output_dir"
-        ) from error
-    if not is_whole:
+            f"{output_dir} holds an import of {manifest['source']}, and the source is now {source}",
+            "Restore the source, or choose another folder with --output_dir",
+        )
+    if manifest["files"][REPLAY]["hash"] != hash_file(output_dir / REPLAY):
         raise RunFolderError(
             f"{output_dir / REPLAY} was changed after it was imported",
             "Keep it under another name, or choose another folder with --output_dir",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grsap.checksums import CHECKSUM, is_whole
 from grsap.errors import DataError
 from grsap.json_text import read_json
 
@@ -131,6 +132,8 @@ def _read_json(path: Path) -> Json:
         raise DataError(f"cannot be read: {error}", "Make it again, or leave the folder out", path=path) from error
     if not isinstance(value, dict):
         raise DataError("holds no JSON object", "Make it again, or leave the folder out", path=path)
+    if CHECKSUM in value and not is_whole(value):
+        raise DataError("was changed since it was written", "Make it again, or leave the folder out", path=path)
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from grsap.appending import AppendFile
+from grsap.checksums import checked_line, read_checked_lines
 from grsap.embedding import Embedder
 from grsap.errors import DataError
 from grsap.files import hash_json
 from grsap.progress import progress_line
-from grsap.records import read_jsonl
 from grsap.similarity.principal import Points
 
 BATCH = 256
@@ -37,7 +36,7 @@ class DoneFile:
     def __init__(self, path: Path) -> None:
         self._file = AppendFile(path)
         self.values: dict[str, Any] = {}
-        for line, entry in read_jsonl(path):
+        for line, entry in read_checked_lines(path):
             if set(entry) != {"key", "value"}:
                 raise DataError("no entry of this file", "Remove the file: it is made again", path=path, line=line)
             self.values[entry["key"]] = entry["value"]
@@ -45,8 +44,7 @@ class DoneFile:
     def add(self, values: Iterable[tuple[str, Any]]) -> None:
         """Write values; they are on disk when it returns."""
         values = list(values)
-        lines = [json.dumps({"key": key, "value": value}, allow_nan=False) + "\n" for key, value in values]
-        self._file.append("".join(lines).encode())
+        self._file.append(b"".join(checked_line({"key": key, "value": value}) for key, value in values))
         self.values.update(values)
 
     def __enter__(self) -> DoneFile:

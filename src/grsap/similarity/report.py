@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.console import Console
-from grsap.files import hash_json, write_json
-from grsap.json_text import read_json
+from grsap.errors import DataError
+from grsap.files import hash_json
 
 if TYPE_CHECKING:
     from grsap.similarity.similarity import Similarity
@@ -47,17 +48,17 @@ def inputs_hash(settings: Similarity) -> str:
 def read_result(folder: Path, inputs: str) -> Result | None:
     """The finished result of these very inputs, if it is there."""
     try:
-        found = read_json(folder / RESULT)
-        if found["inputs_hash"] != inputs:
-            return None
-        return Result(found["measures"], found["differences"], found["cannot_know"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_checked_json(folder / RESULT)
+    except (OSError, DataError):
         return None
+    if found is None or found["inputs_hash"] != inputs:
+        return None
+    return Result(found["measures"], found["differences"], found["cannot_know"])
 
 
 def write_result(settings: Similarity, result: Result, inputs: str, seconds: float, folder: Path) -> None:
     """Write `similarity.json`."""
-    write_json(
+    write_checked_json(
         folder / RESULT,
         {
             "schema": SCHEMA,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.embedded import resolve
-from grsap.errors import RunFolderError, StageError
-from grsap.files import hash_file, hash_json, write_atomic, write_json
+from grsap.errors import DataError, RunFolderError, StageError
+from grsap.files import hash_file, hash_json, write_atomic
 from grsap.json_text import read_json
+from grsap.study.inputs import hashes_of_inputs
 from grsap.study.plan import PlannedStage
 from grsap.yaml_text import dump_yaml
 
@@ -42,48 +46,52 @@ def stage_state(stage: PlannedStage, study: Path, summaries: Mapping[str, Path])
     """What a stage's results depend on: its command, its files, and the results of the stages that it needs.
 
     Args:
-        stage: all files that it names exist.
+        stage: all configs that it names exist.
         study: the study's folder.
         summaries: the summary of each stage by name; a missing one counts as none.
     """
     configs = [hash_file(resolve(each)) for each in stage.configs]
     needs = {name: hash_file(summaries[name]) if summaries[name].is_file() else None for name in stage.needs}
-    return {"call": hash_json([words_of(stage, study), configs, stage.settings]), "needs": needs}
+    return {
+        "call": hash_json([words_of(stage, study), configs, stage.settings]),
+        "needs": needs,
+        "inputs": hashes_of_inputs(stage, study),
+    }
 
 
 def read_mark(stage: PlannedStage) -> dict[str, Any]:
-    """What is noted of the stage's last whole call; empty if there was none, or its summary is gone."""
+    """What is noted of the stage's last whole call; empty if there was none, or its summary is not the one it left."""
     try:
-        mark = read_json(stage.folder / MARK)
-        summary = read_json(stage.summary)
-    except (OSError, ValueError):
+        mark = read_checked_json(stage.folder / MARK)
+    except DataError:
         return {}
-    is_whole = not isinstance(summary, dict) or summary.get("status") != "interrupted"
-    return mark if isinstance(mark, dict) and is_whole else {}
+    if mark is None or not stage.summary.is_file() or hash_file(stage.summary) != mark["summary"]:
+        return {}
+    summary = read_json(stage.summary)
+    return {} if isinstance(summary, dict) and summary.get("status") == "interrupted" else mark
 
 
 def is_done(stage: PlannedStage, state: Mapping[str, Any]) -> bool:
     """Whether the stage's results are there, and are those of this state.
 
     Raises:
-        RunFolderError: it is a finished run of other replay rows than those that there are now.
+        RunFolderError: it is a finished run of other rows or weights than those that there are now.
     """
     mark = read_mark(stage)
     if mark.get("call") != state["call"]:
         return False
-    if mark.get("needs") == state["needs"]:
-        return True
-    if stage.verb == "fit":
-        changed = sorted(name for name, was in mark.get("needs", {}).items() if state["needs"].get(name) != was)
+    before, now = ({**each["needs"], **each["inputs"]} for each in (mark, state))
+    changed = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
+    if changed and stage.verb == "fit":
         raise RunFolderError(
-            f"stage {stage.name} was done before its stage {', '.join(changed)} changed",
-            f"Remove {stage.folder} to do it again",
+            f"stage {stage.name} was done before {', '.join(changed)} changed",
+            f"Remove {stage.folder} to do it again, or restore what changed",
         )
-    return False
+    return not changed
 
 
 def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]) -> float:
-    """Run a stage to its end, and mark it done.
+    """Run a stage whose settings are written to its end, and mark it done.
 
     Returns:
         Seconds.
@@ -91,8 +99,6 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
     Raises:
         StageError: it did not come to its end; what it said stands on stderr.
     """
-    if stage.settings:
-        write_atomic(settings_path(stage, study), dump_yaml(dict(stage.settings)))
     words = words_of(stage, study)
     if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
         words.append("--resume")
@@ -106,13 +112,22 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
             "What it did is kept: the same command goes on with it once the cause, told above, is mended",
             code,
         )
-    write_json(stage.folder / MARK, {"schema": SCHEMA, **state, "seconds": round(seconds, 1)})
+    mark = {"schema": SCHEMA, **state, "summary": hash_file(stage.summary), "seconds": round(seconds, 1)}
+    write_checked_json(stage.folder / MARK, mark)
     return seconds
+
+
+def write_settings(stage: PlannedStage, study: Path) -> None:
+    """Write what the study sets over a stage's configs, unless it is there."""
+    path, text = settings_path(stage, study), dump_yaml(dict(stage.settings)).encode()
+    if stage.settings and not (path.is_file() and path.read_bytes() == text):
+        write_atomic(path, text)
 
 
 def _call(command: list[str]) -> int:
     """Run a command and return its exit code; one whose study is stopped is stopped too, and waited for."""
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent if sys.platform == "linux" else None)
+    die = partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None
+    process = subprocess.Popen(command, preexec_fn=die)
     try:
         return process.wait()
     except BaseException:
@@ -121,6 +136,8 @@ def _call(command: list[str]) -> int:
         raise
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """In a new process on Linux: ask to be killed when the study is. Each verb goes on after that as after any kill."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before the request
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -13,7 +13,7 @@ from typing import Any
 
 from grsap import __version__
 from grsap.console import Console
-from grsap.errors import ConfigError
+from grsap.errors import ConfigError, StageError
 from grsap.files import write_json
 from grsap.progress import duration
 from grsap.study.estimate import Estimator
@@ -21,7 +21,7 @@ from grsap.study.figures import Figure
 from grsap.study.filling import Filler
 from grsap.study.machine import Machine
 from grsap.study.plan import PlannedStage, StageSpec, plan_stages
-from grsap.study.running import is_done, read_mark, run_stage_process, stage_state
+from grsap.study.running import is_done, read_mark, run_stage_process, stage_state, write_settings
 from grsap.study.tables import figures_table, plan_table
 
 SCHEMA = "grsap.study/1"
@@ -90,14 +90,15 @@ class Study:
         """Do what is missing, then write and print the figures, and the page.
 
         Raises:
-            StageError: a stage did not come to its end.
-            RunFolderError: a run is of replay rows that are no longer there.
+            StageError: a stage did not come to its end, or the page was not written.
+            RunFolderError: a run is of rows or weights that are no longer there.
         """
         stages = self.planned(output_dir)
         summaries = {stage.name: stage.summary for stage in stages}
         num_run = 0
         for number, stage in enumerate(stages, 1):
             state = stage_state(stage, output_dir, summaries)
+            write_settings(stage, output_dir)
             if is_done(stage, state):
                 continue
             _say(f"[{number}/{len(stages)}] {stage.name}: grsap {stage.verb}")
@@ -137,7 +138,13 @@ class Study:
         shown = [str(each.folder) for each in stages if any(fnmatchcase(each.name, name) for name in self.report)]
         if shown:
             words = ["report", *shown, "--output", str(folder / PAGE), "--title", folder.name, "--no_transcripts"]
-            subprocess.run([sys.executable, "-P", "-m", "grsap", *words], check=False)
+            code = subprocess.run([sys.executable, "-P", "-m", "grsap", *words], check=False).returncode
+            if code:
+                raise StageError(
+                    f"the page {folder / PAGE} was not written: grsap report ended with exit code {code}",
+                    f"The stages are done and the figures are in {folder / RESULTS}; the same command tries again",
+                    code,
+                )
 
 
 def _say(text: str) -> None:

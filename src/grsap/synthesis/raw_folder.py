@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from grsap.appending import AppendFile, json_line
+from grsap.checksums import checked_line, read_checked_lines
 from grsap.errors import DataError
-from grsap.files import hash_file
+from grsap.files import hash_bytes, hash_file
 from grsap.generation.base import FinishReason
 from grsap.records import SafetyRecord, read_jsonl
-from grsap.response_logprobs import ResponseLogprobs, append_logprobs, whole_blocks_length
+from grsap.response_logprobs import ResponseLogprobs, append_logprobs, block_keys, response_hash, whole_blocks_length
 from grsap.synthesis.elicitation import Kind
 from grsap.synthesis.query_parsing import Reason
 
 ATTEMPTS = "attempts.log"
 ATTEMPT_SCHEMA = "grsap.attempt/1"
+ROW_SCHEMA = "grsap.row_hash/1"
+"""Of the lines between attempts that say what a row's line is; of a row that was begun twice the last one counts."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,14 @@ class RawFolder:
         self.rows_per_shard = rows_per_shard
         self.repairs: list[str] = []
         self._with_logprobs = with_logprobs
+        self._written: dict[str, tuple[str, bool]] = {}
         self._files = ExitStack()
         self._attempts = self._open(path / ATTEMPTS)
         shards = self.shards()
         for shard in shards[:-1]:
             self._open(shard).close()  # only the last one grows, but a power cut may have taken any end
+            if with_logprobs:
+                self._open(shard.with_suffix(".logprobs"), blocks=True).close()
         self._number = max(0, len(shards) - 1)
         self._open_shard()
 
@@ -84,8 +90,11 @@ class RawFolder:
         Raises:
             DataError: a line is none; names it.
         """
-        for line, entry in read_jsonl(self.path / ATTEMPTS):
+        for line, entry in read_checked_lines(self.path / ATTEMPTS):
             try:
+                if entry["schema"] == ROW_SCHEMA:
+                    self._written[entry["id"]] = entry["hash"], entry["has_logprobs"]
+                    continue
                 if entry.pop("schema") != ATTEMPT_SCHEMA:
                     raise TypeError("another schema")
                 yield Attempt(**entry)
@@ -98,28 +107,51 @@ class RawFolder:
                 ) from error
 
     def rows(self) -> Iterator[SafetyRecord]:
-        """All rows so far.
+        """All rows so far; read the attempts before.
 
         Raises:
-            DataError: a line is none; names it.
+            DataError: a line is no row, or was changed since it was written; names it.
         """
         for shard in self.shards():
+            scored = block_keys(shard.with_suffix(".logprobs"))
             for line, row in read_jsonl(shard):
-                yield SafetyRecord.from_dict(row, path=shard, line=line)
+                record = SafetyRecord.from_dict(row, path=shard, line=line)
+                if record.id not in self._written:
+                    raise DataError(
+                        f"row {record.id} has no attempt in {ATTEMPTS}",
+                        "Restore the folder, or choose another --output_dir",
+                        path=self.path,
+                    )
+                line_hash, has_logprobs = self._written[record.id]
+                if line_hash != hash_bytes(json_line(row)):
+                    raise DataError(
+                        f"row {record.id} is not as it was written",
+                        "Restore the file, or delete the row and those after it: they are made again",
+                        path=shard,
+                        line=line,
+                    )
+                if has_logprobs and (record.id, response_hash(record.messages[-1]["content"])) not in scored:
+                    side = shard.with_suffix(".logprobs")
+                    raise DataError(f"lacks the log-probabilities of row {record.id}", "Restore the file", path=side)
+                yield record
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Write an attempt."""
-        self._attempts.append(json_line({"schema": ATTEMPT_SCHEMA, **asdict(attempt)}))
+        self._attempts.append(checked_line({"schema": ATTEMPT_SCHEMA, **asdict(attempt)}))
 
     def add_row(self, row: SafetyRecord, logprobs: ResponseLogprobs | None = None) -> None:
-        """Write a row; its log-probabilities first, so that no row lacks them."""
+        """Write a row; its log-probabilities and its hash first, so that no row lacks them."""
         if self._num_rows >= self.rows_per_shard:
             self._rows.close()
             self._number += 1
             self._open_shard()
+        has_logprobs = logprobs is not None and self._logprobs is not None
         if logprobs is not None and self._logprobs is not None:
             append_logprobs(self._logprobs, logprobs)
-        self._rows.append(json_line(row.to_dict()))
+        line = json_line(row.to_dict())
+        written = {"schema": ROW_SCHEMA, "id": row.id, "hash": hash_bytes(line), "has_logprobs": has_logprobs}
+        self._attempts.append(checked_line(written))
+        self._rows.append(line)
         self._num_rows += 1
 
     def describe(self) -> dict[str, dict[str, Any]]:

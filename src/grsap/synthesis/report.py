@@ -12,10 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
+from grsap.checksums import read_checked_json, write_checked_json
 from grsap.console import Console
 from grsap.errors import DataError, RunFolderError
-from grsap.files import write_json
-from grsap.json_text import read_json
 from grsap.progress import duration
 from grsap.response_logprobs import tokenizer_hash
 from grsap.synthesis.domains import domains_hash
@@ -120,7 +119,7 @@ class Report:
             },
             "files": self.folder.describe() if with_files else {},
         }
-        write_json(self._path, manifest)
+        write_checked_json(self._path, manifest)
 
     def write_quietly(self, status: str) -> None:
         """The same while another error is on its way, which must not be hidden by one of this."""
@@ -145,12 +144,12 @@ class Report:
         return {domain.name: counts.get(domain.name, {}) for domain in self.settings.chosen_domains}
 
     def _read(self) -> dict[str, Any]:
-        """The manifest that an earlier call left; empty if there is none."""
-        try:
-            found = read_json(self._path)
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        """The manifest that an earlier call left; empty if there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return read_checked_json(self._path) or {}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

@@ -1,0 +1,78 @@
+"""JSON with a checksum of its own, so that a bit that was flipped on disk is found and not believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grsap.appending import json_line
+from grsap.errors import DataError
+from grsap.files import hash_bytes, write_json
+from grsap.json_text import read_json
+from grsap.records import read_jsonl
+
+CHECKSUM = "checksum"
+"""Key of the first 16 hex digits of SHA-256 of the other keys, as ASCII JSON with sorted keys."""
+
+
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same object with its checksum as the last key."""
+    return {**value, CHECKSUM: _checksum(value)}
+
+
+def is_whole(value: Mapping[str, Any]) -> bool:
+    """Whether an object read from a file has the checksum of its other keys."""
+    return value.get(CHECKSUM) == _checksum({key: child for key, child in value.items() if key != CHECKSUM})
+
+
+def checked_line(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as a line with its checksum."""
+    return json_line(with_checksum(value))
+
+
+def read_checked_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object without its checksum) for each line.
+
+    Raises:
+        DataError: the file is missing, or a line was changed since it was written; names it.
+    """
+    for line, value in read_jsonl(path):
+        if not is_whole(value):
+            raise DataError(
+                "is damaged: its checksum does not fit",
+                "Restore the file, or delete the line and those after it: they are made again",
+                path=path,
+                line=line,
+            )
+        del value[CHECKSUM]
+        yield line, value
+
+
+def write_checked_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write an object with its checksum as indented JSON, atomically."""
+    write_json(path, with_checksum(value))
+
+
+def read_checked_json(path: str | Path) -> dict[str, Any] | None:
+    """The object in a file without its checksum; None if there is no such file.
+
+    Raises:
+        DataError: it was changed or cut since it was written.
+    """
+    try:
+        value = read_json(Path(path))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not is_whole(value):
+        raise DataError("is damaged: its checksum does not fit", "Restore the file, or delete it", path=path)
+    del value[CHECKSUM]
+    return value
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hash_bytes(json.dumps(json.loads(text), sort_keys=True).encode())
