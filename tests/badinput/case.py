@@ -16,12 +16,12 @@ Content = str | bytes | Sequence[Any] | Callable[[Path], None] | None
 """Of a file: text, bytes, rows of JSONL, what makes it at the path that it is given, or None for no file."""
 
 OPENINGS = """
-Accept, Add, All options, All settings, Break, Bring, Change, Check, Choices are, Choose, Configs are,
-Convert, Copy, Correct, Delete, Did you mean, Domains are, Download, Drop, End, Escape, Export, Fetch, Fill,
-Finish, Free, Give, Import, Increase, Install, Its columns, Its keys, Keep, Keys, Label, Leave, Let, Load,
-Log, Lower, Make, Map, Mend, Merge, Move, Name, Open, Paths are, Point, Put, Quote, Raise, Read, Reduce,
-Reinstall, Remove, Rename, Replace, Restore, Run, Save, See, Set, Shorten, Split, Stages are, Start, Stop,
-Subjects are, Take, There are, Train, Turn, Unpack, Use, User and, Verbs are, Wait, Write
+Accept, Add, All options, All settings, Break, Bring, Change, Check, Choices are, Choose, Close, Configs are,
+Convert, Copy, Correct, Delete, Did you mean, Domains are, Download, Drop, Embedded models are, End, Escape,
+Export, Fetch, Fill, Finish, Free, Give, Import, Increase, Install, Its columns, Its keys, Keep, Keys, Label,
+Leave, Let, Load, Log, Lower, Make, Map, Mend, Merge, Move, Name, Open, Paths are, Point, Put, Quote, Raise,
+Read, Reduce, Reinstall, Remove, Rename, Replace, Restore, Run, Save, See, Set, Shorten, Split, Stages are,
+Start, Stop, Subjects are, Take, There are, Train, Turn, Unpack, Update, Use, User and, Verbs are, Wait, Write
 """
 REMEDY = re.compile(rf"(?<=[.:;,] )({'|'.join(' '.join(OPENINGS.split()).split(', '))})\b")
 """How the sentence begins that says what to do."""
@@ -39,6 +39,7 @@ class Case:
         files: path below the working directory -> what is there instead.
         config: the whole config file, instead of the settings.
         words: at the end of the command line.
+        plain: without the words that a good input of the verb has.
         argv: the words after the verb, instead of `--config`.
         remedy: a text of the remedy; by default a sentence that says what to do must be there.
         slow: tried in the slow tier only: one of many of a kind.
@@ -54,6 +55,7 @@ class Case:
     argv: tuple[str, ...] | None = None
     remedy: str = ""
     slow: bool = False
+    plain: bool = False
 
 
 def faults_of(case: Case, code: int, stderr: str, stdout: str) -> list[str]:

@@ -160,7 +160,7 @@ def lay_out(case: Case, folder: Path, model: Path) -> list[str]:
         change(settings, key, value)
     text = case.config if case.config is not None else yaml.safe_dump(settings, allow_unicode=True)
     put(folder / "my.yaml", text)
-    return [case.verb, "--config", "my.yaml", *world.words, *case.words]
+    return [case.verb, "--config", "my.yaml", *(() if case.plain else world.words), *case.words]
 
 
 def put(path: Path, content: Content) -> None:

@@ -382,7 +382,7 @@ def test_histogram() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda t: Completeness(-1), "negative"),
+        (lambda t: Completeness(-1), "min_query_words is -1"),
         (lambda t: Perplexity(Scripted(t, {}), low=0.6, high=0.5), "low is 0.6 and high is 0.5"),
         (lambda t: Perplexity(Scripted(t, {}), min_rows=0), "min_rows is 0"),
         (lambda t: SemanticDeduplication(0.0), "max_cosine is 0.0"),

@@ -12,9 +12,10 @@ import torch
 from tests.evaluation.scripted import RowBenchmark, ScriptedGenerator, evaluation, item, lines_of, rate, run
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from grsap.errors import ConfigError
+from grsap.errors import ConfigError, DataError
 from grsap.evaluation import Evaluation, ModelSubject
 from grsap.evaluation.choices import label_ids, most_likely
+from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt
 from grsap.evaluation.surprise import Surprise
 from grsap.generation import SamplingSettings
@@ -116,14 +117,21 @@ def test_overlap_with_replay_sets(
     replay.write_text("".join(json.dumps(row) + "\n" for row in rows))
     items = [item("case a"), item("case b"), item(f"it: {shared}"), item("take the red lamp from the old")]
     generator = ScriptedGenerator(tiny_tokenizer, lambda prompt, seed: ("I say so.", "stop"))
-    paths = [str(replay), str(tmp_path / "gone.jsonl")]
-    results = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], replay=paths), tmp_path / "out")
+    asked = evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], replay=[str(replay)])
+    results = run(asked, tmp_path / "out")
     (row,) = results["overlap"]
     # "What of case a?" is a whole row; the long one shares runs of 8 words; 7 words that are shared are too few.
     assert (row["num_items"], row["num_items_found"], row["num_rows"], row["num_rows_found"]) == (4, 2, 3, 2)
-    captured = capsys.readouterr()
-    assert "gone.jsonl is not known" in " ".join(captured.err.split())
-    assert "2 of 4 prompts of planted share 8 words in a row" in " ".join(captured.out.split())
+    assert "2 of 4 prompts of planted share 8 words in a row" in " ".join(capsys.readouterr().out.split())
+    told: list[str] = []
+    gone = str(tmp_path / "gone.jsonl")
+    assert overlaps([gone], asked.questions, told.append) == []  # the set of a run may have gone since
+    assert told == [
+        f"Overlap with {gone} is not known: {gone}: no such file. Check the path; it is taken from the "
+        "working directory."
+    ]
+    with pytest.raises(DataError, match=r"gone\.jsonl: no such file"):
+        evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], replay=[gone]).check()
 
 
 def test_runs_of_words() -> None:

@@ -133,6 +133,7 @@ def evaluate(settings: RunSettings, invocation: Invocation) -> int:
         data.prepare_data()
         data.setup(verb)
     RunFolder(settings.run_dir).check_no_other_checkpoint()
+    settings.model.base.check_weights()
     weights = use_weights(settings, invocation.base, say)
     found = getattr(trainer, verb)(settings.model, datamodule=data, ckpt_path=weights.ckpt_path, weights_only=True)
     if verb == "predict":

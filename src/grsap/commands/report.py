@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from grsap.errors import ConfigError
+from grsap.files import user_path
 
 EPILOG = """\
 DIR is a run folder of grsap fit, or an --output_dir of grsap synthesize, curate, evaluate or similarity. The page is
@@ -40,7 +41,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     parser.add_argument("--no_transcripts", "--no-transcripts", action="store_true", help="show no prompts and answers")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     given = parser.parse_args(list(args))
-    return write_report(given.folders, Path(given.output), given.title, with_transcripts=not given.no_transcripts)
+    return write_report(given.folders, user_path(given.output), given.title, with_transcripts=not given.no_transcripts)
 
 
 def write_report(folders: Sequence[str], output: Path, title: str, *, with_transcripts: bool) -> int:

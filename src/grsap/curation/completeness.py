@@ -34,8 +34,9 @@ class Completeness(RowFilter):
 
     def check(self, where: str) -> None:
         """Raise ConfigError for a negative number."""
-        if min(self.min_query_words, self.min_response_words) < 0:
-            raise ConfigError(f"{where}: a number of words is negative", "Give at least 0")
+        for name in ("min_query_words", "min_response_words"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{where}: {name} is {getattr(self, name)}", "Give at least 0")
 
     def decide_row(self, row: SafetyRecord) -> Decision:
         """Whether the row is whole."""

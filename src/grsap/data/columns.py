@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -256,6 +257,10 @@ class _Null(Exception):
     """A column that a template names holds null."""
 
 
+MAX_WIDTH = 1000
+"""Of a column in a template; more is a slip, and could fill the memory."""
+
+
 class _TextFormatter(string.Formatter):
     """`str.format` that puts in texts and numbers alone: Python's words for null, lists or dates are no one's text."""
 
@@ -266,6 +271,11 @@ class _TextFormatter(string.Formatter):
         if not isinstance(value, str | int | float):
             raise TypeError(f"{field_name} is of type {type(value).__name__}, not text")
         return value, first
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if any(int(number) > MAX_WIDTH for number in re.findall(r"[0-9]+", format_spec)):
+            raise ValueError(f"a width above {MAX_WIDTH}: {format_spec[:40]}")
+        return str(super().format_field(value, format_spec))
 
 
 def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str | None:

@@ -45,18 +45,21 @@ def prompts_of(question: Question, generator: Generator) -> list[Prompt]:
 
     Raises:
         DataError: a prompt and its answer are longer than the model reads; names benchmark and item.
+        ModelError: the model has no such token.
         TemplateError: the template refuses a conversation.
     """
-    limit = int(generator.tokenizer.model_max_length) - question.sampling.max_new_tokens
+    new = question.sampling.max_new_tokens
+    limit = int(generator.tokenizer.model_max_length) - new
     prompts = []
     for item in question.items:
         ids = tuple(generator.template.prompt_ids(item.messages))
         if len(ids) > limit:
             raise DataError(
                 f"item {item.id} of benchmark {question.benchmark.name} has {len(ids)} tokens, and the model reads "
-                f"{limit} before an answer of {question.sampling.max_new_tokens}",
+                f"{limit} before an answer of {new}",
                 "Leave the item out, or lower max_new_tokens",
             )
+        generator.check_prompt(ids, f"item {item.id} of benchmark {question.benchmark.name}", new)
         prompts.append(Prompt(item, ids, hash_json(ids)))
     return prompts
 

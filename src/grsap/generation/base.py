@@ -119,6 +119,18 @@ class Generator(ABC):
             TemplateError: the model has none.
         """
 
+    def check_prompt(self, ids: Sequence[int], what: str, num_new: int) -> None:  # noqa: B027 (most know no limits)
+        """See, without weights, that the model can be given a prompt.
+
+        Args:
+            ids: all of its tokens.
+            what: the prompt, for the error.
+            num_new: tokens that will be generated after it.
+
+        Raises:
+            UserError: a token is none of the model's, or the prompt is too long.
+        """
+
     @abstractmethod
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, each as soon as it is there, in any order.

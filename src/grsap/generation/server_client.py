@@ -50,9 +50,16 @@ def check_address(base_url: str) -> None:
     Raises:
         ConfigError: so.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"base_url {base_url} is no address", "Give one such as http://127.0.0.1:8000/v1")
+    try:
+        parts = urlsplit(base_url)
+        has_host = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        _ = parts.port  # raises ValueError for one that is no number, or too large
+    except ValueError as error:
+        raise ConfigError(
+            f"base_url {base_url!r} is no address ({error})", "Give one such as http://127.0.0.1:8000/v1"
+        ) from error
+    if not has_host or not base_url.isprintable() or " " in base_url:
+        raise ConfigError(f"base_url {base_url!r} is no address", "Give one such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:
         raise ConfigError(
             f"base_url (host {parts.hostname}) holds a user, a password or a query",

@@ -13,13 +13,14 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from grsap.console import say
+from grsap.errors import ConfigError
 from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
 from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.adapters import adapter_folder, adapter_hash, load_adapter, without_adapter
 from grsap.models.base import BaseModel
-from grsap.models.compute import resolve_dtype
+from grsap.models.compute import resolve_device, resolve_dtype
 from grsap.models.lora import OutputHead, inner_model
 from grsap.text.template import ChatTemplate
 
@@ -42,10 +43,12 @@ class TransformersGenerator(Generator):
         device: str = "auto",
         max_batch_tokens: int | None = None,
     ) -> None:
+        if max_batch_tokens is not None and max_batch_tokens < 1:
+            raise ConfigError(f"max_batch_tokens is {max_batch_tokens}", "Give at least 1, or leave it out")
         base.check_weights()
         self.base = base
         self.adapter = None if adapter is None else self.check_adapter(adapter)
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = resolve_device(device)
         self.max_batch_tokens = max_batch_tokens or (8192 if self.device.type == "cpu" else 65536)
         self._loaded: ModelGenerator | None = None
         self._checked: ModelGenerator | None = None
@@ -85,10 +88,14 @@ class TransformersGenerator(Generator):
         """Of the base's weights without an adapter; the files are read once."""
         return self.base.weights_revision()
 
+    def check_prompt(self, ids: Sequence[int], what: str, num_new: int) -> None:
+        """See that the base has an embedding of each token and positions enough."""
+        self.base.limits.check(ids, what, num_new)
+
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """One answer a request, batch by batch, longest prompts first."""
         for request in requests:
-            self.base.limits.check(request.prompt_ids, f"prompt {request.id}", settings.max_new_tokens)
+            self.check_prompt(request.prompt_ids, f"prompt {request.id}", settings.max_new_tokens)
         if requests:
             yield from self._model_generator().stream(requests, settings)
 

@@ -33,7 +33,7 @@ from grsap.models.quantized import (
     quantized_share,
     stored_quantization,
 )
-from grsap.models.weight_files import ADAPTER_CONFIG, read_json_object
+from grsap.models.weight_files import ADAPTER_CONFIG, WeightFiles, read_json_object
 from grsap.text.template import ChatTemplate
 
 Quantization = Literal["nf4", "fp4", "int8", "none"]
@@ -112,6 +112,9 @@ class BaseModel:
                 f"model.base.path {self.path} is no model folder (no config.json)", "Give a Hub id or a model folder"
             )
         read_json_object(folder / "config.json")
+        generation = folder / "generation_config.json"
+        if generation.is_file():  # transformers passes over a broken one, and with it the tokens that end a turn
+            read_json_object(generation)
 
     def check_weights(self) -> None:
         """See from file headers alone that weights, config and `merge_adapter` belong together; loads no weights.
@@ -137,6 +140,7 @@ class BaseModel:
             ModelError: it does not.
         """
         read_adapter_config(folder)
+        WeightFiles.of_adapter(folder).check_finite()
         if self._is_converted and self._stored().folder is not None:
             check_adapter(self.load_config(), folder, trust_remote_code=self.trust_remote_code)
 

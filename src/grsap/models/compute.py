@@ -33,6 +33,26 @@ def is_fast_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and not cpu_flags().isdisjoint(_BF16_FLAGS)
 
 
+def resolve_device(name: str) -> torch.device:
+    """The device of a setting; `auto` is the first GPU, or the processor where there is none.
+
+    Raises:
+        ConfigError: there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}, which is none", "Give auto, cpu, cuda or cuda:NUMBER") from error
+    num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= num_cuda:
+        raise ConfigError(
+            f"device is {name}, and this machine has {num_cuda} CUDA devices", "Give auto, cpu, or one that is there"
+        )
+    return device
+
+
 def resolve_dtype(name: ComputeDtype, device: torch.device) -> torch.dtype:
     """The dtype to compute in; `auto` is bf16 where the hardware is good at it, else float32.
 

@@ -66,6 +66,8 @@ def check_target(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", "Give the name of a file, such as page.html")
+    if path.is_symlink() and not path.exists():
+        raise ConfigError(f"{path} is a link that leads nowhere", "Give another name, or remove it")
     if path.exists():
         with path.open("rb") as file:
             beginning = file.read(1000)

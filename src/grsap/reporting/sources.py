@@ -11,6 +11,7 @@ from typing import Any
 
 from grsap.checksums import CHECKSUM, is_whole
 from grsap.errors import DataError
+from grsap.files import user_path
 from grsap.json_text import read_json
 
 SCHEMAS: dict[str, tuple[str, str]] = {
@@ -60,7 +61,7 @@ def read_sources(folders: Sequence[str | Path]) -> list[Source]:
     Raises:
         DataError: a folder is missing, is none of grsap's, is unfinished, or was made by another version.
     """
-    paths = list(dict.fromkeys(Path(os.path.normpath(folder)) for folder in folders))
+    paths = list(dict.fromkeys(Path(os.path.normpath(user_path(folder))) for folder in folders))
     names = _names(paths)
     return [read_source(path, names[path]) for path in paths]
 

@@ -78,7 +78,14 @@ class Estimator:
                 f"stage {stage.name}: cost has {', '.join(stage.cost)}", f"Give {', '.join(sorted(known))}"
             )
         cost = Cost(**stage.cost)
-        tokens = int(cost.num_rows) * int(cost.tokens_per_row) * int(cost.num_subjects)
+        for name in ("num_rows", "tokens_per_row", "num_subjects"):
+            if type(value := getattr(cost, name)) is not int or value < 1:
+                raise ConfigError(f"stage {stage.name}: cost.{name} is {value!r}", "Give a whole number above 0")
+        if not isinstance(cost.shape, Mapping):
+            raise ConfigError(
+                f"stage {stage.name}: cost.shape is {cost.shape!r}", "Give settings of a transformers config"
+            )
+        tokens = cost.num_rows * cost.tokens_per_row * cost.num_subjects
         settings = composed(stage) if stage.verb == "fit" else {}
         model = settings.get("model") or {}
         memory = self._memory_of(stage, cost, model, settings.get("data") or {})
@@ -96,9 +103,10 @@ class Estimator:
         if key not in self._memory:
             try:
                 self._memory[key] = _memory(cost, model, data)
-            except (ValueError, TypeError, KeyError) as error:
+            except Exception as error:  # transformers raises what its configs and layers happen to raise
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise ConfigError(
-                    f"stage {stage.name}: cost cannot be estimated: {error}", "Correct its cost"
+                    f"stage {stage.name}: cost cannot be estimated: {reason}", "Correct its cost"
                 ) from error
         return self._memory[key]
 

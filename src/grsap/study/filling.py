@@ -102,7 +102,9 @@ class Filler:
         details = self.choices.get(axis, {}).get(bound[axis], {})
         if key not in details:
             known = ", ".join(details) or "none"
-            raise ConfigError(f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"It has {known}: see choices")
+            raise ConfigError(
+                f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"Add it to choices.{axis}; there it has {known}"
+            )
         return self.fill(details[key], bound)
 
 

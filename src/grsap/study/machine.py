@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grsap.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -18,3 +20,8 @@ class Machine:
     train_tflops: float = 350.0
     generate_tokens_per_s: float = 4000.0
     num_devices: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"machine.{name} is {value}", "Give more than 0")

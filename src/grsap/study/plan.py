@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError
+from grsap.files import user_path
 from grsap.study.filling import Filler
 
 VerbName = Literal["synthesize", "import", "curate", "fit", "evaluate", "similarity"]
@@ -114,7 +115,7 @@ def _planned(spec: StageSpec, filler: Filler, binding: Mapping[str, str]) -> Pla
     return PlannedStage(
         name=name,
         verb=spec.verb,
-        folder=Path(filler.folder) / name,
+        folder=user_path(Path(filler.folder) / name),
         configs=configs,
         settings=filler.fill(spec.settings, binding),
         needs=tuple(filler.fill(spec.needs, binding)),

@@ -67,8 +67,18 @@ class Study:
         Raises:
             ConfigError: stages, axes, choices or costs do not fit together.
         """
-        stages = self.planned(Path("runs/study"))
+        if not self.stages:
+            raise ConfigError("stages is empty", "Give at least one")
+        folder = Path("runs/study")
+        stages = self.planned(folder)
         names = [stage.name for stage in stages]
+        known = plan_stages(self.stages, Filler(str(folder), self.axes, self.choices), ())
+        for figure in self.figures:
+            if not any(fnmatchcase(stage.name, figure.stages) for stage in known):
+                raise ConfigError(
+                    f"figure {figure.name}: no stage is called {figure.stages}",
+                    f"Stages are {', '.join(stage.name for stage in known[:8])}",
+                )
         for pattern in self.report:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ConfigError(f"report: no stage is called {pattern}", f"Stages are {', '.join(names[:8])}")

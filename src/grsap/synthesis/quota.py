@@ -106,6 +106,8 @@ class CompleteAndDistinct(SurvivalRule):
     """
 
     def __init__(self, min_response_words: int = 3) -> None:
+        if min_response_words < 0:
+            raise ConfigError(f"survival.min_response_words is {min_response_words}", "Give at least 0")
         self.min_response_words = min_response_words
 
     def survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:

@@ -83,7 +83,9 @@ class Synthesis:
         elicitation = self.elicitation or AssistantPrefill()
         for domain in self.chosen_domains:
             for kind in kinds:
-                elicitation.checked_prompt_ids(Ask(domain, kind), self.generator.template)
+                ids = elicitation.checked_prompt_ids(Ask(domain, kind), self.generator.template)
+                new = self.query_sampling.max_new_tokens
+                self.generator.check_prompt(ids, f"the prompt of domain {domain.name}", new)
 
     def run(self, output_dir: Path) -> None:
         """Write what is missing in a folder, and print what there is.

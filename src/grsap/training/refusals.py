@@ -165,6 +165,11 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
             f"trainer.precision is {trainer.precision}, which would change the adapter's number format",
             "Leave it out: model.base.compute_dtype says what is computed in",
         )
+    smallest = {"min_epochs": 0, "min_steps": 0, "num_sanity_val_steps": -1}
+    for name, least in smallest.items():
+        value = getattr(trainer, name)
+        if value is not None and value < least:
+            raise ConfigError(f"trainer.{name} is {value}", f"Give at least {least}, or leave it out")
     num_cpus = max(2, os.cpu_count() or 1)
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > num_cpus:
         raise ConfigError(
