@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +73,8 @@ def faults_of(case: Case, code: int, stderr: str, stdout: str) -> list[str]:
     if controls:
         faults.append(f"control characters {controls!r}")
     return faults
+
+
+def each(num: int, cases: Iterable[Case]) -> list[Case]:
+    """All cases; the ordinary suite tries every `num`-th, for those that are much alike."""
+    return [replace(case, slow=case.slow or number % num > 0) for number, case in enumerate(cases)]

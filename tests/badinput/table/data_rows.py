@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
-from tests.badinput.case import Case, Content
+from tests.badinput.case import Case, Content, each
 from tests.badinput.worlds import SAFETY_ROWS
 from tests.commands.conftest import conversation, probe_rows, replay_rows, task_rows
 
@@ -136,15 +135,8 @@ def _whole(name: str, kind: str) -> Case:
     return Case(f"{name}-file-{kind}", verb, (file,), files={file: WHOLE[kind]})
 
 
-def _thinned(cases: list[Case]) -> list[Case]:
-    """All cases; of those that read a file in the same way as others, only each third in the ordinary suite."""
-    return [
-        replace(case, slow=case.verb in ("validate", "test", "predict", "similarity") and number % 3 > 0)
-        for number, case in enumerate(cases)
-    ]
-
-
-CASES = _thinned(
+CASES = each(
+    3,
     [
         *(_broken_line(name, kind) for name in GOOD for kind in BROKEN_LINES),
         *(
@@ -154,5 +146,5 @@ CASES = _thinned(
             if kind not in TEXT_MAY_BE_NULL.get(name, ())
         ),
         *(_whole(name, kind) for name in GOOD for kind in WHOLE),
-    ]
+    ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.badinput.case import Case, Content
+from tests.badinput.case import Case, Content, each
 from tests.badinput.worlds import WORLDS
 from tests.reporting.folders import curation_folder, similarity_folder, synthesis_folder
 
@@ -30,12 +30,15 @@ PLACES: dict[str, tuple[str, dict[str, Content], str]] = {
 }
 KEYS = {"fit": "run_dir", **dict.fromkeys(STAGES, "output_dir")}
 
-CASES = [
-    Case(f"{verb}-{key}-{name}", verb, (named,), {key: value}, files)
-    for verb, key in KEYS.items()
-    for name, (value, files, named) in PLACES.items()
-    if not (verb == "fit" and name in ("other_verb", "broken_config", "dangling"))
-]
+CASES = each(
+    3,
+    [
+        Case(f"{verb}-{key}-{name}", verb, (named,), {key: value}, files)
+        for verb, key in KEYS.items()
+        for name, (value, files, named) in PLACES.items()
+        if not (verb == "fit" and name in ("other_verb", "broken_config", "dangling"))
+    ],
+)
 
 RUNS: dict[str, dict[str, Content]] = {
     "missing": {},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.badinput.case import Case
+from tests.badinput.case import Case, each
 
 PATHS: dict[str, tuple[str, str]] = {
     "fit-task": ("fit", "data.task.init_args.train_path"),
@@ -50,4 +50,4 @@ def _case(name: str, bad: str) -> Case:
     return Case(f"{name}-{bad}", verb, (shown,), {key: [value] if key == "replay" else value}, files)
 
 
-CASES = [_case(name, bad) for name in PATHS for bad in BAD_PATHS]
+CASES = each(2, [_case(name, bad) for name in PATHS for bad in BAD_PATHS])

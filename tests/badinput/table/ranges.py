@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tests.badinput.case import Case
+from tests.badinput.case import Case, each
 from tests.badinput.classes import PLACES, spec_of
 from tests.badinput.walk import STAGES, arguments_of, classes_of, is_numeric, options_of, settings_of
 
@@ -65,4 +65,4 @@ def _arguments() -> Iterator[Case]:
                         yield Case(f"{verb}-{key}-{cls.__name__}-{name}-{kind}", verb, (name,), change)
 
 
-CASES = [*_settings(), *_arguments()]
+CASES = each(2, [*_settings(), *_arguments()])
