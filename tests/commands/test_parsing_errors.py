@@ -35,7 +35,15 @@ TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
         ),
         (
             "Parser key \"model.base.quantization\":\n  Expected a typing.Literal['nf4', 'none']. Got value: nf5",
-            "model.base.quantization: Expected a Literal['nf4', 'none']. Got value: nf5.",
+            "model.base.quantization: Expected a Literal['nf4', 'none']. It is nf5.",
+        ),
+        (
+            "Parser key \"seed\":\n  Expected a <class 'int'>. Got value: words of one's own",
+            "seed: must be a whole number. It is words of one's own.",
+        ),
+        (
+            'Parser key "data.task":\n  - Expected a dot import path string: two words',
+            "data.task: two words is no class that grsap knows; write its whole path, module.Class.",
         ),
     ],
 )

@@ -28,7 +28,7 @@ def check_values(parser: ArgumentParser, settings: Namespace) -> None:
     try:
         parser.validate(settings)
     except TypeError as error:
-        raise ArgumentError(None, str(error)) from error
+        raise ArgumentError(None, str(error).replace("Got value: None", "Got value: null")) from error
     finally:
         set_parsing_settings(unset_sentinel=False)
 
