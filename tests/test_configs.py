@@ -190,7 +190,7 @@ def tiny(config: dict[str, Any], base: Path, task_file: Path, run_dir: Path) -> 
     """The recipe on the tiny model on this machine, for two steps; all else stays."""
     config = copy.deepcopy(config)
     config["run_dir"] = str(run_dir)
-    config["model"]["base"] |= {"path": str(base), "merge_adapter": None}
+    config["model"]["base"] |= {"path": str(base), "merge_adapter": None, "skip_modules": None}
     config["model"]["lora"].pop("layers_to_transform", None)  # it has two layers
     config["data"]["batching"] = {"global_batch_size": 8, "max_tokens_per_micro_batch": 1024}
     config["data"]["encoding"] = {"max_length": 1024}
@@ -230,7 +230,11 @@ def test_a_recipe_runs(path: Path, tmp_path: Path, tiny_base_path: Path, task_fi
 @parametrize(SYNTHESIS_RECIPES)
 def test_a_synthesis_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> None:
     config = yaml.safe_load(path.read_text())
-    config["generator"]["init_args"]["base"] |= {"path": str(tiny_base_path), "merge_adapter": None}
+    config["generator"]["init_args"]["base"] |= {
+        "path": str(tiny_base_path),
+        "merge_adapter": None,
+        "skip_modules": None,
+    }
     for name in ("query_sampling", "response_sampling"):
         config[name]["max_new_tokens"] = 4
     file = tmp_path / path.name
@@ -253,7 +257,7 @@ def test_a_curation_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> No
     for each in config["filters"]:
         for model in ("model", "generator"):
             if model in each.get("init_args", {}):
-                base = {"path": str(tiny_base_path), "merge_adapter": None}
+                base = {"path": str(tiny_base_path), "merge_adapter": None, "skip_modules": None}
                 each["init_args"][model]["init_args"]["base"] |= base
         if "sampling" in each.get("init_args", {}):
             each["init_args"]["sampling"]["max_new_tokens"] = 4
@@ -308,7 +312,7 @@ def test_a_similarity_runs(path: Path, tmp_path: Path, tiny_base_path: Path) -> 
     (tmp_path / "reference.jsonl").write_text("".join(rows[100:140]))
     config |= {"raw": str(tmp_path / "raw"), "curated": str(tmp_path / "replay.jsonl")}
     config |= {"reference": str(tmp_path / "reference.jsonl")}
-    config["model"]["init_args"]["base"] |= {"path": str(tiny_base_path), "merge_adapter": None}
+    config["model"]["init_args"]["base"] |= {"path": str(tiny_base_path), "merge_adapter": None, "skip_modules": None}
     file = tmp_path / path.name
     file.write_text(yaml.safe_dump(config))
     assert main(["similarity", "--config", str(file), "--output_dir", str(tmp_path / "out")]) == 0

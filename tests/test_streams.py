@@ -96,6 +96,7 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
 
 def test_prints_logs_and_tracebacks_are_guarded(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("grsap.test_streams")
+    logger.propagate = False  # pytest would keep the record, and its workers cannot send half a surrogate pair
     with guarded_streams():
         handler = logging.StreamHandler()
         logger.addHandler(handler)
@@ -170,8 +171,8 @@ def test_what_is_printed_above_a_live_line_is_not_interpreted(monkeypatch: pytes
     [
         (ConfigError(f"{NAME} is no setting", "Remove it"), 2),
         (DataError(f"role is {NAME}", "Mend it", path=Path(NAME), line=3), 2),
-        (ValueError(NAME), 1),
-        (KeyError(NAME), 1),
+        (ValueError(NAME), 2),  # raised in a file outside of grsap and of installed packages
+        (KeyError(NAME), 2),
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])

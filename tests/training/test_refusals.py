@@ -43,6 +43,9 @@ def trainer(strategy: type[Strategy], precision: str = "32-true") -> SimpleNames
         limit_train_batches=1.0,
         accelerator=CPUAccelerator(),
         num_devices=1,
+        min_epochs=None,
+        min_steps=None,
+        num_sanity_val_steps=0,
     )
 
 

@@ -225,7 +225,7 @@ def test_a_summary_that_cannot_be_read_now_is_not_taken_for_a_missing_one(
     def fail(self: Path, *words: Any, **settings: Any) -> Any:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_text", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(RunFolderError, match=r"summary\.json cannot be read: Input/output error"):
         folder.check(CONFIG, resume=True)
 
