@@ -222,8 +222,12 @@ def test_a_summary_that_cannot_be_read_now_is_not_taken_for_a_missing_one(
 ) -> None:
     folder = make_run(tmp_path / "run", "finished")
 
+    whole = Path.open
+
     def fail(self: Path, *words: Any, **settings: Any) -> Any:
-        raise OSError(errno.EIO, "Input/output error")
+        if self.name == "summary.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(self, *words, **settings)
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(RunFolderError, match=r"summary\.json cannot be read: Input/output error"):
