@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,14 @@ class Case:
             found, expected = self.mended(found), self.mended(expected)
         assert not found.keys() ^ expected.keys(), found.keys() ^ expected.keys()
         for name, value in expected.items():
-            assert found[name] == value, f"{name}: {str(found[name])[:2000]}\nand not {str(value)[:2000]}"
+            assert found[name] == value, f"{name}: {difference(found[name], value)}"
+
+
+def difference(found: Any, expected: Any) -> str:
+    """The lines in which two results differ, or how both begin."""
+    if isinstance(found, list) and isinstance(expected, list):
+        return str([pair for pair in zip_longest(found, expected) if pair[0] != pair[1]])[:4000]
+    return f"{str(found)[:2000]}\nand not {str(expected)[:2000]}"
 
 
 def json_without(*keys: str) -> View:
