@@ -119,6 +119,7 @@ VIEWS = {
     "adapter/README.md": card,
     "checkpoints/*/trainer.ckpt": trainer_state,
     "checkpoints/*/state.json": None,  # hashes of the others
+    ".invocation": None,  # lets the same call on a finished run answer at once; written last
 }
 FIT = Case("fit", prepare_fit, VIEWS, output="--run_dir", again=("--resume",))
 FIT_ON_TWO_RANKS = replace(FIT, prepare=prepare_fit_on_two_ranks)
