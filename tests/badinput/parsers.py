@@ -41,7 +41,8 @@ def _in_file(name: str, read: Callable[[Path], object]) -> Parser:
 
 
 def _of_text(read: Callable[[str], object]) -> Parser:
-    return lambda data: read(data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace"))
+    """A reader of texts; bytes that are no UTF-8 become lone surrogates, which tokens and JSON can spell too."""
+    return lambda data: read(data.decode("utf-8", "surrogateescape"))
 
 
 def _config(path: Path) -> object:

@@ -79,6 +79,8 @@ NUMBERS = [
     ("Answer: 10 + 5 = 15", "15"),
     ("9" * 5000, None),
     ("The answer is 1e999999999", None),
+    ("The answer is 1e9999", None),  # four digits without a sign: more than Python writes as text
+    ("The answer is 1e+9999", None),
 ]
 
 FOUR = ("A", "B", "C", "D")

@@ -62,7 +62,7 @@ def _only_number(text: str) -> str | None:
         text = outside
     if len(found) != 1 or found[0]["bad"] or len(re.findall(r"\d", text)) != len(re.findall(r"\d", found[0][0])):
         return None
-    if len(found[0][0]) > MAX_DIGITS or len(found[0]["power"] or "") > len("e-999"):
+    if len(found[0][0]) > MAX_DIGITS or len((found[0]["power"] or "").lstrip("eE+-")) > len("999"):
         return None
     value = _value(found[0])
     return None if value is None else str(value)
