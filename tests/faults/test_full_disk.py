@@ -35,7 +35,7 @@ def final_name(change: Change) -> str:
     name = change.name.rpartition("/")[2] or OUT
     if name.startswith(".") and name.endswith((".tmp", ".old")):
         name = name[1:-4]
-    return OUT if name == "." else name
+    return OUT if name in (".", ".lock") else name  # the error of a lock names its folder
 
 
 @pytest.mark.parametrize("case", CASES, ids=by_verb)
