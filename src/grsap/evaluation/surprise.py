@@ -59,13 +59,14 @@ class Surprise:
                 continue
             name = exchange_hash(answer)
             ids = tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"])
-            if ids and (name,) not in journal.entries and name not in requests:
+            if ids and name not in requests:
                 requests[name] = ScoringRequest(name, tuple(template.prompt_ids(answer.messages)), ids)
-        if not requests:
+        known = {name for name in requests if (name,) in journal.entries}
+        if len(known) == len(requests):
             return
         try:
-            with progress_line("Perplexities", len(requests)) as advance:
-                for piece in score_in_pieces(self.model.checked_likelihoods, requests.values()):
+            with progress_line("Perplexities", len(requests) - len(known)) as advance:
+                for piece in score_in_pieces(self.model.checked_likelihoods, requests.values(), known):
                     journal.add([{"exchange": each.id, "perplexity": _perplexity(each)} for each in piece])
                     advance(len(piece))
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,20 +47,25 @@ class Likelihood:
 
 
 def score_in_pieces(
-    likelihoods: Callable[[Sequence[ScoringRequest]], Iterable[Likelihood]], requests: Iterable[ScoringRequest]
+    likelihoods: Callable[[Sequence[ScoringRequest]], Iterable[Likelihood]],
+    requests: Iterable[ScoringRequest],
+    known: Container[str] = (),
 ) -> Iterator[list[Likelihood]]:
-    """Score requests, the longest first, and yield the results of `PIECE` at a time, to be written down all or none.
+    """Score requests, the longest first, and yield what was not known of `PIECE` at a time.
 
-    A row's rounding depends on the rows of its batch. If a call is killed and the next one is given what lacks a
-    result, the pieces are the same again, and so are the numbers.
+    A row's rounding depends on the rows of its batch, so a piece of which anything is missing is scored whole: after a
+    kill, or the loss of some results, the numbers are the same as in one call.
 
     Args:
         likelihoods: of the model.
-        requests: with distinct ids.
+        requests: all that belong together, with distinct ids.
+        known: ids that have a result; they are not yielded.
     """
     order = sorted(requests, key=lambda each: (-len(each.prompt_ids) - len(each.continuation_ids), each.id))
     for start in range(0, len(order), PIECE):
-        yield list(likelihoods(order[start : start + PIECE]))
+        piece = order[start : start + PIECE]
+        if any(each.id not in known for each in piece):
+            yield [found for found in likelihoods(piece) if found.id not in known]
 
 
 class LikelihoodScorer:

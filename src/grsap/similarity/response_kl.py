@@ -86,13 +86,14 @@ def response_likelihoods(
     identity = [model.content_identity(), model.template.hash]
     messages = [_encodable_messages(record) for record in records]
     keys = [hash_json([identity, turns]) for turns in messages]
-    missing: dict[str, ScoringRequest] = {}
-    for record, turns, key in zip(records, messages, keys, strict=True):
-        if key not in done.values and key not in missing:
-            missing[key] = scoring_request(key, record.id, turns, model.template)
-    if missing:
-        with progress_line(f"Likelihoods of {what}", len(missing)) as advance:
-            for piece in score_in_pieces(model.checked_likelihoods, missing.values()):
+    num_missing = len({key for key in keys if key not in done.values})
+    if num_missing:
+        requests = {
+            key: scoring_request(key, record.id, turns, model.template)
+            for record, turns, key in zip(records, messages, keys, strict=True)
+        }
+        with progress_line(f"Likelihoods of {what}", num_missing) as advance:
+            for piece in score_in_pieces(model.checked_likelihoods, requests.values(), done.values):
                 done.add((found.id, [-found.total, len(found.logprobs)]) for found in piece)
                 advance(len(piece), sum(len(found.logprobs) for found in piece))
     values = np.array([done.values[key] for key in keys], np.float64)
