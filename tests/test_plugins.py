@@ -3,222 +3,60 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.own_plugins import (
+    ITEM,
+    NAMES,
+    Own,
+    OwnBalancer,
+    OwnBenchmark,
+    OwnElicitation,
+    OwnEmbedder,
+    OwnFilter,
+    OwnGenerator,
+    OwnJudge,
+    OwnObjective,
+    OwnRowFilter,
+    OwnSampler,
+    OwnSchedule,
+    OwnSubjects,
+    OwnSurvival,
+    OwnTask,
+    answer,
+    decisions,
+    factor,
+    likelihoods,
+    load,
+    loaded,
+    losses,
+    mark,
+    order,
+    prompt_ids,
+    read,
+    rows,
+    schedule,
+    score,
+    stream,
+    subjects,
+    survivors,
+    vectors,
+    verdicts,
+    weights,
+)
 
-from grsap.curation import Decision, Filter, RowFilter, keep
-from grsap.data import ConversationDataModule, Sampler
-from grsap.data.conversations import rows_of
+from grsap.curation import Decision, keep
 from grsap.data.plan import Schedule
-from grsap.embedding import Embedder
-from grsap.evaluation import Benchmark, BenchmarkItem, LoadedBenchmark
-from grsap.evaluation.subjects import SubjectSource
-from grsap.generation import Generation, GenerationRequest, Generator, Likelihood, SamplingSettings, ScoringRequest
-from grsap.judging import Exchange, Judge, Verdict
-from grsap.objectives import Balancer, CrossEntropy, Objective, TokenChunk
+from grsap.generation import Likelihood
+from grsap.judging import Verdict
+from grsap.objectives import CrossEntropy, Objective, TokenChunk
 from grsap.plugins import PluginError, described, is_finite
-from grsap.synthesis import Elicitation, SurvivalRule
-from grsap.training.schedules import LearningRateSchedule, learning_rate_factor
 
 NAN, INF = float("nan"), float("inf")
-
-
-class Own:
-    """A class of the user's: the method that is tried returns what it was given."""
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
-
-
-class OwnObjective(Own, Objective):
-    source, weight, name = "task", 1.0, "own"
-
-    def token_losses(self, chunk: TokenChunk) -> Any:
-        return self.result(chunk) if callable(self.result) else self.result
-
-
-class OwnBalancer(Own, Balancer):
-    def weights(self, objectives: Any, previous: Any) -> Any:
-        return self.result
-
-
-class OwnSampler(Own, Sampler):
-    def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Any:
-        return self.result
-
-    def task_order(self, pass_index: int, seed: int, num_rows: int) -> Any:
-        return self.result
-
-
-class OwnSchedule(Own, LearningRateSchedule):
-    def factor(self, step: int, num_steps: int) -> Any:
-        return self.result
-
-
-class OwnTask(Own, ConversationDataModule):
-    def rows(self, split: Any) -> Any:
-        return self.result
-
-    def score(self, response: str, row: Any) -> Any:
-        return self.result
-
-
-class OwnJudge(Own, Judge):
-    def judge(self, exchanges: Any) -> Any:
-        return self.result
-
-
-class OwnGenerator(Own, Generator):
-    tokenizer = template = None  # type: ignore[assignment]
-
-    def stream(self, requests: Any, settings: Any) -> Any:
-        return self.result
-
-    def likelihoods(self, requests: Any) -> Any:
-        return self.result
-
-
-class OwnEmbedder(Own, Embedder):
-    def batches(self, texts: Any) -> Any:
-        return self.result
-
-    def identity(self) -> dict[str, Any]:
-        return {}
-
-
-class OwnFilter(Own, Filter):
-    def decide(self, rows: Any, work: Any) -> Any:
-        return self.result
-
-
-class OwnRowFilter(Own, RowFilter):
-    def decide_row(self, row: Any) -> Any:
-        return self.result
-
-
-class OwnBenchmark(Own, Benchmark):
-    name, kind = "own", "answer"
-
-    def check(self) -> None: ...
-
-    def load(self) -> Any:
-        return self.result
-
-    def mark(self, item: Any, response: str) -> Any:
-        return self.result
-
-
-class OwnSubjects(Own, SubjectSource):
-    def subjects(self, engines: Any, say: Any) -> Any:
-        return self.result
-
-
-class OwnElicitation(Own, Elicitation):
-    def prompt_ids(self, ask: Any, template: Any) -> Any:
-        return self.result
-
-    def read(self, ask: Any, answer: Any, template: Any) -> Any:
-        return self.result
-
-
-class OwnSurvival(Own, SurvivalRule):
-    def survivors(self, rows: Any) -> Any:
-        return self.result
-
-
-HIDDEN = torch.ones(3, 4, requires_grad=True)
-CHUNK = TokenChunk(HIDDEN, lambda states: states, torch.tensor([0, 1, 2]), torch.zeros(3), torch.arange(3))
-OBJECTIVES = [CrossEntropy("task"), CrossEntropy("replay")]
-NAMES = [each.name for each in OBJECTIVES]
-EXCHANGES = [Exchange("a", "b"), Exchange("c", "d")]
-REQUESTS = [GenerationRequest("a", (1,)), GenerationRequest("b", (2,))]
-SCORED = [ScoringRequest("a", (1,), (2, 3))]
-ITEM = BenchmarkItem("a", [{"role": "user", "content": "b"}])
-
-
-def answer(name: str, **changes: Any) -> Generation:
-    return Generation(**{"id": name, "text": "x", "token_ids": (1,), "finish_reason": "stop", **changes})
-
-
-def losses(plugin: OwnObjective) -> Any:
-    return plugin.checked_losses(CHUNK)
-
-
-def weights(plugin: OwnBalancer) -> Any:
-    return plugin.checked_weights(OBJECTIVES, None)
-
-
-def schedule(plugin: OwnSampler) -> Any:
-    return plugin.checked_schedule(4, 2, 2)
-
-
-def order(plugin: OwnSampler) -> Any:
-    return plugin.checked_order("task", 0, 0, ["a", "b", "c"])
-
-
-def factor(plugin: OwnSchedule) -> Any:
-    return learning_rate_factor(plugin, 1, 4)
-
-
-def rows(plugin: OwnTask) -> Any:
-    return list(rows_of(plugin, "train"))
-
-
-def score(plugin: OwnTask) -> Any:
-    return plugin.checked_score("x", {})
-
-
-def verdicts(plugin: OwnJudge) -> Any:
-    return plugin.checked_verdicts(EXCHANGES)
-
-
-def stream(plugin: OwnGenerator) -> Any:
-    return plugin.generate(REQUESTS, SamplingSettings())
-
-
-def likelihoods(plugin: OwnGenerator) -> Any:
-    return list(plugin.checked_likelihoods(SCORED))
-
-
-def vectors(plugin: OwnEmbedder) -> Any:
-    return plugin.embed(["a", "b"])
-
-
-def decisions(plugin: OwnFilter) -> Any:
-    return list(plugin.checked_decisions(["a", "b"], None))  # type: ignore[arg-type]
-
-
-def load(plugin: OwnBenchmark) -> Any:
-    return plugin.checked_load()
-
-
-def mark(plugin: OwnBenchmark) -> Any:
-    return plugin.checked_mark(ITEM, "x")
-
-
-def subjects(plugin: OwnSubjects) -> Any:
-    return plugin.checked_subjects(None, print)  # type: ignore[arg-type]
-
-
-def prompt_ids(plugin: OwnElicitation) -> Any:
-    return plugin.checked_prompt_ids(None, None)  # type: ignore[arg-type]
-
-
-def read(plugin: OwnElicitation) -> Any:
-    return plugin.checked_read(None, None, None)  # type: ignore[arg-type]
-
-
-def survivors(plugin: OwnSurvival) -> Any:
-    return plugin.checked_survivors([])
-
-
-def loaded(*items: Any) -> LoadedBenchmark:
-    return LoadedBenchmark(list(items), Counter(), {})
 
 
 WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] = [
@@ -377,7 +215,7 @@ def test_what_a_plugin_must_not_return(
     with pytest.raises(PluginError) as caught:
         border(plugin)
     line = inspect.getsourcelines(getattr(kind, method))[1]
-    assert str(caught.value).startswith(f"{kind.__name__}.{method} (tests/test_plugins.py, line {line}) ")
+    assert str(caught.value).startswith(f"{kind.__name__}.{method} (tests/own_plugins.py, line {line}) ")
     assert told in caught.value.problem
     assert caught.value.remedy
     assert caught.value.exit_code == 2

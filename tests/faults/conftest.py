@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.faults.cases import Case
-from tests.faults.harness import Session, warm_up
+from tests.faults.harness import warm_up
+from tests.faults.session import Session
 
 HERE = Path(__file__).parent
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.faults.cases import CASES, OUT, Case
 from tests.faults.conftest import Place
-from tests.faults.harness import Session, Switch, attempt
+from tests.faults.harness import attempt
+from tests.faults.session import Session
+from tests.faults.switch import Switch
 
 NUM_ROUNDS = 12
 """Of each kind of damage, to the newest file after a kill and to any file after the end."""

@@ -11,7 +11,9 @@ import pytest
 from tests.faults.cases import OUT, Case
 from tests.faults.conftest import Place
 from tests.faults.fit_case import FIT, FIT_ON_TWO_RANKS
-from tests.faults.harness import Session, Switch, attempt, representative
+from tests.faults.harness import attempt
+from tests.faults.session import Session
+from tests.faults.switch import Switch, representative
 
 NUM_KILLS = 50
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from tests.faults.cases import CASES, OUT, Case
 from tests.faults.conftest import Place
-from tests.faults.harness import FULL, Attempt, Change, Session, Switch, attempt, representative
+from tests.faults.harness import Attempt, attempt
+from tests.faults.session import Session
+from tests.faults.switch import FULL, Change, Switch, representative
 
 PAGE = 4096
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.faults.cases import CASES, OUT, Case
 from tests.faults.conftest import Place
-from tests.faults.harness import Session, Switch, attempt, representative
+from tests.faults.harness import attempt
+from tests.faults.session import Session
+from tests.faults.switch import Switch, representative
 
 NUM_KILLS = 50
 
