@@ -51,7 +51,7 @@ STEP = {"training/module.py", "training/forward.py"}
 MAY_IMPORT = {
     "lightning": {"data", "training", "callbacks", "cli", "commands"},
     "transformers": {"models", "generation", "judging", "text", "embedding"} | STEP,
-    "peft": {"models", "generation", "judging", "text", "training/refusals.py"} | STEP,
+    "peft": {"models", "generation", "judging", "text", "training/settings_checks.py"} | STEP,
     "bitsandbytes": {"models", "generation", "judging", "text", "commands/doctor.py"},  # doctor tries it out
     "jsonargparse": {"commands"},
     "matplotlib": {"pages/drawing.py", "pages/charts.py", "pages/bars.py"},  # the last two for its types alone

@@ -11,7 +11,7 @@ from tests.commands.conftest import Run, task_rows, write_rows
 
 from grsap.callbacks import RunSummary
 from grsap.objectives import CrossEntropy
-from grsap.training.callback_refusals import monitored_metrics
+from grsap.training.callback_checks import monitored_metrics
 
 LIGHTNING = "lightning.pytorch.callbacks"
 

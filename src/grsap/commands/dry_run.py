@@ -18,8 +18,8 @@ from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.planned import check_model, planned_model
 from grsap.text.collation import SOURCES
-from grsap.training.refusals import check_run
 from grsap.training.run_length import limited_steps, planned_steps
+from grsap.training.settings_checks import check_run
 
 MAX_STEPS_MEASURED = 200
 """Steps whose micro-batches are formed to measure the packing; the others are like them."""

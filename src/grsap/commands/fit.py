@@ -87,7 +87,7 @@ def prepare(settings: RunSettings) -> list[str]:
     """
     from grsap.callbacks.run_end import expected_end
     from grsap.models.planned import check_model
-    from grsap.training.refusals import check_run
+    from grsap.training.settings_checks import check_run
 
     settings.datamodule.prepare_data()
     settings.datamodule.setup("fit")

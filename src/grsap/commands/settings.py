@@ -35,7 +35,7 @@ from grsap.errors import ConfigError
 from grsap.files import user_path
 from grsap.models import BaseModel
 from grsap.training import SafetyFineTuning
-from grsap.training.callback_refusals import check_trainer_arguments
+from grsap.training.callback_checks import check_trainer_arguments
 from grsap.training.metrics_log import MetricsLog
 
 for _package in (grsap.callbacks, grsap.generation, grsap.judging, grsap.objectives):

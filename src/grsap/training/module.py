@@ -32,12 +32,12 @@ from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.text.template import ChatTemplate
-from grsap.training.checkpoint_refusals import check_same_base, check_tensors
+from grsap.training.checkpoint_checks import check_same_base, check_tensors
 from grsap.training.forward import Forward
 from grsap.training.learned_sources import check_sources
-from grsap.training.refusals import check_settings, check_trainer, finds_unused_parameters
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
+from grsap.training.settings_checks import check_settings, check_trainer, finds_unused_parameters
 from grsap.training.step_settings import StepSettings
 
 MAX_KV_BYTES = 4 * 2**30

@@ -1,4 +1,4 @@
-"""Checkpoints that do not belong to this model, refused."""
+"""Reject checkpoints that do not belong to this model."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from grsap.errors import ConfigError
 from grsap.objectives import CrossEntropy
-from grsap.training.callback_refusals import (
+from grsap.training.callback_checks import (
     ARGUMENTS,
     CALLBACKS,
     check_callbacks,
     check_trainer_arguments,
     monitored_metrics,
 )
-from grsap.training.refusals import check_optimizer, check_trainer
+from grsap.training.settings_checks import check_optimizer, check_trainer
 
 METRICS = monitored_metrics([CrossEntropy("task")], has_validation=False)
 

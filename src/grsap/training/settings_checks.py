@@ -1,4 +1,4 @@
-"""What would train wrongly without a word, refused before any weights load."""
+"""Reject configurations that would silently train wrongly, before any weights load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
 from grsap.plugins import described
-from grsap.training.callback_refusals import check_callbacks, monitored_metrics
+from grsap.training.callback_checks import check_callbacks, monitored_metrics
 from grsap.training.learned_sources import check_sources
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import learning_rate_factor

@@ -1,4 +1,4 @@
-"""Callbacks, plugins and arguments of Lightning that would have no effect here, or a wrong one; refused by name."""
+"""Reject callbacks, plugins and arguments of Lightning that have no effect or a wrong one here."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.objectives import CrossEntropy, KLToBase
 from grsap.training import SafetyFineTuning, StepSettings
-from grsap.training.refusals import check_trainer
+from grsap.training.settings_checks import check_trainer
 
 
 @pytest.fixture
