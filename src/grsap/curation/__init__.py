@@ -1,10 +1,11 @@
 """From raw rows to a replay set: one filter a file, and the pipeline."""
 
-from grsap.curation.base import Decision, Filter, RevisedResponse, RowFilter, keep, query_of, reject, response_of
+from grsap.curation.base import Filter, RowFilter
 from grsap.curation.behaviour import Behaviour
 from grsap.curation.benchmark_overlap import BenchmarkOverlap
 from grsap.curation.completeness import Completeness
 from grsap.curation.curation import Curation
+from grsap.curation.decision import Decision, RevisedResponse, keep, query_of, reject, response_of
 from grsap.curation.domain_relevance import DomainRelevance
 from grsap.curation.harmlessness import Harmlessness
 from grsap.curation.near_duplicates import NearDuplicates, find_near_duplicates

@@ -1,61 +1,20 @@
-"""What a filter is, and what it says of a row."""
+"""Base classes of filters."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grsap.curation.decision import Decision
 from grsap.plugins import PluginError, described, is_finite
-from grsap.records import JudgeInfo, SafetyRecord
+from grsap.records import SafetyRecord
 
 if TYPE_CHECKING:
     from grsap.curation.ledger import Rows
     from grsap.curation.work import Work
     from grsap.judging.base import Judge
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A filter's answer on one row.
-
-    Attributes:
-        keep: whether the row stays.
-        reason: why not, in snake_case; None if it stays.
-        scores: finite numbers by name; they go into the row's `scores`.
-        labels: keys of the row that the filter sets: `prompt_harmful`, `response_harmful`, `response_refusal`,
-            `behaviour`, `difficulty`.
-        related_id: of the row because of which this one is rejected, such as the one that it repeats.
-        revision: a response that takes the place of the row's own.
-        judge: who gave the labels, if it was one.
-    """
-
-    keep: bool = True
-    reason: str | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    related_id: str | None = None
-    revision: RevisedResponse | None = None
-    judge: JudgeInfo | None = None
-
-
-@dataclass(frozen=True)
-class RevisedResponse:
-    """A response that takes another's place, and what stands of that in the row's `history`."""
-
-    response: str
-    history: Mapping[str, Any]
-
-
-def keep(**scores: float) -> Decision:
-    """The row stays."""
-    return Decision(scores=scores)
-
-
-def reject(reason: str, **scores: float) -> Decision:
-    """The row goes, because of `reason`."""
-    return Decision(False, reason, scores)
 
 
 class Filter(ABC):
@@ -156,21 +115,6 @@ class RowFilter(Filter):
     @abstractmethod
     def decide_row(self, row: SafetyRecord) -> Decision:
         """`keep()` or `reject(reason)`, with scores by name."""
-
-
-def query_of(row: SafetyRecord) -> str:
-    """The last user turn; empty if it is null."""
-    return row.messages[-2]["content"] or ""
-
-
-def response_of(row: SafetyRecord) -> str:
-    """The last turn; empty if it is null."""
-    return row.messages[-1]["content"] or ""
-
-
-def is_meant_harmless(row: SafetyRecord) -> bool:
-    """Whether the row was asked for as a harmless counterpart, or labelled as one where it comes from."""
-    return row.behaviour == "benign_answer" or row.prompt_harmful is False
 
 
 def _as_json(value: Any) -> Any:

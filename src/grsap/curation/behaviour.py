@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grsap.curation.base import Decision, Filter, is_meant_harmless, response_of
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, is_meant_harmless, response_of
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work
 from grsap.judging.refusal_matcher import is_refusal

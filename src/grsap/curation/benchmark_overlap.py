@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.curation.base import Decision, Filter, keep, query_of
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, keep, query_of
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work
 from grsap.data.tables import read_table

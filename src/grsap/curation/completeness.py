@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from grsap.curation.base import Decision, RowFilter, keep, query_of, reject, response_of
+from grsap.curation.base import RowFilter
+from grsap.curation.decision import Decision, keep, query_of, reject, response_of
 from grsap.errors import ConfigError
 from grsap.records import SafetyRecord
 

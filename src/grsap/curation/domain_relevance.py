@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.curation.base import Decision, Filter, keep, reject
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, keep, reject
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work
 from grsap.embedding.base import Embeddings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from grsap.curation.base import Decision, Filter, is_meant_harmless
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, is_meant_harmless
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work
 from grsap.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.curation.base import Decision, RevisedResponse
+from grsap.curation.decision import Decision, RevisedResponse
 from grsap.curation.raw_rows import LABELS, RawRows
 from grsap.files import hash_json
 from grsap.records import JudgeInfo, Message, SafetyRecord

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from grsap.curation.base import Decision, Filter, keep, reject
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, keep, reject
 from grsap.curation.histogram import significant
 from grsap.curation.ledger import Rows
 from grsap.curation.work import TextOf, Work, text_of

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from grsap.curation.base import Decision, Filter, RevisedResponse, is_meant_harmless, query_of, response_of
+from grsap.curation.base import Filter
 from grsap.curation.completeness import Completeness
+from grsap.curation.decision import Decision, RevisedResponse, is_meant_harmless, query_of, response_of
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, info_of, labels_of, reason_against
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work, judge_identity, slim_verdict

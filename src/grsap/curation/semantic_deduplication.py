@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grsap.curation.base import Decision, Filter, keep
+from grsap.curation.base import Filter
+from grsap.curation.decision import Decision, keep
 from grsap.curation.ledger import Rows
 from grsap.curation.near_duplicates import find_near_duplicates
 from grsap.curation.work import TextOf, Work

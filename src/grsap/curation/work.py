@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from grsap.curation.base import query_of, response_of
+from grsap.curation.decision import query_of, response_of
 from grsap.curation.histogram import histogram
 from grsap.curation.kept_results import KeptResults
 from grsap.curation.ledger import Rows

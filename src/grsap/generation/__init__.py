@@ -5,12 +5,14 @@ from grsap.generation.base import (
     Generation,
     GenerationRequest,
     Generator,
+    Likelihood,
     Progress,
     SamplingSettings,
+    ScoringRequest,
     TokenLogprobs,
 )
 from grsap.generation.batching import BatchingGenerator, batch_by_length
-from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest, score_in_pieces
+from grsap.generation.likelihood import LikelihoodScorer, score_in_pieces
 from grsap.generation.model_generator import DecodingTemplate, ModelGenerator
 from grsap.generation.openai_generator import OpenAIGenerator, PromptFormat
 from grsap.generation.server_settings import ServerSettings

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
 from grsap.errors import ConfigError
 from grsap.plugins import PluginError, described, is_finite
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from grsap.generation.likelihood import Likelihood, ScoringRequest
     from grsap.text.template import ChatTemplate
 
 FinishReason = Literal["stop", "length", "withheld"]
@@ -96,6 +97,29 @@ class Generation:
     logprobs: tuple[TokenLogprobs, ...] | None = None
     reencoded: bool = False
     withheld_because: str = ""
+
+
+@dataclass(frozen=True)
+class ScoringRequest:
+    """A continuation whose likelihood is asked for. Both parts are token ids, and neither is empty."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    continuation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Natural log-probabilities of a continuation's tokens, each given all before it; of the model's own distribution,
+    before temperature and nucleus."""
+
+    id: str
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole continuation, in nats."""
+        return float(np.sum(self.logprobs, dtype=np.float64))
 
 
 Progress = Callable[[int, int], None]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grsap.errors import ConfigError, DataError
+from grsap.generation.base import Likelihood, ScoringRequest
 from grsap.generation.batching import batch_by_length
 from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
@@ -21,29 +21,6 @@ CHUNK_SIZE = 512
 """Tokens whose logits are held at once."""
 PIECE = 64
 """Rows that are scored between two writes."""
-
-
-@dataclass(frozen=True)
-class ScoringRequest:
-    """A continuation whose likelihood is asked for. Both parts are token ids, and neither is empty."""
-
-    id: str
-    prompt_ids: tuple[int, ...]
-    continuation_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Natural log-probabilities of a continuation's tokens, each given all before it; of the model's own distribution,
-    before temperature and nucleus."""
-
-    id: str
-    logprobs: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        """Log-probability of the whole continuation, in nats."""
-        return float(np.sum(self.logprobs, dtype=np.float64))
 
 
 def score_in_pieces(

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from grsap.console import say
 from grsap.errors import ConfigError
-from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
-from grsap.generation.likelihood import Likelihood, LikelihoodScorer, ScoringRequest
+from grsap.generation.base import Generation, GenerationRequest, Generator, Likelihood, SamplingSettings, ScoringRequest
+from grsap.generation.likelihood import LikelihoodScorer
 from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.adapters import adapter_folder, adapter_hash, load_adapter, without_adapter
