@@ -1,9 +1,8 @@
-"""docs/plugins.md: the classes of the page, run as they stand, and named in a config as the page does."""
+"""The classes of docs/howto in more cases than their pages show; tests/docs/test_howto.py runs the pages."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonargparse import ArgumentParser
+from tests.page_blocks import BLOCK, ROOT
 
 from grsap.cli import main
 from grsap.commands.trust import restrict_imports
@@ -25,15 +25,13 @@ from grsap.generation import (
     VLLMGenerator,
 )
 
-PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MAX_LINES = 25
+MAX_LINES = 35
 
 
-def section(title: str) -> dict[str, str]:
-    """The blocks of one section, by file name or language."""
-    text = PAGE.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
-    return {name or language: body for language, name, body in BLOCK.findall(text)}
+def blocks_of(kind: str) -> dict[str, str]:
+    """The files of a page, by name."""
+    text = (ROOT / "docs" / "howto" / f"{kind}.md").read_text(encoding="utf-8")
+    return {name: body for language, name, body in BLOCK.findall(text) if name and language != "diff"}
 
 
 def from_config(config: dict[str, Any]) -> Generator:
@@ -56,14 +54,14 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_backend_of_ones_own(working_directory: Path, tiny_base_path: Path) -> None:
-    blocks = section("A backend")
+    blocks = blocks_of("backend")
     code = blocks["my_backend.py"]
     assert len([line for line in code.splitlines() if line.strip()]) < MAX_LINES
     (working_directory / "my_backend.py").write_text(code)
     rows = [{"prompt": "two and two", "response": "are four"}, {"prompt": "The sky", "response": "is blue."}]
     (working_directory / "my_answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = yaml.safe_load(blocks["yaml"].replace("embedded:smollm2-135m-instruct", str(tiny_base_path)))
-    generator = from_config(config)
+    config = yaml.safe_load(blocks["my.yaml"].replace("embedded:smollm2-135m-instruct", str(tiny_base_path)))
+    generator = from_config({"generator": config["subjects"][0]["init_args"]["generator"]})
     asked = [
         GenerationRequest(text, tuple(generator.template.prompt_ids([{"role": "user", "content": text}])))
         for text in ("The sky", "two and two")
@@ -102,7 +100,7 @@ def test_the_backends_that_come_with_grsap_by_their_short_names(tiny_base_path: 
 
 
 def test_a_filter_of_ones_own(working_directory: Path) -> None:
-    blocks = section("A filter")
+    blocks = blocks_of("filter")
     assert len([line for line in blocks["my_filter.py"].splitlines() if line.strip()]) < MAX_LINES
     (working_directory / "my_filter.py").write_text(blocks["my_filter.py"])
     rows = [
@@ -118,7 +116,7 @@ def test_a_filter_of_ones_own(working_directory: Path) -> None:
         for num in (2, 40, 41)
     ]
     (working_directory / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (working_directory / "my.yaml").write_text(blocks["yaml"])
+    (working_directory / "my.yaml").write_text(blocks["my.yaml"].replace("max_words: 8", "max_words: 40"))
     assert main(["curate", "--config", "my.yaml", "--input", "raw.jsonl", "--output_dir", "out"]) == 0
     (kept,) = [json.loads(line) for line in Path("out/replay.jsonl").read_text().splitlines()]
     assert (kept["id"], kept["scores"]) == ("row-40", {"num_words": 40.0})
@@ -132,16 +130,15 @@ def test_a_filter_of_ones_own(working_directory: Path) -> None:
 
 
 def test_a_benchmark_of_ones_own(working_directory: Path) -> None:
-    blocks = section("A benchmark")
+    blocks = blocks_of("benchmark")
     assert len([line for line in blocks["my_benchmark.py"].splitlines() if line.strip()]) < MAX_LINES
     (working_directory / "my_benchmark.py").write_text(blocks["my_benchmark.py"])
     (working_directory / "my_rows.jsonl").write_text('{"prompt": "2+2?", "response": "4"}\n')
     restrict_imports()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--benchmarks", type=list[str | Benchmark])
-    carried, mine, task, palindromes = parser.instantiate_classes(
-        parser.parse_object(yaml.safe_load(blocks["yaml"]))
-    ).benchmarks
+    given = ["gsm8k", "my_requests.yaml", *yaml.safe_load(blocks["my.yaml"])["benchmarks"]]
+    carried, mine, palindromes, task = parser.instantiate_classes(parser.parse_object({"benchmarks": given})).benchmarks
     assert (load_benchmark(carried).name, mine) == ("gsm8k", "my_requests.yaml")
     assert [task.mark(item, "4") for item in task.load().items] == [1.0]
     palindromes.check()

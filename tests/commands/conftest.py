@@ -122,6 +122,6 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 
 @pytest.fixture
 def documented() -> Callable[[str], str]:
-    """The text of a file that docs/plugins.md shows."""
-    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    """The text of a file that docs/howto/judge.md shows."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "judge.md").read_text()
     return lambda name: re.search(rf"^```python {re.escape(name)}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]

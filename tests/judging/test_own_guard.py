@@ -1,4 +1,4 @@
-"""The judge by model of docs/plugins.md, as it stands there."""
+"""The judge by model of docs/howto/judge.md, as it stands there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.judging.guards import Scripted, byte_level
 
 from grsap.judging import Exchange, Verdict
 
-PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "judge.md"
 
 
 def test_the_guard_of_the_docs():
