@@ -115,6 +115,13 @@ def test_what_is_wrong_with_a_folder_is_told_before_weights_load(
         base(model).load(CPU)
 
 
+def move_out(shard: Path, name: Path) -> None:
+    """Move a shard out of its folder, and have the index name it there."""
+    index = shard.parent / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace(shard.name, str(name)))
+    shard.rename(shard.parent / name)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -124,6 +131,12 @@ def test_what_is_wrong_with_a_folder_is_told_before_weights_load(
         ),
         (lambda shard: shard.write_bytes(shard.read_bytes()[:-1]), r"model-00002-of-\d+.safetensors is damaged"),
         (lambda shard: (shard.parent / "model.safetensors.index.json").write_text("{}"), r"has no weight_map"),
+        (lambda shard: move_out(shard, Path("..") / shard.name), r"index.json names the file '../model-00002-"),
+        (lambda shard: move_out(shard, shard.parent.parent / shard.name), r"index.json names the file '/.* outside"),
+        (
+            lambda shard: change_config(shard.parent, transformers_weights="../other.safetensors"),
+            r"config.json names the file '../other.safetensors', which is outside its folder",
+        ),
     ],
 )
 def test_all_shards_must_be_there(sharded: Path, damage: Callable[[Path], object], message: str) -> None:

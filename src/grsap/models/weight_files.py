@@ -76,7 +76,7 @@ class WeightFiles:
             raise ModelError(f"{folder} is no model folder (no config.json)", "Give a Hub id or a model folder")
         named = read_json_object(config).get("transformers_weights")
         names = MODEL_WEIGHTS if named is None else (str(named),)
-        found = next((folder / name for name in names if (folder / name).is_file()), None)
+        found = next((path for name in names if (path := _inside(folder, name, config)).is_file()), None)
         if found is None:
             raise ModelError(f"{folder} has no weights (no {' or '.join(names)})", RESTORE)
         return cls(folder, _shards(found) if found.suffix == ".json" else (found,), settings_files(folder))
@@ -153,6 +153,17 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def _inside(folder: Path, name: str, source: Path) -> Path:
+    """The file of a model's folder that `source`, a file of the same folder, names.
+
+    Raises:
+        ModelError: the name leads out of the folder: a model must not read other files of the machine.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ModelError(f"{source} names the file {name!r}, which is outside its folder", RESTORE)
+    return folder / name
+
+
 def _shards(index: Path) -> tuple[Path, ...]:
     """The files that a shard index names, all of them there."""
     weight_map = read_json_object(index).get("weight_map")
@@ -162,7 +173,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
         or not all(isinstance(v, str) for v in weight_map.values())
     ):
         raise ModelError(f"{index} has no weight_map from tensors to files", RESTORE)
-    shards = sorted({index.parent / name for name in weight_map.values()})
+    shards = sorted({_inside(index.parent, name, index) for name in weight_map.values()})
     for shard in shards:
         if not shard.is_file():
             raise ModelError(f"{shard} is missing, which {index.name} names", RESTORE)
