@@ -19,7 +19,8 @@ _TALKATIVE = (
 _WARNING_MODULES = r"(lightning|torch|transformers|peft|bitsandbytes|jsonargparse)\b.*"
 # What libraries say of weights that did not find their place, or are not what they seem, is no advice.
 _ABOUT_WEIGHTS = (
-    r"(?is).*\b(missing|unexpected|mismatch(ed)?|newly initialized|not initialized|not find|(no longer|un)tied?)\b"
+    r"(?is).*\b(missing|unexpected|(mis)?match(ed)?|(newly|not|re)[ -]?initiali[sz](ed|ation)|invalid shape|not find|"
+    r"excluded|(un)?tied?|tie_word_embeddings)\b"
 )
 
 
