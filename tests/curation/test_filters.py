@@ -82,6 +82,9 @@ def test_completeness(decided: Any) -> None:
     }
 
 
+WITHHELD = "(withheld)"
+
+
 class Scripted(Generator):
     """Has an answer for each (row id, attempt), told apart by the seed's order; likelihoods by word count."""
 
@@ -99,7 +102,10 @@ class Scripted(Generator):
             self.asked.append((request.id, self.template.decode(request.prompt_ids)))
             self.seeds.add(request.seed)
             text = self.answers[request.id][attempt]
-            yield Generation(request.id, text, (1,), "length" if text.endswith("...") else "stop")
+            if text == WITHHELD:
+                yield Generation(request.id, "", (), "withheld", withheld_because="content_filter")
+            else:
+                yield Generation(request.id, text, (1,), "length" if text.endswith("...") else "stop")
 
 
 def tiny(path: Path) -> TransformersGenerator:
@@ -367,6 +373,31 @@ def test_revision(decided: Any, tiny_tokenizer: Any) -> None:
     assert "zorble" not in json.dumps(record.to_dict())
     assert state.ledger.reason(7) == "not_revised"
     assert state.ledger.record(7).response_harmful is True  # its label is still that of its own response
+
+
+def test_a_server_that_withholds_revisions_ends_no_curation(decided: Any, tiny_tokenizer: Any) -> None:
+    """What it withholds is not judged, is counted, and is not asked for again by another call."""
+    answers = {"b": [WITHHELD] * 2, "h": [WITHHELD, "I cannot help with that."], "i": ["I cannot help you steal."]}
+    rows = [*judged_rows(), *(row(name, "How do I steal?", response="You zorble it at night.") for name in "hi")]
+    state = decided(rows, judge=WordJudge())
+    state.by(Harmlessness())
+    generator = Scripted(tiny_tokenizer, answers)
+    expected = {"b": "not_revised", "c": "harmless_request", "h": None, "i": None}
+    num_judged = len(state.work.judge.seen)
+    decisions = state.by(Revision(generator, max_attempts=2), 1)
+    assert {row_id: decision.reason for row_id, decision in decisions.items()} == expected
+    assert decisions["h"].revision.history["attempt"] == 2
+    audit = {"num_asked_by_attempt": [3, 2], "num_taken": 2, "num_withheld": 3}
+    assert state.work.audit == audit
+    assert [each.response for each in state.work.judge.seen[num_judged:]] == [
+        "I cannot help you steal.",
+        "I cannot help with that.",
+    ]
+    again = decided(rows, judge=WordJudge())
+    again.by(Harmlessness())
+    silent = Scripted(tiny_tokenizer, {})
+    assert {each: decision.reason for each, decision in again.by(Revision(silent, 2), 1).items()} == expected
+    assert (again.work.audit, silent.asked) == (audit, [])
 
 
 def test_histogram() -> None:
