@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grsap.appending import AppendFile
+from grsap.appending import AppendFile, json_line
 from grsap.errors import RunFolderError
 
 
@@ -66,3 +66,10 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"cannot be written: No such file or directory"):
         AppendFile(tmp_path / "no" / "a.jsonl")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_could_not_be_read_back_is_not_written(number: float) -> None:
+    for text in ("a", "\ud800"):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            json_line({"text": text, "number": [number]})

@@ -151,8 +151,9 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
     ]),
     (OwnGenerator, likelihoods, "likelihoods", [
         ([Likelihood("a", (-1.0,))], "yields 1 numbers for the 2 tokens of 'a'"),
-        ([Likelihood("a", (-1.0, NAN))], "yields 2 numbers for the 2 tokens of 'a'"),
-        ([Likelihood("a", (-1.0, 2.0))], "yields 2 numbers for the 2 tokens of 'a'"),
+        ([Likelihood("a", (-1.0, NAN))], "yields 2 numbers for the 2 tokens of 'a', nan among them"),
+        ([Likelihood("a", (-INF, -1.0))], "yields 2 numbers for the 2 tokens of 'a', -inf among them"),
+        ([Likelihood("a", (-1.0, 2.0))], "yields 2 numbers for the 2 tokens of 'a', 2.0 among them"),
         ([Likelihood("b", (-1.0, -1.0))], "yields 2 numbers for the None tokens of 'b'"),
         ([], "leaves 1 of 1 requests out"),
     ]),

@@ -18,8 +18,12 @@ _BLOCK = 1 << 16
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """A JSON object as a line of UTF-8. A lone surrogate, which a tokenizer's bytes can make, becomes an escape."""
-    text = json.dumps(value, ensure_ascii=False)
+    """A JSON object as a line of UTF-8. A lone surrogate, which a tokenizer's bytes can make, becomes an escape.
+
+    Raises:
+        ValueError: a number is NaN or infinite: the line could not be read back.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError, DataError, ModelError
 from grsap.generation import (
     GenerationRequest,
     Generator,
@@ -116,3 +116,10 @@ def test_results_are_the_same_whichever_were_lost(tiny_llama, monkeypatch):
     again = [each for piece in score_in_pieces(scorer, requests, whole.keys() - lost) for each in piece]
     assert scored == [8, 4]
     assert {each.id: each for each in again} == {name: whole[name] for name in lost}
+
+
+def test_a_model_that_overflows_is_told(tiny_llama):
+    with torch.no_grad():
+        tiny_llama.get_output_embeddings().weight[0] = float("inf")
+    with pytest.raises(ModelError, match="the model gives request long log-probabilities that are not finite"):
+        list(LikelihoodScorer(tiny_llama, 3, 1).stream(REQUESTS))

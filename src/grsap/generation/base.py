@@ -215,8 +215,10 @@ class Generator(ABC):
         lengths = {request.id: len(request.continuation_ids) for request in requests}
         for found in self.likelihoods(requests):
             length = lengths.pop(found.id, None)
-            if length != len(found.logprobs) or not all(is_finite(each) and each <= 1e-3 for each in found.logprobs):
-                problem = f"yields {len(found.logprobs)} numbers for the {length} tokens of {found.id!r}"
+            wrong = [each for each in found.logprobs if not is_finite(each) or each > 1e-3]
+            if length != len(found.logprobs) or wrong:
+                among = f", {wrong[0]!r} among them" if wrong else ""
+                problem = f"yields {len(found.logprobs)} numbers for the {length} tokens of {found.id!r}{among}"
                 remedy = "Yield one finite log-probability a token, and one result a request"
                 raise PluginError(self, "likelihoods", problem, remedy)
             yield found

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError, DataError, ModelError
 from grsap.generation.base import Likelihood, ScoringRequest
 from grsap.generation.batching import batch_by_length
 from grsap.models.dense import dense
@@ -77,6 +77,7 @@ class LikelihoodScorer:
 
         Raises:
             DataError: a request with an empty part; names it.
+            ModelError: a log-probability is NaN or infinite; names the request.
         """
         rows = [_row(request) for request in requests]
         with evaluation_modes(self.model), dense(self.model, self.dtype):
@@ -88,6 +89,12 @@ class LikelihoodScorer:
         batch = collate_padded(rows, self.pad_token_id).to(device)
         with torch.no_grad(), compute_context(self.model, device, self.dtype):
             logprobs = self._logprobs(batch).cpu().split(list(batch.num_targets))
+        for row_id, values in zip(batch.row_ids, logprobs, strict=True):
+            if not torch.isfinite(values).all():
+                raise ModelError(
+                    f"the model gives request {row_id} log-probabilities that are not finite",
+                    "Set compute_dtype to bfloat16 or float32, or check the weights",
+                )
         return [
             Likelihood(row_id, tuple(values.tolist())) for row_id, values in zip(batch.row_ids, logprobs, strict=True)
         ]
