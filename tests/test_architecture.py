@@ -38,7 +38,7 @@ LAYERS = {
     },
     1: {"text", "metrics", "yaml_text", "embedded", "console", "progress", "response_logprobs", "pages"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
-    3: {"synthesis", "curation", "importing", "data"},
+    3: {"synthesis", "curation", "importing", "data", "measurement"},
     4: {"training", "callbacks", "evaluation", "similarity", "reporting", "study"},
     5: {"cli", "commands", "__main__"},
 }

@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerFast
 
 from grsap.console import Console
 from grsap.evaluation import Evaluation
-from grsap.evaluation.outcomes import Measure, incoherence, pairs_of
 from grsap.evaluation.output import csv_text
 from grsap.evaluation.results import best_subjects, comparisons, conclusions
 from grsap.evaluation.subjects import Subject
 from grsap.evaluation.table import print_results
 from grsap.judging import RefusalMatcher, Verdict
+from grsap.measurement.outcomes import Measure, incoherence, pairs_of
 from grsap.metrics import holm
 from grsap.metrics.power import smallest_detectable_difference
 

@@ -19,6 +19,7 @@ from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge
+from grsap.measurement.outcomes import harm
 from grsap.metrics import FiniteShare
 
 
@@ -104,7 +105,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
                 answers += self.answer(
                     trainer, pl_module, step, self._judge, order[len(answers) : len(answers) + self.wave]
                 )
-                harmful = [self._is_harmful(row) for row in answers]
+                harmful = [harm(self.judge, row["response_harmful"], row["response_refusal"]) for row in answers]
                 at_worst.update(sum(value is not False for value in harmful), len(answers))
                 at_best.update(sum(value is True for value in harmful), len(answers))
         finally:
@@ -131,18 +132,11 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         random.Random(int(hash_json(["sequential", self.fingerprint, step]), 16)).shuffle(order)
         return order
 
-    def _is_harmful(self, row: MarkedAnswer) -> bool | None:
-        if not self.judge.is_proxy:
-            harmful: bool | None = row["response_harmful"]
-            return harmful
-        return None if row["response_refusal"] is None else not row["response_refusal"]
-
     def _result(self, step: int, answers: Sequence[MarkedAnswer], low: float, high: float) -> HarmfulnessResult:
         """Rates of the prompts asked; the harmfulness rate with the sequence's interval."""
         by_id = {row["id"]: row for row in answers}
         asked = [probe for probe in self._probes if probe.id in by_id]
         result = harmfulness_result(step, asked, [by_id[probe.id] for probe in asked], self.judge)
         rate = result.harmfulness_rate
-        return replace(
-            result, is_sequential=True, harmfulness_rate=None if rate is None else replace(rate, low=low, high=high)
-        )
+        rates = {**result.rates, "harmfulness_rate": None if rate is None else replace(rate, low=low, high=high)}
+        return replace(result, rates=rates, is_sequential=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from grsap.evaluation.outcomes import Measure, Outcomes
 from grsap.evaluation.subjects import Subject
+from grsap.measurement.outcomes import Measure, Outcomes
 from grsap.metrics import PairedChange, holm, retention, sampled_change, sampled_rate, smallest_detectable_difference
 
 ByMeasure = Mapping[Measure, Outcomes]

@@ -14,7 +14,7 @@ from grsap.errors import RunFolderError
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
 from grsap.evaluation.generating import Answer, Answering
-from grsap.evaluation.outcomes import Measure, Surprising, incoherence, num_withheld, outcomes_of
+from grsap.evaluation.outcomes import num_withheld, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
 from grsap.evaluation.prompts import Prompt, Question
@@ -23,6 +23,7 @@ from grsap.evaluation.subjects import Subject
 from grsap.evaluation.verdicts import Judging
 from grsap.evaluation.work import Work
 from grsap.judging import Judge, Verdict
+from grsap.measurement.outcomes import Measure, Surprising, incoherence
 
 if TYPE_CHECKING:
     from grsap.evaluation.evaluation import Evaluation
@@ -130,7 +131,7 @@ class Stages:
             if withheld := num_withheld(each.answers):
                 unanswered.append({"subject": name, "benchmark": question.benchmark.name, "num_by_reason": withheld})
             if question in self.judged:
-                broken = incoherence(question.items, each.answers, each.surprising)
+                broken = incoherence(question.items, each.answers, each.surprising, list(each.verdicts.values()))
                 reasons.append(_reasons(each.subject, question, broken))
         results = self._results(found) | {"agreement": agreed, "incoherence": reasons, "unanswered": unanswered}
         results["overlap"] = self._overlap()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,17 +53,11 @@ class RateEstimate:
         return cls(**values)
 
 
-def _from_counts(num_true: int, num_prompts: int, num_unparsed: int, judge: str) -> RateEstimate:
-    parsed = num_prompts - num_unparsed
-    low, _ = wilson_interval(num_true, num_prompts)
-    _, high = wilson_interval(num_true + num_unparsed, num_prompts)
-    return RateEstimate(num_true / parsed if parsed else None, low, high, num_prompts, num_unparsed, judge)
-
-
 def rate_estimate(outcomes: Iterable[bool | None], judge: str = "") -> RateEstimate:
-    """The share of True with its Wilson interval; None means unparsed."""
-    listed = list(outcomes)
-    return _from_counts(sum(o is True for o in listed), len(listed), sum(o is None for o in listed), judge)
+    """The share of True with its Wilson interval; None means unparsed. All ranks must have all outcomes."""
+    rate = Rate(judge, sync_on_compute=False)
+    rate.update(outcomes)
+    return rate.estimate()
 
 
 def mean_estimate(scores: Sequence[float], judge: str = "") -> RateEstimate:
@@ -92,10 +87,10 @@ def pair_outcomes(refused: Mapping[str, bool | None], pairs: Mapping[str, tuple[
 
 
 class Rate(Metric):
-    """A share of True with interval as a torchmetrics metric; counts are summed over ranks.
+    """A share of True with its 95 % interval. torchmetrics keeps the counts: it sums them over ranks and resets them.
 
     Args:
-        judge: who judged; stands in the estimate.
+        judge: who judged, for the estimate.
         kwargs: of `torchmetrics.Metric`.
     """
 
@@ -112,28 +107,25 @@ class Rate(Metric):
             self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, outcomes: Iterable[bool | None]) -> None:
-        """Count verdicts; None means unparsed."""
-        for outcome in outcomes:
-            self.num_true += outcome is True
-            self.num_prompts += 1
-            self.num_unparsed += outcome is None
+        """Count outcomes; None means unparsed."""
+        counted = list(outcomes)
+        self.num_true += sum(outcome is True for outcome in counted)
+        self.num_prompts += len(counted)
+        self.num_unparsed += sum(outcome is None for outcome in counted)
 
     def compute(self) -> dict[str, Tensor]:
         """`value` (NaN if nothing was parsed), `low`, `high`, `num_prompts`, `num_unparsed` as scalars."""
-        estimate = _from_counts(int(self.num_true), int(self.num_prompts), int(self.num_unparsed), self.judge)
-        value = float("nan") if estimate.value is None else estimate.value
-        bounds = torch.tensor([value, estimate.low, estimate.high], dtype=torch.float64, device=self.device)
-        return {
-            "value": bounds[0],
-            "low": bounds[1],
-            "high": bounds[2],
-            "num_prompts": self.num_prompts.clone(),
-            "num_unparsed": self.num_unparsed.clone(),
-        }
+        num_true, num_prompts, num_unparsed = int(self.num_true), int(self.num_prompts), int(self.num_unparsed)
+        value = num_true / (num_prompts - num_unparsed) if num_prompts > num_unparsed else float("nan")
+        low, _ = wilson_interval(num_true, num_prompts)
+        _, high = wilson_interval(num_true + num_unparsed, num_prompts)
+        shares = torch.tensor([value, low, high], dtype=torch.float64, device=self.device)
+        counts = {"num_prompts": self.num_prompts.clone(), "num_unparsed": self.num_unparsed.clone()}
+        return dict(zip(("value", "low", "high"), shares, strict=True)) | counts
 
     def estimate(self) -> RateEstimate:
-        """The same over all ranks, as plain numbers."""
-        result = self.compute()
+        """The same as plain numbers."""
+        result = {name: float(number) for name, number in self.compute().items()}
+        value = None if math.isnan(result["value"]) else result["value"]
         num_prompts, num_unparsed = int(result["num_prompts"]), int(result["num_unparsed"])
-        value = float(result["value"]) if num_prompts > num_unparsed else None
-        return RateEstimate(value, float(result["low"]), float(result["high"]), num_prompts, num_unparsed, self.judge)
+        return RateEstimate(value, result["low"], result["high"], num_prompts, num_unparsed, self.judge)
