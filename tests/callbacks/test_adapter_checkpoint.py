@@ -220,6 +220,25 @@ def test_killed_between_writing_and_renaming(tmp_path: Path, monkeypatch: pytest
     assert saved(tmp_path / "run") == ["step=000003"]
 
 
+def test_killed_between_the_last_save_and_the_deletion_of_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete_old = AdapterCheckpoint._delete_old
+
+    def die(self: AdapterCheckpoint, folder: RunFolder) -> None:
+        if self.last_saved_step == 10:
+            raise Killed
+        delete_old(self, folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdapterCheckpoint, "_delete_old", die)
+        with pytest.raises(Killed):
+            toy_fit(tmp_path, [AdapterCheckpoint(3)])
+    assert saved(tmp_path) == ["step=000006", "step=000009", "step=000010"]
+    toy_fit(tmp_path, [AdapterCheckpoint(3)], checkpoint=RunFolder(tmp_path).checkpoint_path(10))
+    assert saved(tmp_path) == ["step=000009", "step=000010"]
+
+
 def test_damaged_newest_checkpoint_is_replaced_on_resume(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         toy_fit(tmp_path, [AdapterCheckpoint(3), KillAfter(8)])

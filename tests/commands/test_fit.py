@@ -85,6 +85,19 @@ def test_another_spelling_of_the_same_run_prints_the_summary(run: Run, monkeypat
     assert run.fit("--resume") == 0
 
 
+def test_a_run_killed_while_it_was_marked_finished_is_completed_by_the_next_call(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.fit() == 0
+    names = sorted(path.name for path in run.run_dir.iterdir())
+    (run.run_dir / ".invocation").rename(run.run_dir / "..invocation.8714.tmp")
+    (run.run_dir / "adapter" / "README.md").unlink()
+    monkeypatch.setattr("grsap.models.BaseModel.load", lambda *_, **__: pytest.fail("weights were loaded"))
+    assert run.fit("--resume") == 0
+    assert sorted(path.name for path in run.run_dir.iterdir()) == names
+    assert (run.run_dir / "adapter" / "README.md").is_file()
+
+
 def test_a_finished_run_with_other_settings_is_left_alone(run: Run, error_of: Callable[[], str]) -> None:
     assert run.fit() == 0
     assert run.fit("--data.batching.global_batch_size", "4") == 2

@@ -165,9 +165,16 @@ class AdapterCheckpoint(Checkpoint):
         self.save(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the model card. Lightning calls checkpoint callbacks last: summary and manifest are whole by now."""
+        """Delete old checkpoints and write the model card.
+
+        A run killed between its last save and the deletion trains no further when it is resumed: it comes only here.
+        Lightning calls checkpoint callbacks last, so summary and manifest are complete by now.
+        """
+        folder = RunFolder(trainer.default_root_dir)
+        self._update_best(trainer, folder, set())
         if trainer.is_global_zero:
-            write_model_card(RunFolder(trainer.default_root_dir))
+            self._delete_old(folder)
+            write_model_card(folder)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> Path:
         """Write the checkpoint of the present step and delete those that are no longer wanted. All ranks must enter.

@@ -57,6 +57,11 @@ def finished_run(invocation: Invocation) -> Path | None:
     return run_dir if same and isinstance(summary, dict) and summary.get("status") == "finished" else None
 
 
+def is_marked_finished(run_dir: Path) -> bool:
+    """Whether a call has come to the end of its work on the run; it writes the mark last."""
+    return (run_dir / INVOCATION).exists()
+
+
 def mark_finished(run_dir: Path, invocation: Invocation) -> None:
     """Note in the run folder which call finished it."""
     value = invocation_hash(invocation)

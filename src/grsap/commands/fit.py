@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grsap.commands.finished import finished_run, mark_finished
+from grsap.commands.finished import finished_run, is_marked_finished, mark_finished
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
 from grsap.errors import RunFolderError
@@ -55,9 +55,13 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     config = settings.resolved_config()
     status = folder.check(config, resume=invocation.resume)
     if status == "finished":  # on all ranks: those that go on would wait for the others
-        if is_first_rank() and not has_model_card(folder):
+        if is_first_rank() and not is_marked_finished(folder.path):
+            # The call that finished the run was killed before its last writes.
             with folder.lock():
-                write_model_card(folder)  # the call that finished the run ended before it came to this
+                folder.remove_stale()
+                if not has_model_card(folder):
+                    write_model_card(folder)
+                mark_finished(folder.path, invocation)
         return tell_finished(folder.path)
     settings.callback(AdapterCheckpoint).extends = status == "extended"
     if not is_first_rank():  # of several ranks the first owns the folder
