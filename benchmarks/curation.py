@@ -69,6 +69,7 @@ def peak_mb() -> float:
 
 def curate(num: int, folder: Path) -> dict[str, object]:
     from grsap.curation import Behaviour, Completeness, Curation, DomainRelevance, SemanticDeduplication
+    from grsap.curation.running import run_curation
     from grsap.embedding import StaticEmbedder
 
     embedder = StaticEmbedder(str(folder / "static"))
@@ -78,7 +79,7 @@ def curate(num: int, folder: Path) -> dict[str, object]:
     filters = [Completeness(), SemanticDeduplication(0.95), DomainRelevance(-0.1, "definition"), Behaviour()]
     curation = Curation(str(folder / "raw.jsonl"), filters, embedder)
     curation.check()
-    curation.run(folder / "out")
+    run_curation(curation, folder / "out")
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
     return {

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from grsap.commands.boundary import run_guarded
-from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
+from grsap.commands.stage import SETTINGS_OF_SPEED, Stage, run_stage
 from grsap.differences import setting_differences
 from grsap.errors import DataError
 from grsap.files import folder_lock
@@ -86,8 +86,8 @@ class Painting:
 DEFAULTS = {"shape": {"class_path": f"{__name__}.Square"}}
 
 
-def load() -> type[Painting]:
-    return Painting
+def load() -> Stage:
+    return Stage(Painting, Painting.run)
 
 
 def paint(*words: str) -> int:
@@ -255,7 +255,7 @@ SLEEPER = """
 import sys, time
 from pathlib import Path
 from grsap.commands.boundary import run_guarded
-from grsap.commands.stage import run_stage
+from grsap.commands.stage import Stage, run_stage
 
 class Sleeping:
     '''Sleeps.'''
@@ -264,7 +264,7 @@ class Sleeping:
         (output_dir / "asleep").touch()
         time.sleep(60)
 
-sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Sleeping)))
+sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Stage(Sleeping, Sleeping.run))))
 """
 
 

@@ -26,6 +26,7 @@ from grsap.curation import (
 )
 from grsap.curation.kept_results import KeptResults
 from grsap.curation.output import write_rows
+from grsap.curation.running import run_curation
 from grsap.data import ReplayDataModule
 from grsap.errors import ConfigError, DataError, RunFolderError
 from grsap.judging import Exchange, RefusalMatcher, Verdict
@@ -64,7 +65,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_every_row_is_in_one_file(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    curation(raw).run(out)
+    run_curation(curation(raw), out)
     assert [each["id"] for each in read(out / "replay.jsonl")] == ["c", "a"]  # the input's order
     rejected = read(out / "rejected.jsonl")
     assert [(each["id"], each["rejection"]["filter"], each["rejection"]["reason"]) for each in rejected] == [
@@ -105,12 +106,12 @@ def test_every_row_is_in_one_file(raw: Path, tmp_path: Path) -> None:
 
 def test_a_second_call_judges_nothing_and_changes_nothing(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    curation(raw).run(out)
+    run_curation(curation(raw), out)
     before = digests(out)
     again = WordJudge()
-    curation(raw, again).run(out)
+    run_curation(curation(raw, again), out)
     (out / "rejected.jsonl").write_text("damaged\n")
-    curation(raw, again).run(out)
+    run_curation(curation(raw, again), out)
     assert digests(out) == before
     assert again.seen == []
 
@@ -124,43 +125,45 @@ class Dies(RowFilter):
 
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_any_judge_batch_size_gives_the_same_bytes(size: int, raw: Path, tmp_path: Path) -> None:
-    curation(raw).run(tmp_path / "whole")
+    run_curation(curation(raw), tmp_path / "whole")
     judge = WordJudge()
     with pytest.raises(KeyboardInterrupt):
-        curation(raw, judge, filters=[Completeness(), Harmlessness(), Dies()], judge_batch_size=2).run(tmp_path / "out")
+        run_curation(
+            curation(raw, judge, filters=[Completeness(), Harmlessness(), Dies()], judge_batch_size=2), tmp_path / "out"
+        )
     assert len(judge.seen) == 4
-    curation(raw, judge, judge_batch_size=size).run(tmp_path / "out")
+    run_curation(curation(raw, judge, judge_batch_size=size), tmp_path / "out")
     assert len(judge.seen) == 4  # all verdicts were on disk
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def test_a_half_written_result_is_made_again(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    curation(raw, judge_batch_size=2).run(out)
+    run_curation(curation(raw, judge_batch_size=2), out)
     before = digests(out)
     log = results_of(out, "verdicts")
     log.write_bytes(log.read_bytes()[:-9])
     (out / "manifest.json").unlink()
     judge = WordJudge()
-    curation(raw, judge, judge_batch_size=2).run(out)
+    run_curation(curation(raw, judge, judge_batch_size=2), out)
     assert len(judge.seen) == 2
     assert digests(out) == before
 
 
 def test_another_judge_or_another_input_is_told(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    curation(raw).run(out)
+    run_curation(curation(raw), out)
     before = digests(out)
     other = WordJudge()
     other.revision = "2"
     told = r'was curated with something else: models.judge.revision: "1" -> "2". Bring it back, or choose another'
     with pytest.raises(RunFolderError, match=told):
-        curation(raw, other).run(out)
+        run_curation(curation(raw, other), out)
     assert other.seen == []
     (out / "manifest.json").rename(tmp_path / "kept.json")
     write(raw / "shard-00001.jsonl", ROWS[3:4])
     with pytest.raises(RunFolderError, match=r"is not what it was when .* was begun: shard-00001.jsonl"):
-        curation(raw).run(out)
+        run_curation(curation(raw), out)
     (tmp_path / "kept.json").rename(out / "manifest.json")
     assert digests(out) == before
 
@@ -168,10 +171,10 @@ def test_another_judge_or_another_input_is_told(raw: Path, tmp_path: Path) -> No
 def test_an_unfinished_curation_takes_no_verdicts_of_another_judge(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        curation(raw, filters=[Completeness(), Harmlessness(), Dies()]).run(out)
+        run_curation(curation(raw, filters=[Completeness(), Harmlessness(), Dies()]), out)
     other = WordJudge()
     other.revision = "2"
-    curation(raw, other).run(out)
+    run_curation(curation(raw, other), out)
     assert len(other.seen) == 4
     assert len(list((out / "results").glob("verdicts.*.log"))) == 2
 
@@ -179,10 +182,10 @@ def test_an_unfinished_curation_takes_no_verdicts_of_another_judge(raw: Path, tm
 def test_a_changed_evaluation_file_is_told(raw: Path, tmp_path: Path) -> None:
     prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "How is glass blown?"}])
     filters = [BenchmarkOverlap([str(prompts)], max_cosine=None)]
-    curation(raw, filters=filters).run(tmp_path / "out")
+    run_curation(curation(raw, filters=filters), tmp_path / "out")
     write(prompts, [{"prompt": "How do I steal?"}])
     with pytest.raises(RunFolderError, match=r"was curated with something else: filters\[0\].file_hashes\[0\]"):
-        curation(raw, filters=filters).run(tmp_path / "out")
+        run_curation(curation(raw, filters=filters), tmp_path / "out")
 
 
 def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tmp_path: Path) -> None:
@@ -191,8 +194,8 @@ def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tm
             return super().judge(exchanges)[:-1]
 
     with pytest.raises(PluginError, match=r"Short\.judge \(.*\) returns 3 verdicts for 4 exchanges"):
-        curation(raw, Short()).run(tmp_path / "out")
-    curation(raw).run(tmp_path / "out")
+        run_curation(curation(raw, Short()), tmp_path / "out")
+    run_curation(curation(raw), tmp_path / "out")
     assert [each["id"] for each in read(tmp_path / "out" / "replay.jsonl")] == ["c", "a"]
 
 
@@ -252,7 +255,7 @@ def test_a_file_that_changes_meanwhile(raw: Path, tmp_path: Path) -> None:
             return super().decide_row(row)
 
     with pytest.raises(DataError, match="was changed while it was read"):
-        curation(raw, filters=[Changes(), Behaviour()]).run(tmp_path / "out")
+        run_curation(curation(raw, filters=[Changes(), Behaviour()]), tmp_path / "out")
     assert not (tmp_path / "out" / "replay.jsonl").exists()
 
 
@@ -269,17 +272,17 @@ def test_a_full_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(RunFolderError, match=r"verdicts\..*\.log cannot be written: No space left on device"):
-            curation(raw).run(out)
+            run_curation(curation(raw), out)
     assert not (out / "replay.jsonl").exists()
-    curation(raw).run(out)
-    curation(raw).run(tmp_path / "whole")
+    run_curation(curation(raw), out)
+    run_curation(curation(raw), tmp_path / "whole")
     assert digests(out) == digests(tmp_path / "whole")
 
 
 def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     one = curation(raw)
-    one.run(out)
+    run_curation(one, out)
     before = digests(out)
 
     def full(descriptor: int) -> None:
@@ -297,7 +300,7 @@ def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, mon
 def test_no_row_stays(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.jsonl", [row("a", None), row("b", response="")])
     with pytest.raises(DataError, match=r"no row stays \(null_text 2\)"):
-        curation(raw).run(tmp_path / "out")
+        run_curation(curation(raw), tmp_path / "out")
     assert len(read(tmp_path / "out" / "rejected.jsonl")) == 2
 
 
@@ -342,7 +345,7 @@ class Wrong(RowFilter):
 )
 def test_a_decision_that_is_none(make: Callable[[], Decision], raw: Path, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"reason|score"):
-        curation(raw, filters=[Wrong(make)]).run(tmp_path / "out")
+        run_curation(curation(raw, filters=[Wrong(make)]), tmp_path / "out")
 
 
 def test_results_of_other_rows_are_not_taken(tmp_path: Path) -> None:

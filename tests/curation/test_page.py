@@ -16,6 +16,7 @@ from tests.reporting.test_report import sections_of, table_rows
 
 from grsap.curation import Completeness, Curation
 from grsap.curation.page import write_curation_page
+from grsap.curation.running import run_curation
 from grsap.errors import ConfigError
 from grsap.records import write_jsonl
 
@@ -95,12 +96,12 @@ def test_a_curation_leaves_its_page(tmp_path: Path, capsys: pytest.CaptureFixtur
         for n, reason in enumerate(["stop", "length", "stop"])
     ]
     write_jsonl(raw, rows)
-    Curation(str(raw), [Completeness()]).run(tmp_path / "curated")
+    run_curation(Curation(str(raw), [Completeness()]), tmp_path / "curated")
     page = tmp_path / "curated" / "curation.html"
     assert f"to look at: {page}" in " ".join(capsys.readouterr().out.split())
     assert table_rows(page.read_text(), "domains") == [["theft", "2", "2"], ["all", "2", "2"]]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    Curation(str(raw), [Completeness()]).run(tmp_path / "without")
+    run_curation(Curation(str(raw), [Completeness()]), tmp_path / "without")
     assert "no curation.html: matplotlib is not installed." in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "without" / "replay.jsonl").is_file()
 

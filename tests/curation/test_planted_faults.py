@@ -24,6 +24,7 @@ from grsap.curation import (
     Harmlessness,
     SemanticDeduplication,
 )
+from grsap.curation.running import run_curation
 from grsap.data import ReplayDataModule
 from grsap.embedding import MiniLMEmbedder
 from grsap.generation import OpenAIGenerator, ServerSettings
@@ -112,7 +113,7 @@ def test_each_planted_fault_is_found_and_nothing_else(
     raw = write(tmp_path / "raw" / "shard-00000.jsonl", planted.rows).parent
     first = curation(raw, judge)
     first.check()
-    first.run(tmp_path / "out")
+    run_curation(first, tmp_path / "out")
     check(tmp_path / "out", planted)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     flow = [(step["name"], step["num_in"], step["num_kept"]) for step in manifest["steps"]]
@@ -139,6 +140,6 @@ def test_each_planted_fault_is_found_and_nothing_else(
     # Another order of the rows, and other batches: the same rows stay, and go for the same reasons.
     random.Random(seed).shuffle(planted.rows)
     shuffled = write(tmp_path / "shuffled" / "shard-00000.jsonl", planted.rows).parent
-    curation(shuffled, judge, judge_batch_size=7).run(tmp_path / "again")
+    run_curation(curation(shuffled, judge, judge_batch_size=7), tmp_path / "again")
     for name in ("replay.jsonl", "rejected.jsonl"):
         assert sorted(read(tmp_path / "out" / name), key=str) == sorted(read(tmp_path / "again" / name), key=str)

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from grsap.evaluation import Benchmark, BenchmarkItem, Evaluation, GeneratorSubject, LoadedBenchmark, SubjectSource
+from grsap.evaluation.running import run_evaluation
 from grsap.evaluation.subjects import Engines, Say, Subject
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.judging import Exchange, Judge, Verdict
@@ -136,7 +137,7 @@ def evaluation(
 def run(settings: Evaluation, folder: Path) -> dict[str, Any]:
     """Check and run; the content of `evaluation.json`."""
     settings.check()
-    settings.run(folder)
+    run_evaluation(settings, folder)
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
     return found
 

@@ -15,6 +15,7 @@ from tests.evaluation.scripted import RowBenchmark, item
 from grsap.cli import main
 from grsap.errors import ConfigError, ModelError, RunFolderError
 from grsap.evaluation import Engines, Evaluation, ModelSubject, RunSubjects, Subject
+from grsap.evaluation.running import run_evaluation
 from grsap.generation import SamplingSettings
 from grsap.judging import RefusalMatcher
 from grsap.models import BaseModel
@@ -71,7 +72,7 @@ def test_the_training_dynamic_on_one_load(trained: Path, tmp_path: Path, monkeyp
             device="cpu",
         )
         settings.check()
-        settings.run(tmp_path / "out")
+        run_evaluation(settings, tmp_path / "out")
         results: dict[str, Any] = json.loads((tmp_path / "out" / "evaluation.json").read_text())
         return results
 

@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from grsap.checksums import checked_line
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation import Evaluation, GeneratorSubject
+from grsap.evaluation.running import run_evaluation
 from grsap.generation import SamplingSettings
 from grsap.judging import JudgePanel, RefusalMatcher, Verdict
 
@@ -110,10 +111,10 @@ def test_an_end_in_the_middle_loses_the_answer_in_the_air(
         settings = evaluation(generator, [RowBenchmark(ITEMS)], [judge()])
         settings.check()
         if dies_at is None:
-            settings.run(tmp_path)
+            run_evaluation(settings, tmp_path)
         else:
             with pytest.raises(Died):
-                settings.run(tmp_path)
+                run_evaluation(settings, tmp_path)
             assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "unfinished"
         asked += generator.asked
         assert generator.num_closed >= 1
@@ -157,7 +158,7 @@ def test_stages_can_be_run_alone(tmp_path: Path, tiny_tokenizer: PreTrainedToken
     def only(stage: str, *judges: PlantedJudge) -> None:
         settings = evaluation(generator, [RowBenchmark(ITEMS)], judges or [judge()], stages=(stage,))
         settings.check()
-        settings.run(tmp_path)
+        run_evaluation(settings, tmp_path)
 
     for stage in ("judge", "summarise"):
         with pytest.raises(DataError, match="model has not answered all prompts of planted"):

@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.evaluation import Evaluation, GeneratorSubject
+from grsap.evaluation.running import run_evaluation
 from grsap.evaluation.table import print_results
 from grsap.generation import OpenAIGenerator, SamplingSettings, ServerSettings, patience
 from grsap.judging import Exchange, JudgePanel, RefusalMatcher, Verdict
@@ -166,10 +167,10 @@ def test_a_dead_judge_is_found_before_the_first_answer(
     settings = evaluation(generator, [RowBenchmark(items())], [judge])
     settings.check()
     with pytest.raises(ConfigError, match=f"no server answers at {url}"):
-        settings.run(tmp_path)
+        run_evaluation(settings, tmp_path)
     assert generator.asked == []
     # Without the stage it is not needed.
     only_answers = evaluation(generator, [RowBenchmark(items())], [judge], stages=("generate",))
-    only_answers.run(tmp_path)
+    run_evaluation(only_answers, tmp_path)
     assert len(generator.asked) == 4
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "unfinished"

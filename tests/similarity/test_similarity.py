@@ -15,6 +15,7 @@ from grsap.generation import TransformersGenerator
 from grsap.models import BaseModel
 from grsap.similarity import Similarity
 from grsap.similarity.measures import Measure, differences
+from grsap.similarity.running import run_similarity
 
 TEXT = ("mauve_c5", "mauve_c2", "classifier_accuracy", "precision", "density", "recall", "coverage")
 
@@ -31,7 +32,7 @@ def run(folder: Path, **settings: Any) -> dict[str, Any]:
     settings.setdefault("num_seeds", 2)
     stage = Similarity(**settings)
     stage.check()
-    stage.run(folder)
+    run_similarity(stage, folder)
     return result_of(folder)
 
 

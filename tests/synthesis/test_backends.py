@@ -12,6 +12,7 @@ from grsap.response_logprobs import LogprobReader, tokenizer_hash
 from grsap.synthesis import Elicitation, Quota, Synthesis
 from grsap.synthesis.elicitation import Ask
 from grsap.synthesis.query_parsing import Query
+from grsap.synthesis.running import run_synthesis
 
 
 class Anything(Elicitation):
@@ -39,7 +40,7 @@ def run(base: Path, folder: Path, max_batch_tokens: int, top_logprobs: int | Non
         seed=5,
     )
     work.check()
-    work.run(folder)
+    run_synthesis(work, folder)
     return sorted((row.id, row.messages[0]["content"], row.messages[1]["content"]) for row in rows_of(folder))
 
 

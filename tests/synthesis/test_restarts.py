@@ -20,14 +20,15 @@ from tests.synthesis.conftest import (
 
 from grsap.errors import DataError, RunFolderError
 from grsap.synthesis import AssistantPrefill
+from grsap.synthesis.running import run_synthesis
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_second_call_does_nothing(backwards: bool, rules: Rules, tmp_path: Path) -> None:
-    synthesis(rules(backwards=backwards), 3).run(tmp_path)
+    run_synthesis(synthesis(rules(backwards=backwards), 3), tmp_path)
     before = digest(tmp_path), (tmp_path / "attempts.log").read_bytes(), manifest_of(tmp_path)["seconds"]
     again = rules()
-    synthesis(again, 3).run(tmp_path)
+    run_synthesis(synthesis(again, 3), tmp_path)
     assert again.asked == []
     after = digest(tmp_path), (tmp_path / "attempts.log").read_bytes(), manifest_of(tmp_path)["seconds"]
     assert after[:2] == before[:2]
@@ -44,14 +45,14 @@ def test_a_restart_with_other_weights_or_domains_is_refused(rules: Rules, tmp_pa
         return generator
 
     with pytest.raises(Died):
-        synthesis(again("1", 3), 3, domains=str(domains)).run(tmp_path / "out")
+        run_synthesis(synthesis(again("1", 3), 3, domains=str(domains)), tmp_path / "out")
     other = again("2")
     with pytest.raises(RunFolderError, match="holds work with another weights_revision: 1, and now 2"):
-        synthesis(other, 3, domains=str(domains)).run(tmp_path / "out")
+        run_synthesis(synthesis(other, 3, domains=str(domains)), tmp_path / "out")
     assert other.asked == []
     domains.write_text("- {name: theft, definition: taking away}\n- {name: weapons, definition: arms}\n")
     with pytest.raises(RunFolderError, match="another domains_hash"):
-        synthesis(again("1"), 3, domains=str(domains)).run(tmp_path / "out")
+        run_synthesis(synthesis(again("1"), 3, domains=str(domains)), tmp_path / "out")
 
 
 @pytest.mark.parametrize("moment", range(13))
@@ -65,14 +66,14 @@ def test_a_restart_goes_on_where_it_was(moment: int, rules: Rules, tmp_path: Pat
 
     elicitation = AssistantPrefill(openings=[""])
     whole = rules(rule)
-    synthesis(whole, 3, elicitation=elicitation).run(tmp_path / "whole")
+    run_synthesis(synthesis(whole, 3, elicitation=elicitation), tmp_path / "whole")
     first = rules(rule, dies_at=moment)
     assert len(whole.asked) == 13
     with pytest.raises(Died):
-        synthesis(first, 3, elicitation=elicitation).run(tmp_path / "killed")
+        run_synthesis(synthesis(first, 3, elicitation=elicitation), tmp_path / "killed")
     second = rules(rule, backwards=True)
     second.calls = dict(first.calls)
-    synthesis(second, 3, elicitation=elicitation).run(tmp_path / "killed")
+    run_synthesis(synthesis(second, 3, elicitation=elicitation), tmp_path / "killed")
     assert sorted(first.asked + second.asked) == sorted(whole.asked)
     rows, killed = rows_of(tmp_path / "whole"), rows_of(tmp_path / "killed")
     assert sorted(killed, key=lambda row: row.id) == sorted(rows, key=lambda row: row.id)
@@ -80,7 +81,7 @@ def test_a_restart_goes_on_where_it_was(moment: int, rules: Rules, tmp_path: Pat
 
 
 def test_a_half_written_line_is_done_again(rules: Rules, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    synthesis(rules(), 3).run(tmp_path)
+    run_synthesis(synthesis(rules(), 3), tmp_path)
     before = digest(tmp_path)
     shard = tmp_path / "shard-00000.jsonl"
     with shard.open("r+b") as file:
@@ -88,7 +89,7 @@ def test_a_half_written_line_is_done_again(rules: Rules, tmp_path: Path, capsys:
     length = len(shard.read_bytes().splitlines()[-1])
     capsys.readouterr()
     again = rules(lambda row_id, call, seed: query_or_answer(row_id, 1, seed))
-    synthesis(again, 3).run(tmp_path)
+    run_synthesis(synthesis(again, 3), tmp_path)
     assert [row_id for row_id, _ in again.asked] == [expected_ids(3, "weapons")[-1]]
     assert digest(tmp_path) == before
     told = " ".join(capsys.readouterr().err.split())
@@ -96,21 +97,21 @@ def test_a_half_written_line_is_done_again(rules: Rules, tmp_path: Path, capsys:
 
 
 def test_a_broken_line_in_the_middle_is_told_and_nothing_lost(rules: Rules, tmp_path: Path) -> None:
-    synthesis(rules(), 3).run(tmp_path)
+    run_synthesis(synthesis(rules(), 3), tmp_path)
     shard = tmp_path / "shard-00000.jsonl"
     lines = shard.read_bytes().splitlines(keepends=True)
     lines[1] = b'{"broken\n'
     shard.write_bytes(b"".join(lines))
     with pytest.raises(DataError, match=r"shard-00000\.jsonl, line 2: not JSON"):
-        synthesis(rules(), 3).run(tmp_path)
+        run_synthesis(synthesis(rules(), 3), tmp_path)
     assert shard.read_bytes() == b"".join(lines)
 
 
 def test_rows_that_no_attempt_made(rules: Rules, tmp_path: Path) -> None:
-    synthesis(rules(), 3).run(tmp_path)
+    run_synthesis(synthesis(rules(), 3), tmp_path)
     (tmp_path / "attempts.log").unlink()
     with pytest.raises(DataError, match=r"row theft-0-\w+ has no attempt in attempts\.log"):
-        synthesis(rules(), 3).run(tmp_path)
+        run_synthesis(synthesis(rules(), 3), tmp_path)
 
 
 def test_a_full_disk_is_told_and_what_was_done_stays(
@@ -130,8 +131,8 @@ def test_a_full_disk_is_told_and_what_was_done_stays(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(RunFolderError, match=r"shard-00000\.jsonl cannot be written: No space left on device"):
-            synthesis(rules(), 3).run(tmp_path)
+            run_synthesis(synthesis(rules(), 3), tmp_path)
     assert len(rows_of(tmp_path)) == 2
     assert manifest_of(tmp_path)["status"] == "unfinished"
-    synthesis(rules(lambda row_id, call, seed: query_or_answer(row_id, 1, seed)), 3).run(tmp_path)
+    run_synthesis(synthesis(rules(lambda row_id, call, seed: query_or_answer(row_id, 1, seed)), 3), tmp_path)
     assert {row.id for row in rows_of(tmp_path)} == set(expected_ids(3, "theft", "weapons"))

@@ -24,6 +24,7 @@ from grsap.generation import SamplingSettings
 from grsap.response_logprobs import LogprobReader, tokenizer_hash
 from grsap.synthesis import AssistantPrefill, Quota, SurvivalRule, load_domains
 from grsap.synthesis.raw_folder import RawFolder
+from grsap.synthesis.running import run_synthesis
 from grsap.synthesis.slots import Slot
 
 
@@ -31,7 +32,7 @@ def test_a_row_is_a_query_and_its_answer(rules: Rules, tmp_path: Path) -> None:
     generator = rules()
     work = synthesis(generator, 3)
     work.check()
-    work.run(tmp_path)
+    run_synthesis(work, tmp_path)
     rows = rows_of(tmp_path)
     assert [row.id for row in rows] == expected_ids(3, "theft", "weapons")
     first = rows[0]
@@ -58,7 +59,7 @@ def test_a_row_is_a_query_and_its_answer(rules: Rules, tmp_path: Path) -> None:
 
 
 def test_files_hold_text_for_the_owner_only(rules: Rules, tmp_path: Path) -> None:
-    synthesis(rules(), 1, response_sampling=SamplingSettings(8, top_logprobs=2)).run(tmp_path)
+    run_synthesis(synthesis(rules(), 1, response_sampling=SamplingSettings(8, top_logprobs=2)), tmp_path)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {
         "attempts.log": 0o600,
@@ -84,7 +85,7 @@ def test_what_a_server_withholds_is_an_attempt_with_its_reason(
         return [WITHHELD, 'Is it a text?" no', WITHHELD, 'Or is it?" no', "I cannot help."][call]
 
     work = synthesis(rules(rule), 2, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""]))
-    work.run(tmp_path)
+    run_synthesis(work, tmp_path)
     noted = RawFolder(tmp_path, 9, False).attempts()
     attempts = [(each.index, each.reason, each.finish_reason, each.text) for each in noted]
     assert [each for each in attempts if each[0] == 0] == [
@@ -100,7 +101,7 @@ def test_what_a_server_withholds_is_an_attempt_with_its_reason(
 
 def test_unusable_attempts_are_kept_apart_with_their_reason(rules: Rules, tmp_path: Path) -> None:
     work = synthesis(rules(picky), 1, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""]))
-    work.run(tmp_path)
+    run_synthesis(work, tmp_path)
     (row,) = rows_of(tmp_path)
     assert [message["content"] for message in row.messages] == ["Or is it?", "None"]
     assert row.origin is not None
@@ -123,7 +124,9 @@ def test_unusable_attempts_are_kept_apart_with_their_reason(rules: Rules, tmp_pa
 
 def test_seeds_differ_between_attempts_and_are_those_of_the_slot(rules: Rules, tmp_path: Path) -> None:
     generator = rules(picky)
-    synthesis(generator, 1, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""])).run(tmp_path)
+    run_synthesis(
+        synthesis(generator, 1, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""])), tmp_path
+    )
     slot = Slot(load_domains(names=["theft"])[0], 0)
     steps = [("query", 0), ("query", 1), ("query", 2), ("query", 3), ("response", 3), ("query", 4), ("response", 4)]
     assert [seed for _, seed in generator.asked] == [slot.seed(0, attempt, step) for step, attempt in steps]
@@ -136,7 +139,7 @@ def test_rows_are_given_up_after_so_many_attempts(rules: Rules, tmp_path: Path) 
     generator = rules(rule)
     quota = Quota(num_per_domain=3, max_attempts=2)
     work = synthesis(generator, domain_names=["theft"], quota=quota, elicitation=AssistantPrefill(openings=[""]))
-    work.run(tmp_path)
+    run_synthesis(work, tmp_path)
     assert [row.id for row in rows_of(tmp_path)] == [expected_ids(3, "theft")[index] for index in (0, 2)]
     assert Counter(row_id for row_id, _ in generator.asked)[expected_ids(3, "theft")[1]] == 2
     assert manifest_of(tmp_path)["counts"]["num_unfilled"] == 1
@@ -145,12 +148,12 @@ def test_rows_are_given_up_after_so_many_attempts(rules: Rules, tmp_path: Path) 
 def test_nothing_usable_is_an_error(rules: Rules, tmp_path: Path) -> None:
     work = synthesis(rules(lambda *_: '"'), 2, elicitation=AssistantPrefill(openings=[""]))
     with pytest.raises(DataError, match=r"no row came of 32 attempts \(empty_text 32\)"):
-        work.run(tmp_path)
+        run_synthesis(work, tmp_path)
     assert manifest_of(tmp_path)["status"] == "complete"
 
 
 def test_counterparts_name_their_parent(rules: Rules, tmp_path: Path) -> None:
-    synthesis(rules(), quota=Quota(num_per_domain=4, benign_share=0.5), domain_names=["theft"]).run(tmp_path)
+    run_synthesis(synthesis(rules(), quota=Quota(num_per_domain=4, benign_share=0.5), domain_names=["theft"]), tmp_path)
     rows = rows_of(tmp_path)
     ids = expected_ids(4, "theft")
     assert {row.id: row.parent_id for row in rows if row.parent_id} == {
@@ -165,7 +168,7 @@ def test_counts_by_group_and_domain_add_up(rules: Rules, tmp_path: Path, capsys:
     def cuts(row_id: str, call: int, seed: int) -> str:
         return query_or_answer(row_id, call, seed) + ("..." if call and "weapons" in row_id else "")
 
-    synthesis(rules(cuts), 2, domain_names=["theft", "cybercrime", "weapons"]).run(tmp_path)
+    run_synthesis(synthesis(rules(cuts), 2, domain_names=["theft", "cybercrime", "weapons"]), tmp_path)
     manifest = manifest_of(tmp_path)
     counts = manifest["counts"]
     assert [counts["groups"][name]["num_rows"] for name in ("crime", "substances")] == [4, 2]
@@ -185,7 +188,7 @@ def test_counts_by_group_and_domain_add_up(rules: Rules, tmp_path: Path, capsys:
 def test_shards_hold_so_many_rows_and_the_manifest_fits_them(rules: Rules, tmp_path: Path) -> None:
     from grsap.data import ReplayDataModule
 
-    synthesis(rules(), 5, domain_names=["theft"], rows_per_shard=2).run(tmp_path)
+    run_synthesis(synthesis(rules(), 5, domain_names=["theft"], rows_per_shard=2), tmp_path)
     names = sorted(path.name for path in tmp_path.glob("*.jsonl"))
     assert names == ["shard-00000.jsonl", "shard-00001.jsonl", "shard-00002.jsonl"]
     assert [manifest_of(tmp_path)["files"][name]["num_rows"] for name in names] == [2, 2, 1]
@@ -197,7 +200,7 @@ def test_shards_hold_so_many_rows_and_the_manifest_fits_them(rules: Rules, tmp_p
 def test_log_probabilities_lie_beside_the_rows(rules: Rules, tmp_path: Path) -> None:
     generator = rules()
     sampling = SamplingSettings(64, 0.8, 0.95, top_logprobs=3)
-    synthesis(generator, 2, response_sampling=sampling, rows_per_shard=3).run(tmp_path)
+    run_synthesis(synthesis(generator, 2, response_sampling=sampling, rows_per_shard=3), tmp_path)
     reader = LogprobReader(tmp_path)
     tokenizer = tokenizer_hash(generator.tokenizer.get_vocab())
     rows = rows_of(tmp_path)
@@ -226,7 +229,7 @@ def repeats(row_id: str, call: int, seed: int) -> str:
 def test_until_kept_goes_on_until_enough_rows_survive(rules: Rules, tmp_path: Path) -> None:
     elicitation = AssistantPrefill(openings=[""])
     quota = Quota(until_kept=4, max_tokens=100_000)
-    synthesis(rules(repeats), domain_names=["theft"], quota=quota, elicitation=elicitation).run(tmp_path)
+    run_synthesis(synthesis(rules(repeats), domain_names=["theft"], quota=quota, elicitation=elicitation), tmp_path)
     # Rows 0 to 3: 0 and 2 survive, 2 are missing. Rows 4, 5: 4 does. Row 6 does.
     assert [row.id for row in rows_of(tmp_path)] == expected_ids(7, "theft")
     assert manifest_of(tmp_path)["status"] == "complete"
@@ -241,10 +244,10 @@ def test_until_kept_ends_with_the_same_ids_after_a_restart(moment: int, rules: R
     }
     first = rules(repeats, dies_at=moment)
     with pytest.raises(Died):
-        synthesis(first, **work).run(tmp_path)
+        run_synthesis(synthesis(first, **work), tmp_path)
     second = rules(repeats)
     second.calls = dict(first.calls)
-    synthesis(second, **work).run(tmp_path)
+    run_synthesis(synthesis(second, **work), tmp_path)
     assert {row.id for row in rows_of(tmp_path)} == set(expected_ids(7, "theft"))
     assert len(first.asked) + len(second.asked) == 14
 
@@ -259,7 +262,7 @@ def test_a_budget_of_tokens_ends_it_between_waves(
 ) -> None:
     quota = Quota(until_kept=8, max_tokens=1200)
     work = synthesis(rules(), domain_names=["theft"], quota=quota, survival=NoRow())
-    work.run(tmp_path)
+    run_synthesis(work, tmp_path)
     manifest = manifest_of(tmp_path)
     total = manifest["counts"]["total"]
     tokens = total["num_query_tokens"] + total["num_response_tokens"]
@@ -283,12 +286,12 @@ def test_a_budget_of_time_ends_it_at_once(rules: Rules, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     quota = Quota(num_per_domain=4, max_seconds=6.0)
-    synthesis(rules(rule), domain_names=["theft"], quota=quota).run(tmp_path)
+    run_synthesis(synthesis(rules(rule), domain_names=["theft"], quota=quota), tmp_path)
     assert len(rows_of(tmp_path)) == 2  # four queries and two answers
     assert manifest_of(tmp_path)["seconds"] == 6.0
     generator = rules(lambda row_id, call, seed: rule(row_id, 1, seed))
     quota = Quota(num_per_domain=4, max_seconds=7.0)  # of all calls together
-    synthesis(generator, domain_names=["theft"], quota=quota).run(tmp_path)
+    run_synthesis(synthesis(generator, domain_names=["theft"], quota=quota), tmp_path)
     assert len(generator.asked) == 1
 
 

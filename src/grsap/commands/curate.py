@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
-
-if TYPE_CHECKING:
-    from grsap.curation import Curation
+from grsap.commands.stage import SETTINGS_OF_SPEED, Stage, run_stage
 
 MAY_CHANGE = (*SETTINGS_OF_SPEED, "judge_batch_size")
 """Settings that change how fast, and not what comes."""
@@ -19,10 +15,10 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load, may_change=MAY_CHANGE)
 
 
-def _load() -> type[Curation]:
-    import grsap.curation
+def _load() -> Stage:
+    import grsap.curation.running
     import grsap.embedding
     import grsap.generation
     import grsap.judging  # short class names work for classes that are imported
 
-    return grsap.curation.Curation
+    return Stage(grsap.curation.Curation, grsap.curation.running.run_curation)

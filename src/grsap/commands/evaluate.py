@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
-
-if TYPE_CHECKING:
-    from grsap.evaluation import Evaluation
+from grsap.commands.stage import Stage, run_stage
 
 MAY_CHANGE = (
     "subjects",
@@ -35,10 +31,10 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load, may_change=MAY_CHANGE)
 
 
-def _load() -> type[Evaluation]:
+def _load() -> Stage:
     import grsap.data  # short class names work for classes that are imported
-    import grsap.evaluation
+    import grsap.evaluation.running
     import grsap.generation
     import grsap.judging
 
-    return grsap.evaluation.Evaluation
+    return Stage(grsap.evaluation.Evaluation, grsap.evaluation.running.run_evaluation)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
-
-if TYPE_CHECKING:
-    from grsap.importing import Import
+from grsap.commands.stage import Stage, run_stage
 
 
 def run(verb: str, args: Sequence[str]) -> int:
@@ -16,7 +12,8 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load)
 
 
-def _load() -> type[Import]:
+def _load() -> Stage:
     from grsap.importing import Import
+    from grsap.importing.running import run_import
 
-    return Import
+    return Stage(Import, run_import)

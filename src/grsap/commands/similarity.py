@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
-
-if TYPE_CHECKING:
-    from grsap.similarity import Similarity
+from grsap.commands.stage import SETTINGS_OF_SPEED, Stage, run_stage
 
 DEFAULTS = {"embedder": {"class_path": "grsap.embedding.MiniLMEmbedder"}}
 
@@ -18,9 +14,9 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load, DEFAULTS, SETTINGS_OF_SPEED)
 
 
-def _load() -> type[Similarity]:
+def _load() -> Stage:
     import grsap.embedding  # short class names work for classes that are imported
     import grsap.generation
-    import grsap.similarity
+    import grsap.similarity.running
 
-    return grsap.similarity.Similarity
+    return Stage(grsap.similarity.Similarity, grsap.similarity.running.run_similarity)

@@ -1,6 +1,6 @@
 """A verb that is a function of its settings: a typed class becomes a command with configs, overrides and a folder.
 
-A verb's module holds one call of `run_stage`, and imports the class and what its settings may name by short name.
+A verb's module holds one call of `run_stage`, and imports the stage and the classes that its settings may name.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -35,39 +36,38 @@ SETTINGS_OF_SPEED = (
 """Settings of models, wherever one stands, that change where and how fast they answer, and not what."""
 
 
-class Stage(Protocol):
-    """What a verb does. The constructor's typed arguments are its settings; their docs are the help.
-
-    A call on a folder of unfinished work goes on with it; one on a finished folder only tells the result. Both are
-    `run`, which finds out from the files.
-    """
+class Settings(Protocol):
+    """The settings of a verb: the constructor's typed arguments are its options, and their docs are the help."""
 
     def check(self) -> None:
-        """Find what is wrong with the settings and their files; nothing is written and no weights are loaded.
+        """Check the settings and their files; nothing is written and no weights are loaded.
 
         Raises:
             UserError: names key, file or row.
         """
         ...
 
-    def run(self, output_dir: Path) -> None:
-        """Do the work in a folder that this process holds. What is done must be on disk whenever the process ends."""
-        ...
 
+@dataclass(frozen=True)
+class Stage:
+    """What a verb does.
 
-@runtime_checkable
-class PlannedAhead(Stage, Protocol):
-    """A stage that can say what it would do, for `--dry-run`."""
+    Attributes:
+        settings: class of its settings.
+        run: does the work in a folder that this process holds. It continues unfinished work, and only prints the result
+            of a finished folder. What is done must be on disk whenever the process ends.
+        show_plan: for `--dry-run`: prints what `run` would do, and writes nothing.
+    """
 
-    def show_plan(self, output_dir: Path) -> None:
-        """Print it; nothing is written."""
-        ...
+    settings: Callable[..., Settings]
+    run: Callable[[Any, Path], None]
+    show_plan: Callable[[Any, Path], None] | None = None
 
 
 def run_stage(
     verb: str,
     args: Sequence[str],
-    load: Callable[[], Callable[..., Stage]],
+    load: Callable[[], Stage],
     defaults: Mapping[str, Any] | None = None,
     may_change: Collection[str] = (),
 ) -> int:
@@ -76,7 +76,7 @@ def run_stage(
     Args:
         verb: stands in usage texts and in the folder's config.
         args: the words after the verb.
-        load: imports and gives the stage's class; called after libraries are quietened.
+        load: imports and returns the stage; called after libraries are quietened.
         defaults: of settings that are objects, as they would stand in a config: an argument's own default may be a
             number, a text, None or a dataclass of these, but no object, because a config must be able to say it.
         may_change: dotted settings that may differ when a folder's work goes on, such as a batch size.
@@ -92,16 +92,16 @@ def run_stage(
     if not invocation.debug:
         quieten()
     restrict_imports(invocation.trusted)
-    kind = load()
-    parser = stage_parser(verb, kind)
+    stage = load()
+    parser = stage_parser(verb, stage.settings)
     parser.set_defaults(dict(defaults or {}))
-    settings = parse(parser, invocation.args, {})
-    config = str(parser.dump(settings, skip_none=False))
-    folder = StageFolder(settings.output_dir, verb)
-    stage = build(parser, settings, kind)
-    stage.check()
-    if invocation.dry_run and isinstance(stage, PlannedAhead):
-        stage.show_plan(folder.path)
+    parsed = parse(parser, invocation.args, {})
+    config = str(parser.dump(parsed, skip_none=False))
+    folder = StageFolder(parsed.output_dir, verb)
+    settings = build(parser, parsed, stage.settings)
+    settings.check()
+    if invocation.dry_run and stage.show_plan is not None:
+        stage.show_plan(settings, folder.path)
         return 0
     folder.check(config, may_change)
     with folder.lock(), signals_raise():
@@ -110,14 +110,14 @@ def run_stage(
         remove_leftovers(folder.path)
         folder.begin(config)
         try:
-            stage.run(folder.path)
+            stage.run(settings, folder.path)
         except UserError:
             folder.take_back()
             raise
     return 0
 
 
-def stage_parser(verb: str, kind: Callable[..., Stage]) -> ArgumentParser:
+def stage_parser(verb: str, kind: Callable[..., Settings]) -> ArgumentParser:
     """The options of a verb: `--config`, `--print_config`, `--output_dir` and the arguments of `kind`."""
     description = f"{(kind.__doc__ or '').strip().splitlines()[0]}\n\n{STAGE_FLAGS_HELP}"
     parser = ArgumentParser(prog=f"grsap {verb}", description=description, exit_on_error=False, allow_abbrev=False)
@@ -129,14 +129,14 @@ def stage_parser(verb: str, kind: Callable[..., Stage]) -> ArgumentParser:
     return parser
 
 
-def build(parser: ArgumentParser, settings: Namespace, kind: Callable[..., Stage]) -> Stage:
-    """The stage, with all that its settings name by `class_path` built.
+def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Settings]) -> Settings:
+    """Build the settings, with all that they name by `class_path`.
 
     Raises:
         ConfigError: a class refuses its settings.
     """
     with refusals_told():
-        values = vars(parser.instantiate_classes(settings))
+        values = vars(parser.instantiate_classes(parsed))
     return kind(**{name: value for name, value in values.items() if name not in ("config", "output_dir")})
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import run_stage
-
-if TYPE_CHECKING:
-    from grsap.study import Study
+from grsap.commands.stage import Stage, run_stage
 
 MAY_CHANGE = ("stages", "axes", "choices", "goals", "figures", "report", "machine")
 """All settings: each stage's own folder says whether its work may go on."""
@@ -19,7 +15,8 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load, may_change=MAY_CHANGE)
 
 
-def _load() -> type[Study]:
+def _load() -> Stage:
     from grsap.study import Study
+    from grsap.study.running import run_study, show_plan
 
-    return Study
+    return Stage(Study, run_study, show_plan)

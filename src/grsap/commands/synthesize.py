@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from grsap.commands.stage import SETTINGS_OF_SPEED, run_stage
-
-if TYPE_CHECKING:
-    from grsap.synthesis import Synthesis
+from grsap.commands.stage import SETTINGS_OF_SPEED, Stage, run_stage
 
 DEFAULTS = {"elicitation": {"class_path": "grsap.synthesis.AssistantPrefill"}}
 
@@ -21,8 +17,8 @@ def run(verb: str, args: Sequence[str]) -> int:
     return run_stage(verb, args, _load, DEFAULTS, MAY_CHANGE)
 
 
-def _load() -> type[Synthesis]:
+def _load() -> Stage:
     import grsap.generation  # short class names work for classes that are imported
-    import grsap.synthesis
+    import grsap.synthesis.running
 
-    return grsap.synthesis.Synthesis
+    return Stage(grsap.synthesis.Synthesis, grsap.synthesis.running.run_synthesis)

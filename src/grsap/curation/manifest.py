@@ -5,24 +5,21 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from grsap import __version__
 from grsap.console import Console
+from grsap.curation.curation import Curation
 from grsap.curation.ledger import KEPT, Ledger
 from grsap.curation.output import REJECTED, REPLAY, behaviours_of
 from grsap.curation.steps import StepResult, counts_by_label
 from grsap.curation.work import Work
 from grsap.progress import duration
 
-if TYPE_CHECKING:
-    from grsap.curation.curation import Curation
-
 SCHEMA = "grsap.curation/1"
-MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
 NUM_EXAMPLES = 10
 NUM_NEIGHBOURS = 3

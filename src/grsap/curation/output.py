@@ -13,6 +13,7 @@ from grsap.files import atomic_writer, hash_file
 
 REPLAY = "replay.jsonl"
 REJECTED = "rejected.jsonl"
+MANIFEST = "manifest.json"
 TEXT_MODE = 0o600
 """Files with text are readable by their owner only."""
 

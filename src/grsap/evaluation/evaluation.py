@@ -1,11 +1,10 @@
-"""How far subjects are safe and able: the settings, and the three stages generate, judge, summarise."""
+"""The settings of an evaluation: which subjects answer what, and who judges the answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from grsap.console import say
@@ -15,10 +14,8 @@ from grsap.evaluation.benchmark import Benchmark
 from grsap.evaluation.harness import HarnessTasks
 from grsap.evaluation.prompts import Question, prompts_of
 from grsap.evaluation.spec_file import load_benchmark
-from grsap.evaluation.stages import Stages
 from grsap.evaluation.subjects import Engines, Subject, SubjectSource
 from grsap.evaluation.surprise import Surprise
-from grsap.evaluation.table import print_results
 from grsap.generation import TransformersGenerator
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
@@ -130,23 +127,6 @@ class Evaluation:
         for generator in {id(each.generator): each.generator for each in self.found_subjects}.values():
             for question in questions:
                 prompts_of(question, generator)
-
-    def run(self, output_dir: Path) -> None:
-        """Do what is missing in a folder, and print what was found.
-
-        Raises:
-            UserError: the folder's files are broken or cannot be written, or an earlier stage is missing.
-        """
-        stages = Stages(self, output_dir)
-        try:
-            if "generate" in self.stages:
-                stages.generate()
-            if "judge" in self.stages:
-                stages.judge()
-            if "summarise" in self.stages:
-                print_results(stages.summarise(), output_dir)
-        finally:
-            stages.close()
 
 
 def merge_starts(subjects: Sequence[Subject]) -> list[Subject]:

@@ -7,12 +7,13 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grsap.console import say
 from grsap.errors import RunFolderError
 from grsap.evaluation.agreement import agreements
 from grsap.evaluation.choices import Weighing
+from grsap.evaluation.evaluation import Evaluation
 from grsap.evaluation.generating import Answer, Answering
 from grsap.evaluation.outcomes import num_withheld, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
@@ -24,10 +25,6 @@ from grsap.evaluation.verdicts import Judging
 from grsap.evaluation.work import Work
 from grsap.judging import Judge, Verdict
 from grsap.measurement.outcomes import Measure, Surprising, incoherence
-
-if TYPE_CHECKING:
-    from grsap.evaluation.evaluation import Evaluation
-
 
 BY_LIKELIHOOD = Measure("likelihood", "task_score", "all")
 

@@ -1,6 +1,6 @@
 """Other projects' safety data as replay sets."""
 
-from grsap.importing.importing import Import
-from grsap.importing.row_reader import ChosenColumns, RowReader
+from grsap.importing.importing import ChosenColumns, Import
+from grsap.importing.row_reader import RowReader
 
 __all__ = ["ChosenColumns", "Import", "RowReader"]

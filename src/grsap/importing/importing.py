@@ -1,42 +1,40 @@
-"""`grsap import`: rows of a file or a Hub set into a replay set with its manifest."""
+"""The settings of `grsap import`: where rows come from, and how they are read."""
 
 from __future__ import annotations
 
-import heapq
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from grsap import __version__
-from grsap.appending import json_line
-from grsap.checksums import read_checked_json, write_checked_json
-from grsap.console import Console
-from grsap.data.row_selection import HarmLabel, Value
+from grsap.data.columns import COLUMN_NAMES, ColumnMap, Place, cell
+from grsap.data.row_selection import HarmLabel, Value, value_key
 from grsap.data.row_source import RowSource
-from grsap.errors import ConfigError, DataError, RunFolderError
-from grsap.files import atomic_writer, hash_file, hash_json
-from grsap.importing.row_reader import ChosenColumns, RowReader
-from grsap.progress import progress_line
-from grsap.records import SafetyRecord
+from grsap.errors import ConfigError
 
-SCHEMA = "grsap.import/1"
-MANIFEST = "manifest.json"
-REPLAY = "replay.jsonl"
+LABEL_NAMES = ("domain", "behaviour", "difficulty")
 
 
-@dataclass
-class _Counts:
-    """What became of the rows."""
+@dataclass(frozen=True)
+class ChosenColumns:
+    """Columns that a row's value chooses, such as the safer one of two responses.
 
-    num_read: int = 0
-    num_excluded: Counter[str] = field(default_factory=Counter)
-    domains: Counter[str] = field(default_factory=Counter)
+    Args:
+        column: whose value chooses.
+        cases: value -> new column -> the column that it is taken from. Rows with another value are left out.
+    """
+
+    column: str
+    cases: dict[str, dict[str, str]]
+
+    def add(self, row: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
+        """The row with the new columns; None if its value is none of the cases."""
+        value = value_key(cell(row, self.column, place, "choose.column"))
+        chosen = next((columns for case, columns in self.cases.items() if value_key(case) == value), None)
+        if chosen is None:
+            return None
+        return {**row, **{new: cell(row, name, place, "choose.cases") for new, name in chosen.items()}}
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,29 @@ class Import:
     limit: int | None = None
     seed: int = 0
 
-    def reader(self) -> RowReader:
-        """What reads the rows; raises ConfigError for column names that are not ours."""
+    @property
+    def row_prefix(self) -> str:
+        """What ids of rows without one begin with."""
         stem = Path(self.source.path.rpartition(":")[2]).stem
-        return RowReader(self, self.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "row")
+        return self.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "row"
+
+    def text_columns(self) -> ColumnMap:
+        """The columns that hold a row's turns.
+
+        Raises:
+            ConfigError: `columns` has an unknown key, or the columns do not make a conversation.
+        """
+        unknown = sorted(set(self.columns) - {*COLUMN_NAMES, *LABEL_NAMES})
+        if unknown:
+            raise ConfigError(
+                f"columns names {', '.join(unknown)}", f"Its keys may be {', '.join((*COLUMN_NAMES, *LABEL_NAMES))}"
+            )
+        return ColumnMap(
+            {name: column for name, column in self.columns.items() if name in COLUMN_NAMES},
+            self.prompt_template,
+            self.response_template,
+            self.ignore_columns,
+        )
 
     def check(self) -> None:
         """Find what is wrong with the settings, the file, or the access to the data set.
@@ -85,130 +102,7 @@ class Import:
         Raises:
             UserError: names the setting, the file, or the page where a licence is accepted.
         """
-        self.reader()
+        self.text_columns()
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit is {self.limit}", "Give at least 1, or leave it out")
         self.source.check()
-
-    def run(self, output_dir: Path) -> None:
-        """Write the replay set, whole or not at all, and then its manifest; print what became of the rows.
-
-        Raises:
-            DataError: the source cannot be read, a row is wrong, or no row is left.
-            RunFolderError: the folder cannot be written.
-        """
-        source = self.source.describe()
-        manifest = _finished(output_dir, source)
-        if manifest is None:
-            manifest = self._import(output_dir, source)
-        _print_counts(manifest, output_dir)
-
-    def _import(self, output_dir: Path, source: dict[str, Any]) -> dict[str, Any]:
-        counts, reader = _Counts(), self.reader()
-        num_rows = 0
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with atomic_writer(output_dir / REPLAY, mode=0o600) as file:
-            for record in self._drawn(reader, counts):
-                file.write(json_line(record.to_dict()))
-                counts.domains[record.domain] += 1
-                num_rows += 1
-            if not num_rows:
-                raise self._no_row(reader, counts)
-            if self.source.describe() != source:
-                raise DataError(
-                    f"{source['path']} was changed while it was read", "Start again when nothing writes to it"
-                )
-        manifest = {
-            "schema": SCHEMA,
-            "grsap": __version__,
-            "source": source,
-            "limit": self.limit,
-            "seed": self.seed,
-            "num_read": counts.num_read,
-            "num_excluded": dict(sorted(counts.num_excluded.items())),
-            "domains": dict(sorted(counts.domains.items())),
-            "files": {REPLAY: {"num_rows": num_rows, "hash": hash_file(output_dir / REPLAY)}},
-        }
-        write_checked_json(output_dir / MANIFEST, manifest)
-        return manifest
-
-    def _records(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
-        """The rows that are taken, in the order of the source; of equal conversations the first."""
-        conversations: set[int] = set()
-        ids: set[int] = set()
-        with progress_line("Rows") as advance:
-            for place, row in self.source.rows():
-                counts.num_read += 1
-                advance()
-                found = reader.read(row, place)
-                if isinstance(found, str):
-                    counts.num_excluded[found] += 1
-                    continue
-                conversation, row_id = int(hash_json(found.messages), 16), int(hash_json(found.id), 16)
-                if conversation in conversations:
-                    counts.num_excluded["repeated"] += 1
-                    continue
-                if row_id in ids:
-                    raise place.error(f"the id {found.id!r} stands twice", "Leave out columns.id")
-                conversations.add(conversation)
-                ids.add(row_id)
-                yield found
-        if conversations:
-            reader.end()
-
-    def _drawn(self, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
-        """All rows, or `limit` of them in their order; which ones, does not depend on that order."""
-        if self.limit is None:
-            yield from self._records(reader, counts)
-            return
-        heap: list[tuple[int, int, SafetyRecord]] = []
-        for number, record in enumerate(self._records(reader, counts)):
-            rank = -int(hash_json([self.seed, record.id]), 16)  # the heap's first is the one to go
-            if len(heap) < self.limit:
-                heapq.heappush(heap, (rank, number, record))
-            else:
-                heapq.heappushpop(heap, (rank, number, record))
-                counts.num_excluded["not_drawn"] += 1
-        yield from (record for _, _, record in sorted(heap, key=lambda entry: entry[1]))
-
-    def _no_row(self, reader: RowReader, counts: _Counts) -> DataError:
-        if reader.first_wrong is not None:
-            return reader.first_wrong
-        reasons = ", ".join(f"{num} {reason}" for reason, num in counts.num_excluded.items()) or "it has no rows"
-        return DataError(f"{self.source.path}: no row is left ({reasons})", "Check where, without and the labels")
-
-
-def _finished(output_dir: Path, source: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of an import of this source that is done; None if it is still to do.
-
-    Raises:
-        DataError: the manifest is damaged.
-        RunFolderError: the source or the replay set was changed since.
-    """
-    manifest = read_checked_json(output_dir / MANIFEST)
-    if manifest is None or not (output_dir / REPLAY).is_file():
-        return None
-    if manifest["source"] != source:
-        raise RunFolderError(
-            f"{output_dir} holds an import of {manifest['source']}, and the source is now {source}",
-            "Restore the source, or choose another folder with --output_dir",
-        )
-    if manifest["files"][REPLAY]["hash"] != hash_file(output_dir / REPLAY):
-        raise RunFolderError(
-            f"{output_dir / REPLAY} was changed after it was imported",
-            "Keep it under another name, or choose another folder with --output_dir",
-        )
-    return manifest
-
-
-def _print_counts(manifest: dict[str, Any], output_dir: Path) -> None:
-    """What became of the rows."""
-    table = Table(title=f"Import of {manifest['source']['path']}", title_justify="left")
-    table.add_column("rows")
-    table.add_column("number", justify="right")
-    taken = manifest["files"][REPLAY]["num_rows"]
-    for name, number in [("read", manifest["num_read"]), *manifest["num_excluded"].items(), ("taken", taken)]:
-        table.add_row(Text(name), f"{number:,}")
-    console = Console()
-    console.print(table)
-    console.print_line(f"Replay set: {output_dir / REPLAY}")

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-from grsap.data.columns import COLUMN_NAMES, ColumnMap, Place, cell
+from grsap.data.columns import Place, cell
 from grsap.data.replay_formats import Excluded, make_record
-from grsap.data.row_selection import HarmLabel, is_left_out, is_selected, value_key
-from grsap.errors import ConfigError, DataError, NotUnicodeError, TurnsError
+from grsap.data.row_selection import HarmLabel, is_left_out, is_selected
+from grsap.errors import DataError, NotUnicodeError, TurnsError
 from grsap.files import hash_json
+from grsap.importing.importing import LABEL_NAMES, Import
 from grsap.labels import is_null
 from grsap.records import SafetyRecord
-
-if TYPE_CHECKING:
-    from grsap.importing.importing import Import
-
-LABEL_NAMES = ("domain", "behaviour", "difficulty")
-
-
-@dataclass(frozen=True)
-class ChosenColumns:
-    """Columns that a row's value chooses, such as the safer one of two responses.
-
-    Args:
-        column: whose value chooses.
-        cases: value -> new column -> the column that it is taken from. Rows with another value are left out.
-    """
-
-    column: str
-    cases: dict[str, dict[str, str]]
-
-    def add(self, row: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
-        """The row with the new columns; None if its value is none of the cases."""
-        value = value_key(cell(row, self.column, place, "choose.column"))
-        chosen = next((columns for case, columns in self.cases.items() if value_key(case) == value), None)
-        if chosen is None:
-            return None
-        return {**row, **{new: cell(row, name, place, "choose.cases") for new, name in chosen.items()}}
 
 
 class RowReader:
@@ -46,30 +21,15 @@ class RowReader:
 
     Args:
         settings: of the import.
-        name: begins the ids of rows that have none.
 
     Attributes:
         first_wrong: what is wrong with the first row that is no conversation of user and assistant, if one came.
-
-    Raises:
-        ConfigError: `columns` names what is not ours.
     """
 
-    def __init__(self, settings: Import, name: str) -> None:
-        unknown = sorted(set(settings.columns) - {*COLUMN_NAMES, *LABEL_NAMES})
-        if unknown:
-            raise ConfigError(
-                f"columns names {', '.join(unknown)}", f"Its keys may be {', '.join((*COLUMN_NAMES, *LABEL_NAMES))}"
-            )
+    def __init__(self, settings: Import) -> None:
         self.settings = settings
-        self.name = name
         self.first_wrong: DataError | None = None
-        self._texts = ColumnMap(
-            {name: column for name, column in settings.columns.items() if name in COLUMN_NAMES},
-            settings.prompt_template,
-            settings.response_template,
-            settings.ignore_columns,
-        )
+        self._texts = settings.text_columns()
         self._texts.begin()
         self._labels = [name for name in ("id", *LABEL_NAMES) if name in settings.columns]
 
@@ -107,7 +67,7 @@ class RowReader:
             return "wrong_turns"
         labels = {name: cell(row, settings.columns[name], place, f"columns.{name}") for name in self._labels}
         if is_null(labels.get("id")):
-            labels["id"] = f"{self.name}-{hash_json(messages)}"
+            labels["id"] = f"{settings.row_prefix}-{hash_json(messages)}"
         record = make_record(messages, labels, place, response_harmful)
         label = settings.prompt_harmful
         return replace(

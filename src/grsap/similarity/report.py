@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +14,7 @@ from grsap.checksums import read_checked_json, write_checked_json
 from grsap.console import Console
 from grsap.errors import DataError
 from grsap.files import hash_json
-
-if TYPE_CHECKING:
-    from grsap.similarity.similarity import Similarity
+from grsap.similarity.similarity import Similarity
 
 SCHEMA = "grsap.similarity/1"
 RESULT = "similarity.json"

@@ -1,143 +1,107 @@
-"""One stage as a process of its own: its memory goes with it, and it may start further processes on other devices."""
+"""Runs the stages of a study that are missing, and reports its figures."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from grsap.checksums import read_checked_json, write_checked_json
-from grsap.embedded import resolve
-from grsap.errors import DataError, RunFolderError, StageError
-from grsap.files import hash_file, hash_json, write_atomic
-from grsap.json_text import read_json
-from grsap.study.inputs import hashes_of_inputs
+from grsap import __version__
+from grsap.console import Console
+from grsap.errors import StageError
+from grsap.files import write_json
+from grsap.progress import duration
+from grsap.study.estimate import Estimator
 from grsap.study.plan import PlannedStage
-from grsap.yaml_text import dump_yaml
+from grsap.study.stage_process import is_done, read_mark, run_stage_process, stage_state, write_settings
+from grsap.study.study import Study
+from grsap.study.tables import figures_table, plan_table
 
-MARK = ".study.json"
-"""In a stage's folder: which call it was done by, and of what. Hidden, so that the verb does not mind it."""
-SCHEMA = "grsap.study_stage/1"
-_SETTINGS = ".settings"
-_KILL_WITH_PARENT = 1
-
-
-def words_of(stage: PlannedStage, study: Path) -> list[str]:
-    """The words of the stage's command after `grsap`."""
-    files = [*stage.configs, *([str(settings_path(stage, study))] if stage.settings else [])]
-    output = "--run_dir" if stage.verb == "fit" else "--output_dir"
-    words = [word for file in files for word in ("--config", file)]
-    return [stage.verb, *words, output, str(stage.folder)]
+SCHEMA = "grsap.study/1"
+RESULTS = "study.json"
+PAGE = "report.html"
 
 
-def settings_path(stage: PlannedStage, study: Path) -> Path:
-    """Where the settings that the study gives to a stage are written."""
-    return study / _SETTINGS / f"{stage.name.replace('/', '--')}.yaml"
+def run_study(settings: Study, output_dir: Path) -> None:
+    """Do what is missing, then write and print the figures, and the page.
 
-
-def stage_state(stage: PlannedStage, study: Path, summaries: Mapping[str, Path]) -> dict[str, Any]:
-    """What a stage's results depend on: its command, its files, and the results of the stages that it needs.
-
-    Args:
-        stage: all configs that it names exist.
-        study: the study's folder.
-        summaries: the summary of each stage by name; a missing one counts as none.
+    Raises:
+        StageError: a stage did not come to its end, or the page was not written.
+        RunFolderError: a run is of rows or weights that are no longer there.
     """
-    configs = [hash_file(resolve(each)) for each in stage.configs]
-    needs = {name: hash_file(summaries[name]) if summaries[name].is_file() else None for name in stage.needs}
+    stages = settings.planned(output_dir)
+    summaries = {stage.name: stage.summary for stage in stages}
+    num_run = 0
+    for number, stage in enumerate(stages, 1):
+        state = stage_state(stage, output_dir, summaries)
+        write_settings(stage, output_dir)
+        if is_done(stage, state):
+            continue
+        _say(f"[{number}/{len(stages)}] {stage.name}: grsap {stage.verb}")
+        seconds = run_stage_process(stage, output_dir, state)
+        _say(f"[{number}/{len(stages)}] {stage.name}: done in {duration(seconds)}")
+        num_run += 1
+    _say(f"{len(stages)} stages are done: {num_run} now, {len(stages) - num_run} before.")
+    _tell(settings, stages, output_dir)
+
+
+def show_plan(settings: Study, output_dir: Path) -> None:
+    """Print stages with tokens, hours and memory; nothing is run or written, and nothing is fetched."""
+    stages = settings.planned(output_dir)
+    machine = settings.machine
+    estimator = Estimator(machine)
+    console = Console(soft_wrap=True)
+    console.print(plan_table(stages, [estimator.of(stage) for stage in stages], _done(stages, output_dir)))
+    console.print(
+        f"\n{len(stages)} stages. Estimates are rules of thumb, for {machine.num_devices} device(s) of "
+        f"{machine.train_tflops:g} TFLOP/s in training and {machine.generate_tokens_per_s:,.0f} tokens/s "
+        "in generation; memory is of one device: training state and activations, or weights in 16 bits."
+    )
+    console.print("Dry run: nothing was run, fetched or written.", style="bold")
+
+
+def _done(stages: Sequence[PlannedStage], folder: Path) -> set[str]:
+    """Names of the stages that a call would not run again, as far as their own marks tell."""
+    summaries = {stage.name: stage.summary for stage in stages}
     return {
-        "call": hash_json([words_of(stage, study), configs, stage.settings]),
-        "needs": needs,
-        "inputs": hashes_of_inputs(stage, study),
+        stage.name
+        for stage in stages
+        if (mark := read_mark(stage)) and mark.get("call") == stage_state(stage, folder, summaries)["call"]
     }
 
 
-def read_mark(stage: PlannedStage) -> dict[str, Any]:
-    """What is noted of the stage's last whole call; empty if there was none, or its summary is not the one it left."""
-    try:
-        mark = read_checked_json(stage.folder / MARK)
-    except DataError:
-        return {}
-    if mark is None or not stage.summary.is_file() or hash_file(stage.summary) != mark["summary"]:
-        return {}
-    summary = read_json(stage.summary)
-    return {} if isinstance(summary, dict) and summary.get("status") == "interrupted" else mark
+def _tell(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None:
+    summaries = {stage.name: stage.summary for stage in stages}
+    found = [(figure, figure.measure(summaries)) for figure in settings.figures]
+    results = {
+        "schema": SCHEMA,
+        "grsap_version": __version__,
+        "told": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "stages": [
+            {"name": each.name, "verb": each.verb, "seconds": read_mark(each).get("seconds")} for each in stages
+        ],
+        "figures": [
+            {"name": figure.name, "published": figure.published, "source": figure.source, **ours}
+            for figure, ours in found
+        ],
+    }
+    write_json(folder / RESULTS, results)
+    if found:
+        Console(soft_wrap=True).print(figures_table(found))
+    shown = [str(each.folder) for each in stages if any(fnmatchcase(each.name, name) for name in settings.report)]
+    if shown:
+        words = ["report", *shown, "--output", str(folder / PAGE), "--title", folder.name, "--no_transcripts"]
+        code = subprocess.run([sys.executable, "-P", "-m", "grsap", *words], check=False).returncode
+        if code:
+            raise StageError(
+                f"the page {folder / PAGE} was not written: grsap report ended with exit code {code}",
+                f"The stages are done and the figures are in {folder / RESULTS}; the same command tries again",
+                code,
+            )
 
 
-def is_done(stage: PlannedStage, state: Mapping[str, Any]) -> bool:
-    """Whether the stage's results are there, and are those of this state.
-
-    Raises:
-        RunFolderError: it is a finished run of other rows or weights than those that there are now.
-    """
-    mark = read_mark(stage)
-    if mark.get("call") != state["call"]:
-        return False
-    before, now = ({**each["needs"], **each["inputs"]} for each in (mark, state))
-    changed = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
-    if changed and stage.verb == "fit":
-        raise RunFolderError(
-            f"stage {stage.name} was done before {', '.join(changed)} changed",
-            f"Remove {stage.folder} to do it again, or restore what changed",
-        )
-    return not changed
-
-
-def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]) -> float:
-    """Run a stage whose settings are written to its end, and mark it done.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        StageError: it did not come to its end; what it said stands on stderr.
-    """
-    words = words_of(stage, study)
-    if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
-        words.append("--resume")
-    started = time.monotonic()
-    code = _call([sys.executable, "-P", "-m", "grsap", *words])
-    seconds = time.monotonic() - started
-    if code or not stage.summary.is_file():
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise StageError(
-            f"stage {stage.name} ended {how}",
-            "What it did is kept: the same command goes on with it once the cause, told above, is mended",
-            code,
-        )
-    mark = {"schema": SCHEMA, **state, "summary": hash_file(stage.summary), "seconds": round(seconds, 1)}
-    write_checked_json(stage.folder / MARK, mark)
-    return seconds
-
-
-def write_settings(stage: PlannedStage, study: Path) -> None:
-    """Write what the study sets over a stage's configs, unless it is there."""
-    path, text = settings_path(stage, study), dump_yaml(dict(stage.settings)).encode()
-    if stage.settings and not (path.is_file() and path.read_bytes() == text):
-        write_atomic(path, text)
-
-
-def _call(command: list[str]) -> int:
-    """Run a command and return its exit code; one whose study is stopped is stopped too, and waited for."""
-    die = partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None
-    process = subprocess.Popen(command, preexec_fn=die)
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-
-
-def _die_with_parent(parent: int) -> None:
-    """In a new process on Linux: ask to be killed when the study is. Each verb goes on after that as after any kill."""
-    ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before the request
-        os.kill(os.getpid(), signal.SIGKILL)
+def _say(text: str) -> None:
+    Console(stderr=True).print_line(text)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -20,9 +20,7 @@ from grsap.response_logprobs import tokenizer_hash
 from grsap.synthesis.domains import domains_hash
 from grsap.synthesis.ledger import Ledger, Tally
 from grsap.synthesis.raw_folder import ATTEMPTS, RawFolder
-
-if TYPE_CHECKING:
-    from grsap.synthesis.synthesis import Synthesis
+from grsap.synthesis.synthesis import Synthesis
 
 SCHEMA = "grsap.synthesis/1"
 MANIFEST = "manifest.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,7 @@ from grsap.synthesis.ledger import Ledger
 from grsap.synthesis.query_parsing import Query, Reason
 from grsap.synthesis.raw_folder import Attempt, RawFolder
 from grsap.synthesis.slots import Slot
-
-if TYPE_CHECKING:
-    from grsap.synthesis.synthesis import Synthesis
+from grsap.synthesis.synthesis import Synthesis
 
 
 class Writer:

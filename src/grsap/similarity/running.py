@@ -1,0 +1,113 @@
+"""Compares sets in a folder: embeddings and likelihoods that are on disk are not computed again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import get_args
+
+from grsap.progress import progress_line
+from grsap.records import SafetyRecord
+from grsap.similarity.done import DoneFile, embed_texts
+from grsap.similarity.measures import (
+    Measure,
+    Pair,
+    View,
+    differences,
+    label_measures,
+    likelihood_measures,
+    text_measures,
+)
+from grsap.similarity.populations import texts_of
+from grsap.similarity.principal import Points
+from grsap.similarity.report import Result, cannot_know, inputs_hash, print_result, read_result, write_result
+from grsap.similarity.response_kl import response_likelihoods
+from grsap.similarity.similarity import Similarity
+
+TEXT_VIEWS: tuple[View, ...] = get_args(View)[:2]
+
+
+def run_similarity(settings: Similarity, output_dir: Path) -> None:
+    """Work out what is missing in a folder, write `similarity.json` and print it.
+
+    Raises:
+        UserError: a file of the folder is broken, or a row cannot be rendered for the model.
+    """
+    inputs = inputs_hash(settings)
+    result = read_result(output_dir, inputs)
+    if result is None:
+        started = time.monotonic()
+        result = _measure(settings, output_dir)
+        write_result(settings, result, inputs, time.monotonic() - started, output_dir)
+    print_result(result, output_dir)
+
+
+def _measure(settings: Similarity, output_dir: Path) -> Result:
+    measures: list[Measure] = []
+    notes: list[str] = []
+    drawn = {name: each.draw(2 * settings.num_compared, settings.seed) for name, each in settings.populations.items()}
+    vectors = _embed(settings, drawn, output_dir)
+    with progress_line("Comparing", len(_pairs(settings, drawn))) as advance:
+        for pair in _pairs(settings, drawn):
+            own = vectors[pair.population, pair.view]
+            other = own[settings.num_compared :] if pair.against == "itself" else vectors["reference", pair.view]
+            sides = own[: settings.num_compared], other[: settings.num_compared]
+            measures += text_measures(pair, *sides, settings.num_seeds, settings.seed, notes.append)
+            advance()
+    for name, population in settings.populations.items():
+        if settings.reference is not None and name != "reference":
+            measures += label_measures(population, settings.populations["reference"], settings.seed, notes.append)
+    if settings.model is not None:
+        measures += _likelihoods(settings, drawn, output_dir)
+    return Result(
+        measures=[measure.to_dict() for measure in measures],
+        differences=[difference.to_dict() for difference in differences(measures)],
+        cannot_know=[*cannot_know(settings), *notes],
+    )
+
+
+def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[Pair]:
+    """Each set against the reference, and each that is large enough against itself."""
+    pairs = []
+    for view in TEXT_VIEWS:
+        for name in drawn:
+            if settings.reference is not None and name != "reference":
+                pairs.append(Pair(view, name, "reference"))
+            if len(drawn[name]) == 2 * settings.num_compared:
+                pairs.append(Pair(view, name, "itself"))
+    return pairs
+
+
+def _embed(
+    settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path
+) -> dict[tuple[str, View], Points]:
+    with DoneFile(output_dir / "embeddings.log") as done:
+        try:
+            return {
+                (name, view): embed_texts(
+                    texts_of(records, view), settings.chosen_embedder, done, f"{view} texts of {name}"
+                )
+                for name, records in drawn.items()
+                for view in TEXT_VIEWS
+            }
+        finally:
+            settings.chosen_embedder.close()
+
+
+def _likelihoods(settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path) -> list[Measure]:
+    """Of as many rows a set as are compared."""
+    measures: list[Measure] = []
+    assert settings.model is not None
+    with DoneFile(output_dir / "likelihoods.log") as done:
+        try:
+            for name, records in drawn.items():
+                found = response_likelihoods(
+                    records[: settings.num_compared], settings.model, done, f"responses of {name}"
+                )
+                pair = Pair("response", name, None)
+                if name == "reference":
+                    pair = Pair("response", "model", "reference")
+                measures += likelihood_measures(pair, found, settings.seed)
+        finally:
+            settings.model.close()
+    return measures
