@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ LAYERS = {
         "repository",
         "search_path",
     },
-    1: {"text", "metrics", "yaml_text", "embedded", "console", "progress", "response_logprobs", "pages"},
+    1: {"text", "metrics", "yaml_text", "embedded", "console", "progress", "response_logprobs", "pages", "compat"},
     2: {"generation", "judging", "models", "objectives", "embedding"},
     3: {"synthesis", "curation", "importing", "data", "measurement"},
     4: {"training", "callbacks", "evaluation", "similarity", "reporting", "study"},
@@ -56,6 +57,9 @@ MAY_IMPORT = {
     "jsonargparse": {"commands"},
     "matplotlib": {"pages/drawing.py", "pages/charts.py", "pages/bars.py"},  # the last two for its types alone
 }
+
+for _units in MAY_IMPORT.values():
+    _units.add("compat")  # private names of all of them
 
 # Packages whose abstract classes a config may fill in.
 PLUGGABLE = ("objectives", "judging", "generation", "synthesis", "evaluation", "embedding", "curation")
@@ -168,6 +172,74 @@ def test_sizes(path: Path) -> None:
 def test_names_say_something(path: Path) -> None:
     words = {word for part in path.relative_to(SOURCE).with_suffix("").parts for word in part.split("_")}
     assert words & FORBIDDEN_NAMES == set()
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+@cache
+def defined_names(path: Path) -> set[str]:
+    """Names of functions, classes, variables and attributes of `self` that a file defines."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_of_self(node.value):
+            found.add(node.attr)
+    return found
+
+
+@cache
+def defined_names_of_all() -> set[str]:
+    return set().union(*map(defined_names, FILES))
+
+
+def is_of_self(owner: ast.expr) -> bool:
+    owner = owner.func if isinstance(owner, ast.Call) else owner  # super()
+    return isinstance(owner, ast.Name) and owner.id in ("self", "cls", "super")
+
+
+def private_names_of_others(path: Path) -> Iterator[str]:
+    """Private names that a file uses and grsap does not define: by attribute, by import, or by `getattr`."""
+    in_file, in_package = defined_names(path), defined_names_of_all()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            is_documented = isinstance(node.value, ast.Name) and node.value.id in ("sys", "os")
+            if not is_documented and node.attr not in (in_package if is_of_self(node.value) else in_file):
+                yield node.attr
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            yield from filter(is_private, names)
+        elif isinstance(node, ast.Import):
+            yield from (part for alias in node.names for part in alias.name.split(".") if is_private(part))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1:
+            name = getattr(node.args[1], "value", None)
+            if node.func.id in ("getattr", "setattr", "hasattr") and isinstance(name, str) and is_private(name):
+                yield name
+
+
+@parametrize_files([path for path in FILES if path.name != "compat.py"])
+def test_private_names_of_other_packages_are_in_compat_alone(path: Path) -> None:
+    assert list(private_names_of_others(path)) == []
+
+
+def test_no_class_overrides_a_private_method_of_another_package() -> None:
+    overridden = []
+    for module in pkgutil.walk_packages([str(SOURCE)], "grsap."):
+        if module.name.endswith("__main__"):
+            continue
+        for cls in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(cls) and cls.__module__ == module.name:
+                others = [base for base in cls.__mro__ if base.__module__.split(".")[0] not in ("grsap", "typing")]
+                mine = {name for name, value in vars(cls).items() if is_private(name) and inspect.isfunction(value)}
+                taken = {name for name in mine for base in others if name in vars(base)}
+                overridden += [
+                    f"{cls.__name__}.{name}" for name in sorted(taken) if vars(cls)[name].__module__ == module.name
+                ]
+    assert overridden == []
 
 
 def test_short_names_of_all_pluggable_classes() -> None:

@@ -11,11 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from grsap.callbacks.check_results import best_step, checked_steps
-from grsap.callbacks.loop_counters import fit_loop_state
 from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.read_back import check_readable
 from grsap.callbacks.run_length import check_same_step, is_last_step
+from grsap.compat import fit_loop_state, validates_after_step
 from grsap.console import say
 from grsap.disk import writing
 from grsap.errors import ConfigError
@@ -145,7 +145,7 @@ class AdapterCheckpoint(Checkpoint):
     ) -> None:
         """Save if it is due, unless a validation or the end of the epoch comes first."""
         self._is_pending = self._is_due(trainer)
-        if not trainer.is_last_batch and not _validates(trainer):
+        if not trainer.is_last_batch and not validates_after_step(trainer):
             self._save_pending(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -254,9 +254,3 @@ class AdapterCheckpoint(Checkpoint):
         for path in mine[: -self.keep_last]:
             if path != self.best_checkpoint and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _validates(trainer: Trainer) -> bool:
-    """Whether Lightning validates after the step that is being ended."""
-    loop: Any = trainer.fit_loop
-    return sum(trainer.num_val_batches) > 0 and bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))

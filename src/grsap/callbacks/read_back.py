@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from grsap.compat import dump_checkpoint
 from grsap.errors import ConfigError
 
 _REMEDY = (
@@ -33,7 +34,7 @@ def check_readable(path: Path, trainer: Trainer) -> None:
     try:
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
-        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        checkpoint = dump_checkpoint(trainer)
         name = next((name for name, value in _parts(checkpoint) if not _is_readable(value)), "the checkpoint")
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         kind = f"holds {found[1]}, which" if found else "is something that"

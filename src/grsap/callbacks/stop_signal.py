@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grsap.callbacks.adapter_checkpoint import AdapterCheckpoint
 from grsap.callbacks.lookup import call_first, find_callback
+from grsap.compat import child_processes, skip_signal_broadcast
 from grsap.errors import ConfigError, Interrupted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -64,7 +65,7 @@ class GracefulStop(Callback):
         self._received, self._stop_step, self._work = None, None, None
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo")
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _no_broadcast  # type: ignore[method-assign]
+            skip_signal_broadcast(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, which puts back the handlers from before fit when it ends."""
@@ -103,7 +104,7 @@ class GracefulStop(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let the other ranks of this machine end by themselves: Lightning kills rank 0 when one of them fails."""
         if isinstance(exception, Interrupted):
-            _wait_for_children(getattr(trainer.strategy.launcher, "procs", []))
+            _wait_for_children(child_processes(trainer.strategy))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self._received is not None
@@ -139,10 +140,6 @@ def _checkpoint(trainer: Trainer) -> AdapterCheckpoint:
     checkpoint = find_callback(trainer, AdapterCheckpoint)
     assert checkpoint is not None  # seen in setup
     return checkpoint
-
-
-def _no_broadcast() -> None:
-    """Stands in for Lightning's broadcast of its own flag."""
 
 
 def _wait_for_children(processes: list[subprocess.Popen[bytes]], timeout_s: float = 30.0) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jsonargparse import Namespace, _typehints
-from jsonargparse._util import import_object
+from jsonargparse import Namespace
 
+from grsap.compat import import_class, parser_rules
+
+_typehints = parser_rules()
 _adapt_typehints = _typehints.adapt_typehints
 _discard_init_args = _typehints.discard_init_args_on_class_path_change
 
@@ -48,6 +50,6 @@ def merge_by_class() -> None:
 
 def _imported(class_path: Any) -> Any:
     try:
-        return import_object(class_path)
+        return import_class(class_path)
     except (ImportError, AttributeError, ValueError, TypeError):
         return class_path

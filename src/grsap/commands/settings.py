@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, OnExceptionCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -30,6 +29,7 @@ from grsap.commands.answers import AnsweringModule
 from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing import parse
 from grsap.commands.parsing_errors import refusals_told
+from grsap.compat import with_trainer_settings
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
 from grsap.files import user_path
@@ -99,6 +99,7 @@ class RunParser(LightningArgumentParser):
         return names
 
 
+@with_trainer_settings
 class RunSettings(LightningCLI):
     """Parses settings and builds module, data and trainer; calls no Trainer method. Weights are not loaded.
 
@@ -155,9 +156,6 @@ class RunSettings(LightningCLI):
         if not 0 <= self.config.seed_everything < 2**32:
             raise ConfigError(f"seed_everything is {self.config.seed_everything}", "Give a number from 0 to 2^32 - 1")
 
-    def _parse_ckpt_path(self) -> None:
-        """A checkpoint's settings are never read: the command line goes before the config, and that before it."""
-
     def instantiate_classes(self) -> None:
         """Build module, data and trainer.
 
@@ -168,11 +166,16 @@ class RunSettings(LightningCLI):
             super().instantiate_classes()
         self.datamodule.base = self.model.base  # they are equal by LINKS: one tokenizer for both
 
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+    def trainer_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the Trainer's arguments: those of the config, completed with the callbacks and loggers of each run.
+
+        Raises:
+            ConfigError: two callbacks of a kind, or an argument without an effect.
+        """
         config = {**config, "max_epochs": epochs_of(config)}
         if self.verb != "fit":  # nothing is written beside what the verb itself writes
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
-            return super()._instantiate_trainer({**config, **others}, callbacks)
+            return {**config, **others}
         given = one_or_more(config.get("callbacks") or [])
         check_kinds(given)
         check_trainer_arguments(config)
@@ -180,7 +183,7 @@ class RunSettings(LightningCLI):
         if config.get("enable_progress_bar") is False or any(isinstance(each, ProgressBar) for each in given):
             missing = [each for each in missing if not isinstance(each, ProgressBar)]
         loggers = with_metrics_log(config.get("logger"), config["default_root_dir"])
-        return super()._instantiate_trainer({**config, "callbacks": [*given, *missing], "logger": loggers}, callbacks)
+        return {**config, "callbacks": [*given, *missing], "logger": loggers}
 
     @property
     def run_dir(self) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 
+from grsap.compat import uses_distributed_sampler
 from grsap.data.batching import Batching
 from grsap.data.conversation import ConversationDataModule
 from grsap.data.conversations import fingerprint, place_of, read_conversations
@@ -285,7 +286,7 @@ class MixtureDataModule(LightningDataModule):
         trainer = self.trainer
         if trainer is None:
             return
-        if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+        if trainer.world_size > 1 and uses_distributed_sampler(trainer):
             raise ConfigError(
                 "trainer.use_distributed_sampler is true, so that Lightning would deal the steps a second time",
                 "Set trainer.use_distributed_sampler to false",

@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.quantizers.quantizers_utils import should_convert_module
 
+from grsap.compat import carries_state, supported_attention
 from grsap.embedded import resolve
 from grsap.errors import ConfigError, ModelError
 from grsap.files import user_path
@@ -179,7 +180,7 @@ class BaseModel:
         does not tell, `Forward.keeps_rows_apart` finds out before the first step.
         """
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
-        return not getattr(model_class, "_is_stateful", False)
+        return not carries_state(model_class)
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -342,14 +343,11 @@ class BaseModel:
         ):
             return None
         is_half = resolve_dtype(self.compute_dtype, device) != torch.float32
-        return "flash_attention_2" if is_half and type(self.empty())._supports_flash_attn else None
+        return "flash_attention_2" if is_half and supported_attention(type(self.empty()))["flash_attention_2"] else None
 
     def _check_attention(self, model_class: type[PreTrainedModel]) -> None:
         """Raise ConfigError if the architecture does not have the attention that is set."""
-        has = {
-            "sdpa": getattr(model_class, "_supports_sdpa", False),
-            "flash_attention_2": getattr(model_class, "_supports_flash_attn", False),
-        }
+        has = supported_attention(model_class)
         if not has.get(self.attention, True):
             others = ["auto", *(name for name, is_there in has.items() if is_there), "eager"]
             raise ConfigError(

@@ -13,6 +13,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from grsap.compat import onednn_linear
 from grsap.models.quantized import dequantized
 
 Product = Callable[[Tensor], Tensor]
@@ -72,13 +73,14 @@ def _product(layer: nn.Module, in_full: bool) -> Product | None:
 
 def _laid_out(weights: Tensor, bias: Tensor | None) -> Product:
     """A product by oneDNN where PyTorch has it, as its compiler would choose for weights that do not change."""
-    onednn = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not hasattr(onednn, "_linear_pointwise"):
+    onednn = onednn_linear()
+    if onednn is None:
         return partial(_plain, weights, bias)
-    prepared = onednn._reorder_linear_weight(weights, None)
+    reorder, linear_pointwise = onednn
+    prepared = reorder(weights, None)
 
     def product(x: Tensor) -> Tensor:
-        result: Tensor = onednn._linear_pointwise(x.to(torch.float32), prepared, bias, "none", [], "")
+        result: Tensor = linear_pointwise(x.to(torch.float32), prepared, bias, "none", [], "")
         return result.to(x.dtype)
 
     return product

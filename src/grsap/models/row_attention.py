@@ -20,6 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from grsap.compat import attention_of, cpu_flash_attention
 from grsap.models.lora import backbone
 
 NAME = "grsap_rows"
@@ -30,8 +31,7 @@ DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 # PyTorch 2.11 takes fewer key-value heads without being told.
 _GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+_forward, _backward = cpu_flash_attention()
 
 
 def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
@@ -48,7 +48,7 @@ def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) ->
     # Latent attention has values of another width than queries (DeepSeek-V2).
     special = ("sliding_window", "v_head_dim", *DROPOUTS)
     is_plain = kinds == {"full_attention"} and not any(getattr(config, name, None) for name in special)
-    is_ours = config._attn_implementation == "sdpa" and is_plain and _takes_any_argument(model)
+    is_ours = attention_of(config) == "sdpa" and is_plain and _takes_any_argument(model)
     if is_ours and _has_kernel(model.device, dtype, config):
         model.set_attn_implementation(NAME)
 
@@ -70,7 +70,7 @@ def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
 
 def attends_by_row(model: PreTrainedModel) -> bool:
     """Whether it has this attention."""
-    return bool(model.config.get_text_config()._attn_implementation == NAME)
+    return attention_of(model.config.get_text_config()) == NAME
 
 
 def stop_attending_by_row(model: PreTrainedModel) -> None:

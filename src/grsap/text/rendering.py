@@ -18,7 +18,8 @@ from jinja2 import TemplateRuntimeError, nodes, pass_context
 from jinja2.environment import Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
-from transformers.utils.chat_template_utils import _compile_jinja_template
+
+from grsap.compat import chat_template_environment, rewriting_templates
 
 MAX_SECONDS = 3.0
 """Processor time of one rendering; a long conversation takes some milliseconds."""
@@ -151,11 +152,9 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return measured
 
 
+@rewriting_templates(lambda environment, source: _Counting(environment).visit(source))
 class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
-
-    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
-        return super()._generate(_Counting(self).visit(source), *args, **kwargs)
 
     def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         _bounds.tick()
@@ -230,7 +229,7 @@ class _Counting(NodeTransformer):
 @lru_cache(maxsize=16)
 def _compile(template: str) -> Template:
     """The counting program of a template, with the settings, filters and functions that transformers gives it."""
-    environment: Any = _compile_jinja_template("").environment.overlay()
+    environment: Any = chat_template_environment().overlay()
     environment.__class__ = _Environment
     counting = {"grsap_tick": _tick, "grsap_written": _written, "grsap_sized": _sized}
     environment.filters = {name: _bounded(name, each) for name, each in environment.filters.items()} | counting

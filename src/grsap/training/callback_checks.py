@@ -116,7 +116,7 @@ def check_callbacks(trainer: Trainer, metrics: Collection[str]) -> None:
         for kind, effect, remedy in CALLBACKS:
             if isinstance(callback, kind):
                 raise ConfigError(f"trainer.callbacks: {type(callback).__name__} {effect}", remedy)
-        if isinstance(callback, Timer) and callback._duration is not None and callback._duration <= 0:
+        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
             raise ConfigError("trainer.max_time ends the run before its first step", "Give a longer time")
     if all(_is_known(callback) for callback in callbacks):  # one of the user's own may log a metric of its own
         _check_monitors(callbacks, metrics)

@@ -19,6 +19,7 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from grsap.compat import trainer_of
 from grsap.data.mixture import MixtureDataModule
 from grsap.data.step import StepBatch
 from grsap.errors import ConfigError, ModelError, NonFiniteLossError
@@ -353,7 +354,7 @@ class SafetyFineTuning(LightningModule):
     @property
     def _checkpoint_name(self) -> str:
         """Where the checkpoint lies that is being loaded."""
-        return str(getattr(self._trainer, "ckpt_path", None) or "The checkpoint")
+        return str(getattr(trainer_of(self), "ckpt_path", None) or "The checkpoint")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Trainable parameters alone: a checkpoint holds no base weights."""

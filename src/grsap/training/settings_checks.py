@@ -13,6 +13,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from peft import LoraConfig
 
+from grsap.compat import ddp_arguments, start_method
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
@@ -182,16 +183,16 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
             f"trainer.strategy is {type(strategy).__name__}, which shards weights; grsap does not",
             "Use ddp, or one device",
         )
-    if getattr(strategy, "_start_method", "popen") != "popen":
+    if (method := start_method(strategy)) != "popen":
         raise ConfigError(
-            f"trainer.strategy starts processes by {strategy._start_method}, which loses what callbacks know",  # type: ignore[union-attr]
+            f"trainer.strategy starts processes by {method}, which loses what callbacks know",
             "Use ddp",
         )
 
 
 def finds_unused_parameters(strategy: Strategy) -> bool:
     """Whether DDP looks for parameters without a gradient, as mixtures of experts need it."""
-    return bool(getattr(strategy, "_ddp_kwargs", {}).get("find_unused_parameters"))
+    return bool(ddp_arguments(strategy).get("find_unused_parameters"))
 
 
 def _check_validation(trainer: Trainer, num_steps: int) -> None:
