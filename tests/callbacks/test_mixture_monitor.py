@@ -41,3 +41,10 @@ def test_goes_on_counting_after_a_resume(tmp_path: Path) -> None:
     toy_fit(tmp_path, [monitor, AdapterCheckpoint(3)], checkpoint=RunFolder(tmp_path).newest_checkpoint())
     assert monitor.num_rows == {"task": 30, "replay": 10}
     assert monitor.num_targets == {"task": 300, "replay": 100}
+
+
+def test_a_checkpoint_without_learned_counts_is_taken_as_all_learned() -> None:
+    monitor = MixtureMonitor()
+    monitor.load_state_dict({"num_rows": {"task": 3, "replay": 1}, "num_targets": {"task": 30, "replay": 10}})
+    assert monitor.num_rows_learned == {"task": 3, "replay": 1}
+    assert monitor.num_targets_learned == {"task": 30, "replay": 10}

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 
 import pytest
 from tests.commands.conftest import Run
+
+from grsap.objectives import Balancer, Objective, StepReport
+
+
+class TaskAlone(Balancer):
+    """Takes replay out of the loss from a step on.
+
+    Args:
+        from_step: the first such step, from 0.
+    """
+
+    def __init__(self, from_step: int = 0) -> None:
+        self.from_step = from_step
+
+    def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
+        step = 0 if previous is None else previous.step + 1
+        return {each.name: float(each.source == "task" or step < self.from_step) for each in objectives}
 
 
 def logged(run: Run, key: str) -> dict[int, float]:
@@ -50,3 +68,24 @@ def test_replay_of_the_weight_0_is_not_called_learned(run: Run, capsys: pytest.C
     assert "generative-replay" not in card
     assert "- replay: none learned, for no objective reads them; 6 rows at hand" in card
     assert "- Safety rows were in the steps, but nothing was learned from them." in card
+
+
+@pytest.mark.filterwarnings("default")
+def test_replay_that_a_balancer_takes_out_of_the_loss_is_not_called_learned(run: Run) -> None:
+    run.config["model"]["balancer"] = {"class_path": f"{__name__}.TaskAlone"}
+    with pytest.warns(UserWarning, match=r"nothing was learned from 3 replay rows: every objective .* the weight 0"):
+        assert run.fit() == 0
+    summary = json.loads((run.run_dir / "summary.json").read_text())
+    assert (summary["rows_learned"], summary["targets_learned"]["replay"]) == ({"task": 9, "replay": 0}, 0)
+    card = (run.run_dir / "adapter" / "README.md").read_text()
+    assert "with safety rows mixed in" not in card
+    assert "- Safety rows were in the steps, but nothing was learned from them." in card
+
+
+def test_replay_is_learned_in_the_steps_in_which_it_counts(run: Run) -> None:
+    run.config["model"]["balancer"] = {"class_path": f"{__name__}.TaskAlone", "init_args": {"from_step": 3}}
+    assert run.fit("--data.batching.global_batch_size=2") == 0
+    # Steps of 2 of 12 rows; the second, fourth and sixth have a replay row, of which the first counts.
+    summary = json.loads((run.run_dir / "summary.json").read_text())
+    assert summary["rows_learned"] == {"task": 9, "replay": 1}
+    assert summary["targets_learned"]["replay"] == 11

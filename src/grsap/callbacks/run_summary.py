@@ -27,7 +27,6 @@ from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
 from grsap.json_text import read_json
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
-from grsap.training.learned_sources import learned_sources
 from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
 
 SAFETY_RATES = tuple(name for name, _ in ROWS if name != "task_score")
@@ -213,13 +212,11 @@ def _first_and_last(results: Mapping[int, _Result]) -> tuple[_Result | None, _Re
 def _rows(trainer: Trainer, monitor: MixtureMonitor | None) -> dict[str, Any]:
     """Rows and supervised tokens that an objective learned from, and rows that no step brought, by source."""
     untyped: Any = trainer
-    objectives = getattr(untyped.lightning_module, "objectives", None)
     schedule = getattr(untyped.datamodule, "schedule", None)
     values: dict[str, Any] = dict.fromkeys(("rows_learned", "targets_learned", "rows_unseen", "rows_at_hand"))
-    if monitor is not None and objectives is not None:
-        learned = learned_sources(objectives)
-        for name, counts in (("rows_learned", monitor.num_rows), ("targets_learned", monitor.num_targets)):
-            values[name] = {source: num if source in learned else 0 for source, num in counts.items()}
+    if monitor is not None:
+        values["rows_learned"] = dict(monitor.num_rows_learned)
+        values["targets_learned"] = dict(monitor.num_targets_learned)
     if schedule is not None:
         values["rows_unseen"] = schedule.unseen_after(trainer.global_step)
         values["rows_at_hand"] = {"task": schedule.num_task, "replay": schedule.num_replay}

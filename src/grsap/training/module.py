@@ -32,6 +32,7 @@ from grsap.models.liger import check_liger, use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
+from grsap.records import Source
 from grsap.text.template import ChatTemplate
 from grsap.training.checkpoint_checks import check_same_base, check_tensors
 from grsap.training.forward import Forward
@@ -65,6 +66,7 @@ class SafetyFineTuning(LightningModule):
 
     Attributes:
         saved_adapter: folder of a trained adapter to load, frozen, instead of a new one; not for training.
+        learned_sources: of the last step, the sources that an objective read with a weight above 0.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class SafetyFineTuning(LightningModule):
         self.seed = seed
         self.model: PreTrainedModel | PeftModel | None = None
         self.saved_adapter: Path | None = None
+        self.learned_sources: frozenset[Source] = frozenset()
         self._previous: StepReport | None = None
         self._evaluated: Tensor
         self._groups: list[dict[str, Any]] = []
@@ -228,6 +231,7 @@ class SafetyFineTuning(LightningModule):
         """
         torch.manual_seed(int(hash_json([self.seed, batch.step, self.global_rank]), 16) % 2**63)
         weights = self.balancer.checked_weights(self.objectives, self._previous)
+        self.learned_sources = frozenset(o.source for o in self.objectives if weights[o.name] > 0)
         # DDP averages over devices; the step's loss is a sum over them.
         scale = float(self.trainer.world_size)
         factors = {o.name: scale * weights[o.name] / self._divisor(o.name, batch) for o in self.objectives}
