@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from tests.integration.conftest import Workplace
+from tests.integration.test_stops import contents
 
 Make = Callable[[str], Workplace]
 
@@ -72,3 +73,26 @@ def test_training_is_the_same_to_the_byte_with_and_without_checks(workplace: Mak
     steps = sorted(path.name for path in (often.run_dir / "transcripts").iterdir())
     assert steps == [f"step=00000{step}.jsonl" for step in (0, 2, 4, 6)]
     assert not (never.run_dir / "transcripts").exists()
+
+
+def test_a_run_of_two_processes_that_is_extended_equals_the_longer_one(workplace: Make) -> None:
+    places = {}
+    for name in ("whole", "extended"):
+        places[name] = workplace(name)
+        config = places[name].config
+        config["model"]["base"]["quantization"] = "none"
+        config["model"]["schedule"] = {"class_path": "ConstantRate"}  # a cosine would depend on the length
+        config["data"]["batching"]["max_tokens_per_micro_batch"] = 1024
+        config["trainer"] |= {"devices": 2, "strategy": "ddp", "max_epochs": 3, "log_every_n_steps": 1}
+        config["trainer"]["callbacks"].pop(0)
+    whole, extended = places.values()
+    assert whole.run(ranks=2) == 0, (whole.folder / "log.txt").read_text()[-3000:]
+    extended.config["trainer"]["max_epochs"] = 2
+    assert extended.run(ranks=2) == 0, (extended.folder / "log.txt").read_text()[-3000:]
+    assert extended.summary()["num_steps"] == 12
+    extended.config["trainer"]["max_epochs"] = 3
+    assert extended.run("--resume", ranks=2) == 0, (extended.folder / "log.txt").read_text()[-3000:]
+    assert extended.steps() == [(step, step // 6, step % 6) for step in range(18)]
+    assert extended.rows() == whole.rows()
+    assert contents(extended) == contents(whole)
+    assert extended.summary()["num_tokens"] == whole.summary()["num_tokens"]
