@@ -220,6 +220,16 @@ def test_killed_between_writing_and_renaming(tmp_path: Path, monkeypatch: pytest
     assert saved(tmp_path / "run") == ["step=000003"]
 
 
+class BestAtTheEnd(Callback):
+    """Notes the best checkpoint when the summary is written."""
+
+    name: str | None = None
+
+    def on_fit_end(self, trainer: Trainer, *args: Any) -> None:
+        (checkpoint,) = [each for each in trainer.callbacks if isinstance(each, AdapterCheckpoint)]  # type: ignore[attr-defined]
+        self.name = checkpoint.best_checkpoint and checkpoint.best_checkpoint.name
+
+
 def test_killed_between_the_last_save_and_the_deletion_of_older_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,10 +243,13 @@ def test_killed_between_the_last_save_and_the_deletion_of_older_checkpoints(
     with monkeypatch.context() as patched:
         patched.setattr(AdapterCheckpoint, "_delete_old", die)
         with pytest.raises(Killed):
-            toy_fit(tmp_path, [AdapterCheckpoint(3)])
-    assert saved(tmp_path) == ["step=000006", "step=000009", "step=000010"]
-    toy_fit(tmp_path, [AdapterCheckpoint(3)], checkpoint=RunFolder(tmp_path).checkpoint_path(10))
-    assert saved(tmp_path) == ["step=000009", "step=000010"]
+            toy_fit(tmp_path, [AdapterCheckpoint(3), PlantedTaskScore({0: 0, 3: 1.0, 10: 0.5})])
+    assert saved(tmp_path) == [f"step={step:06d}" for step in (3, 6, 9, 10)]
+    best = BestAtTheEnd()
+    callbacks = [AdapterCheckpoint(3), PlantedTaskScore({0: 0, 3: 1.0, 10: 0.5}), best]
+    toy_fit(tmp_path, callbacks, checkpoint=RunFolder(tmp_path).checkpoint_path(10))
+    assert saved(tmp_path) == [f"step={step:06d}" for step in (3, 9, 10)]
+    assert best.name == "step=000003"
 
 
 def test_damaged_newest_checkpoint_is_replaced_on_resume(tmp_path: Path) -> None:

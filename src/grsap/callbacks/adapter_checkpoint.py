@@ -104,7 +104,9 @@ class AdapterCheckpoint(Checkpoint):
         trainer.should_stop = bool(checkpoint.get("should_stop")) and not self.extends
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See that all ranks resume from the same step; have the log drop the lines of later steps.
+        """See that all ranks resume from the same step; find the best checkpoint, and have the log drop later lines.
+
+        Not in `on_train_start`: a run with no step left does not come there, and its summary names the best checkpoint.
 
         Raises:
             RunFolderError: the ranks found different checkpoints.
@@ -113,9 +115,10 @@ class AdapterCheckpoint(Checkpoint):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsLog):
                 logger.resume_after(self._resumed_step)
+        self._update_best(trainer, RunFolder(trainer.default_root_dir), set())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set checkpoints of later steps aside, and find the best one again after a resume.
+        """Set checkpoints of later steps aside.
 
         The steps are done again. The checkpoints are not deleted: they may be of another run, or only seemed damaged.
         """
@@ -126,7 +129,6 @@ class AdapterCheckpoint(Checkpoint):
             place = set_aside(later)
             say(f"Checkpoints of steps that are done again are set aside: {names} in {place}.")
         self._saved_at = time.monotonic()
-        self._update_best(trainer, folder, set())
 
     def state_dict(self) -> dict[str, Any]:
         """The steps of the checkpoints that this run has written: it deletes no others."""
@@ -170,9 +172,8 @@ class AdapterCheckpoint(Checkpoint):
         A run killed between its last save and the deletion trains no further when it is resumed: it comes only here.
         Lightning calls checkpoint callbacks last, so summary and manifest are complete by now.
         """
-        folder = RunFolder(trainer.default_root_dir)
-        self._update_best(trainer, folder, set())
         if trainer.is_global_zero:
+            folder = RunFolder(trainer.default_root_dir)
             self._delete_old(folder)
             write_model_card(folder)
 
