@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all fuzz test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all fuzz test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,17 @@ bench: setup-dev ## all benchmarks for processors (hours); writes the table in b
 bench-gpu: setup ## the benchmarks for one GPU, on random weights of an 8B shape
 	$(BIN)/python -m benchmarks gpu
 
+# The site's builder lives in an environment of its own: it reads the sources and imports nothing.
+DOCS := .venv-docs
+$(DOCS)/.ready: docs/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -q -r docs/requirements.txt
+	@touch $@
+
+docs: setup $(DOCS)/.ready ## build the documentation site into site/; a broken link or an undocumented setting fails
+	$(OFFLINE) $(BIN)/python -m resources.site.make_pages
+	$(DOCS)/bin/zensical build --clean --strict
+
 # The tools below are no part of the project's environment.
 TOOLS := .venv-tools
 $(TOOLS)/.ready: | $(BIN)/python
@@ -134,5 +145,5 @@ sbom: $(TOOLS)/.ready ## write dist/sbom.cdx.json (CycloneDX): what a release in
 	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON --output-file dist/sbom.cdx.json
 
 clean: ## remove caches and build leftovers; keeps .venv and runs/
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

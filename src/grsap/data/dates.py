@@ -28,8 +28,9 @@ class DatesTask(ConversationDataModule):
     """Write a date such as "the 3rd of March 2021" as 2021-03-03. No date stands twice, in one split or in two.
 
     Args:
-        num_train, num_test: rows of the splits.
-        seed: of the dates.
+        num_train: rows to train on.
+        num_test: rows to test on.
+        seed: random seed of the dates.
 
     Raises:
         ConfigError: more rows than there are days from 1950 to 2049, or fewer than none.

@@ -24,8 +24,10 @@ class ExtractionTask(ConversationDataModule):
     stands in two splits, or twice in one; the 20 sentence forms are shared.
 
     Args:
-        num_train, num_validation, num_test: rows of the splits.
-        seed: of the sentences.
+        num_train: rows to train on.
+        num_validation: rows to validate on.
+        num_test: rows to test on.
+        seed: random seed of the sentences.
     """
 
     def __init__(self, num_train: int = 600, num_validation: int = 40, num_test: int = 120, seed: int = 0) -> None:

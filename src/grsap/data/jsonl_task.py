@@ -16,8 +16,9 @@ class JSONLTask(ConversationDataModule):
     """Conversations from `.jsonl`, `.csv` or `.parquet` files: `messages`, or `prompt` and `response`.
 
     Args:
-        train_path: file to learn from.
-        validation_path, test_path: files of the other splits.
+        train_path: file of rows to train on.
+        validation_path: file of rows to validate on.
+        test_path: file of rows to test on.
         columns: our name to the file's, for names that differ; our names are id, messages, system, prompt, response.
         ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
         exact_match: mark answers: 1 if they equal the reference answer but for outer white space.

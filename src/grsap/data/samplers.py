@@ -150,7 +150,9 @@ class StratifiedReplaySampler(RatioSampler):
     that is reported, and an error if `on_shortfall` says so.
 
     Args:
-        replay_ratio, control, num_rows: as in `RatioSampler`.
+        replay_ratio: as in `RatioSampler`.
+        control: as in `RatioSampler`.
+        num_rows: as in `RatioSampler`.
         hard_share: share of hard rows among replay rows, in [0, 1]; the rest is easy.
         behaviour_shares: share of each behaviour, in sum 1; by default equal.
         on_shortfall: `report` in log and manifest, or `error`.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from resources.site.parsers import STAGES
 from tests.badinput.case import Case, each
 from tests.badinput.classes import PLACES, spec_of
-from tests.badinput.walk import STAGES, arguments_of, classes_of, is_numeric, options_of, settings_of
+from tests.badinput.walk import arguments_of, classes_of, is_numeric, options_of, settings_of
 
 BELOW: dict[str, float] = {"negative": -3, "minus_infinity": -math.inf}
 BEYOND: dict[str, float] = {"nan": math.nan, "infinity": math.inf}

@@ -9,9 +9,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from resources.site.parsers import STAGES
 from tests.badinput.case import Case
 from tests.badinput.classes import PLACES, spec_of
-from tests.badinput.walk import STAGES, accepts, arguments_of, classes_of, is_numeric, settings_of
+from tests.badinput.walk import accepts, arguments_of, classes_of, is_numeric, settings_of
 
 WRONG: dict[str, Any] = {
     "words": "several words, and no number",

@@ -1,0 +1,40 @@
+"""The parsers of all verbs, without running one: what settings there are."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from grsap.cli import VERBS
+from grsap.commands.settings import RunSettings
+from grsap.commands.stage import stage_parser
+from grsap.commands.trust import restrict_imports
+
+STAGES = ("synthesize", "import", "curate", "evaluate", "similarity", "study")
+
+
+class _Parser(Exception):
+    """Carries the parser of a run's settings out of the constructor that makes it."""
+
+
+class _ParserOnly(RunSettings):
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        raise _Parser(parser)
+
+
+@functools.cache
+def parser_of(verb: str) -> ArgumentParser:
+    """The parser of a verb's settings."""
+    restrict_imports()
+    if verb in STAGES:
+        module = importlib.import_module(VERBS[verb].module)
+        return stage_parser(verb, module._load().settings)
+    try:
+        _ParserOnly(verb, [])
+    except _Parser as found:
+        parser: ArgumentParser = found.args[0]
+        return parser
+    raise AssertionError("RunSettings no longer parses in parse_arguments")
