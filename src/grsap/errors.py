@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,14 +20,32 @@ class UserError(GrsapError):
     Args:
         problem: what is wrong, naming the key, file or row.
         remedy: what to do about it.
+        part: the object whose argument is wrong. The problem then begins with the argument's name; the command line
+            puts the object's place in the settings in front of it.
     """
 
     exit_code = 2
 
-    def __init__(self, problem: str, remedy: str) -> None:
+    def __init__(self, problem: str, remedy: str, *, part: object | None = None) -> None:
         super().__init__(f"{problem.rstrip('.')}. {remedy.rstrip('.')}.")
         self.problem = problem
         self.remedy = remedy
+        self.part = part
+
+    def reword(self, problem: str) -> None:
+        """Replace the problem; the remedy stays."""
+        self.problem = problem
+        self.args = (f"{problem.rstrip('.')}. {self.remedy.rstrip('.')}.",)
+
+
+@contextmanager
+def arguments_of(part: object) -> Iterator[None]:
+    """Inside, functions are called that know the arguments of `part` but not the part: their errors are the part's."""
+    try:
+        yield
+    except UserError as error:
+        error.part = part
+        raise
 
 
 def user_error_within(error: BaseException) -> UserError | None:

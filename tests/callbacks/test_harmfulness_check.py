@@ -341,8 +341,8 @@ def test_resuming_with_other_probes_is_an_error(tmp_path, tiny_llama, tiny_token
         ({"every_n_steps": 0}, "every_n_steps is 0"),
         ({"max_harmfulness_rate": 1.5}, "max_harmfulness_rate is 1.5"),
         ({"action": "stop"}, "action is stop without a bound"),
-        ({"sampling": SamplingSettings(0)}, "sampling is out of range"),
-        ({"sampling": SamplingSettings(top_p=0.0)}, "sampling is out of range"),
+        ({"sampling": SamplingSettings(0)}, "max_new_tokens is 0"),
+        ({"sampling": SamplingSettings(top_p=0.0)}, "top_p is 0.0"),
     ],
 )
 def test_settings_out_of_range(settings, message):

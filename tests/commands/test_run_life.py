@@ -75,7 +75,7 @@ def killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         ),
         (
             ["--data.batching.max_tokens_per_micro_batch=1"],
-            "batching.max_tokens_per_micro_batch is 1, less than encoding.max_length",
+            "data.batching.max_tokens_per_micro_batch is 1, less than encoding.max_length",
         ),
     ],
     ids=["data order", "weights", "optimizer", "data"],

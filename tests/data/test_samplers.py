@@ -57,7 +57,7 @@ def test_ratio_out_of_range_fails_when_it_is_set(ratio: float):
 
 
 def test_num_rows_must_be_positive():
-    with pytest.raises(ConfigError, match=r"sampler.num_rows is 0"):
+    with pytest.raises(ConfigError, match=r"num_rows is 0"):
         RatioSampler(0.1, num_rows=0)
 
 
@@ -138,7 +138,7 @@ def test_shortfall_as_an_error():
 
 
 def test_shares_must_sum_to_one():
-    with pytest.raises(ConfigError, match=r"sampler.behaviour_shares sum to 0.8"):
+    with pytest.raises(ConfigError, match=r"behaviour_shares sum to 0.8"):
         StratifiedReplaySampler(behaviour_shares={"refusal": 0.5, "benign_answer": 0.3})
-    with pytest.raises(ConfigError, match=r"sampler.hard_share is 2"):
+    with pytest.raises(ConfigError, match=r"hard_share is 2"):
         StratifiedReplaySampler(hard_share=2)

@@ -304,12 +304,12 @@ def test_the_key_comes_from_the_environment_alone(make, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"concurrency": 0}, "server.concurrency is 0"),
-        ({"concurrency": 1001}, "server.concurrency is 1001"),
-        ({"timeout_s": 0}, "server.timeout_s is 0"),
-        ({"max_requests_per_minute": -1}, "server.max_requests_per_minute is -1"),
-        ({"max_retries": -1}, "server.max_retries is -1"),
-        ({"give_up_after_s": math.nan}, "server.give_up_after_s is nan"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"concurrency": 1001}, "concurrency is 1001"),
+        ({"timeout_s": 0}, "timeout_s is 0"),
+        ({"max_requests_per_minute": -1}, "max_requests_per_minute is -1"),
+        ({"max_retries": -1}, "max_retries is -1"),
+        ({"give_up_after_s": math.nan}, "give_up_after_s is nan"),
         ({"api_key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE, which is not set"),
     ],
 )

@@ -50,9 +50,9 @@ def test_weights_are_loaded_as_they_are_stored(tiny_base_path, quantization):
 
 
 def test_settings_and_adapter_are_checked_first(base):
-    with pytest.raises(ConfigError, match="engine is out of range"):
+    with pytest.raises(ConfigError, match="gpu_memory_utilization is"):
         VLLMGenerator(base, engine=VLLMEngine(gpu_memory_utilization=1.5))
-    with pytest.raises(ConfigError, match="engine is out of range"):
+    with pytest.raises(ConfigError, match="tensor_parallel_size is 0"):
         VLLMGenerator(base, engine=VLLMEngine(tensor_parallel_size=0))
     with pytest.raises(ModelError, match="no/such is no PEFT adapter"):
         VLLMGenerator(base, adapter="no/such")

@@ -226,8 +226,8 @@ def test_learned_prompts_are_refused(tmp_path: Path, tiny_base_path: Path, tiny_
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target_modules": ["q_proj", "query"]}, "model.lora.target_modules names query, and the base has no such"),
-        ({"target_modules": ["q_proj"], "modules_to_save": ["score"]}, "model.lora.modules_to_save names score"),
+        ({"target_modules": ["q_proj", "query"]}, "target_modules names query, and the base has no such"),
+        ({"target_modules": ["q_proj"], "modules_to_save": ["score"]}, "modules_to_save names score"),
     ],
 )
 def test_a_name_among_several_that_reaches_no_layer_is_refused(

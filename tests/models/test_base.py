@@ -105,7 +105,7 @@ def test_full_fine_tuning_loads_float32_and_trains_all(tiny_base_path: Path) -> 
 
 
 def test_quantized_weights_cannot_be_fully_trained(tiny_base_path: Path) -> None:
-    with pytest.raises(ConfigError, match="quantization nf4: quantized weights cannot be trained"):
+    with pytest.raises(ConfigError, match="quantization is nf4, and full fine-tuning"):
         BaseModel(str(tiny_base_path)).load(CPU, full_precision=True)
 
 
@@ -114,7 +114,7 @@ def test_quantized_weights_cannot_be_fully_trained(tiny_base_path: Path) -> None
     [
         ({"path": "./nowhere"}, ModelError, "nowhere is no model folder"),
         ({"path": "embedded:gpt-9"}, ModelError, "Embedded models are smollm2-135m-instruct"),
-        ({"path": "org/model", "trust_remote_code": True}, ConfigError, "Pin model.base.revision"),
+        ({"path": "org/model", "trust_remote_code": True}, ConfigError, "Set revision to a commit"),
         ({"path": "org/model", "merge_adapter": "./none"}, ModelError, "merge_adapter ./none is no PEFT adapter"),
         ({"path": "org/model", "chat_template": "./none.jinja"}, ModelError, "chat_template ./none.jinja is missing"),
     ],

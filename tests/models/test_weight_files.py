@@ -77,7 +77,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an adapter": (
         lambda folder: (folder / "adapter_config.json").write_text("{}"),
-        r"holds an adapter.*as model.base.merge_adapter",
+        r"holds an adapter.*as merge_adapter",
     ),
     "a tensor is missing": (
         lambda folder: change_weights(folder, lambda t: {k: v for k, v in t.items() if k != NORM}),

@@ -170,5 +170,5 @@ def test_no_rows_is_an_empty_source(template):
 
 
 def test_max_length_is_checked():
-    with pytest.raises(ConfigError, match=r"encoding.max_length is 1. Give at least 2"):
+    with pytest.raises(ConfigError, match=r"max_length is 1. Give at least 2"):
         EncodingSettings(max_length=1)

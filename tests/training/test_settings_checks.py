@@ -63,7 +63,7 @@ def test_shards_are_refused(strategy: type[Strategy]) -> None:
 @pytest.mark.parametrize("settings", [{"chunk_size": 0}, {"chunk_size": -4}, {"max_grad_norm": 0.0}])
 def test_a_step_without_tokens_or_movement_is_refused(settings: dict[str, float]) -> None:
     ((name, value),) = settings.items()
-    with pytest.raises(ConfigError, match=f"model.step.{name} is {value}"):
+    with pytest.raises(ConfigError, match=f"{name} is {value}"):
         StepSettings(**settings)  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(ba
 
 
 def test_settings_that_contradict_each_other_are_refused_at_once(base: BaseModel, tiny_base_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.lora is null while model\.base\.quantization is nf4"):
+    with pytest.raises(ConfigError, match=r"quantization is nf4, and full fine-tuning"):
         SafetyFineTuning(BaseModel(str(tiny_base_path)))
     with pytest.raises(ConfigError, match="share a name: task_cross_entropy, task_cross_entropy"):
         SafetyFineTuning(base, objectives=[CrossEntropy("task"), CrossEntropy("task")])

@@ -57,7 +57,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         name = type(self).__name__
         if every_n_steps is not None and every_n_steps < 1:
             raise ConfigError(f"{name}.every_n_steps is {every_n_steps}", "Give at least 1, or null for none")
-        sampling.check(f"{name}.sampling")
+        sampling.check()
         self.every_n_steps = every_n_steps
         self.at_start = at_start
         self.at_end = at_end

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from grsap.commands.blame import first_line, users_error, users_place
 from grsap.commands.parsing_errors import parsing_paragraph
+from grsap.commands.places import name_place
 from grsap.disk import disk_error
 from grsap.errors import GrsapError, Interrupted, UserError, user_error_within
 from grsap.streams import guarded_streams
@@ -46,7 +47,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         report(f"error: {parsing_paragraph(str(error))}", debug)
         return USER_INPUT
     except UserError as error:
-        report(f"error: {error}", debug)
+        report(f"error: {name_place(error)}", debug)
         return error.exit_code
     except GrsapError as error:
         report(str(error) if isinstance(error, Interrupted) else f"error: {error}", debug)
@@ -54,7 +55,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
     except Exception as error:
         known = user_error_within(error)
         if known is not None:
-            report(f"error: {known}", debug)
+            report(f"error: {name_place(known)}", debug)
             return known.exit_code
         known = users_error(error) or disk_error(error, action="read or written")
         if known is not None:

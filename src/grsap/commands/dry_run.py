@@ -14,7 +14,6 @@ from grsap.commands.masked_text import CLOSE, OPEN, TEXT_CLOSE, TEXT_OPEN, maske
 from grsap.commands.settings import RunSettings
 from grsap.console import Console
 from grsap.data import MixtureDataModule, StepBatch
-from grsap.models.compute import resolve_dtype
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.planned import check_model, planned_model
 from grsap.text.collation import SOURCES
@@ -158,7 +157,7 @@ def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
     base = module.base
     config = base.load_config()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.float32 if module.lora is None else resolve_dtype(base.compute_dtype, device)
+    dtype = torch.float32 if module.lora is None else base.dtype_on(device)
     factors = MemoryFactors(
         quantization=base.quantization,
         double_quantization=base.double_quantization,

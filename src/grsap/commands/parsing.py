@@ -15,6 +15,7 @@ from grsap.commands.config_keys import check_config_file, config_files, nearest_
 from grsap.commands.given_values import check_values
 from grsap.commands.merging import merge_by_class
 from grsap.commands.parsing_errors import class_refusal, settings_read
+from grsap.commands.places import build_part
 from grsap.commands.scalars import check_scalars
 from grsap.errors import ConfigError, GrsapError
 from grsap.yaml_text import dump_yaml, load_yaml
@@ -50,7 +51,8 @@ def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
         ConfigError: the class refuses its settings.
     """
     try:
-        return class_type(*args, **kwargs)
+        made: Kind = build_part(class_type, args, kwargs)
+        return made
     except GrsapError:
         raise
     except Exception as error:

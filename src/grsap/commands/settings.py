@@ -29,6 +29,7 @@ from grsap.commands.answers import AnsweringModule
 from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing import parse
 from grsap.commands.parsing_errors import refusals_told
+from grsap.commands.places import building
 from grsap.compat import with_trainer_settings
 from grsap.data import MixtureDataModule
 from grsap.errors import ConfigError
@@ -162,7 +163,7 @@ class RunSettings(LightningCLI):
         Raises:
             ConfigError: a class refuses its settings.
         """
-        with refusals_told():
+        with refusals_told(), building(self.config, LINKS) as self._settle:
             super().instantiate_classes()
         self.datamodule.base = self.model.base  # they are equal by LINKS: one tokenizer for both
 
@@ -172,6 +173,7 @@ class RunSettings(LightningCLI):
         Raises:
             ConfigError: two callbacks of a kind, or an argument without an effect.
         """
+        self._settle(self.config_init)
         config = {**config, "max_epochs": epochs_of(config)}
         if self.verb != "fit":  # nothing is written beside what the verb itself writes
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}

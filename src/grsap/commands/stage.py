@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, Namespace
 from grsap.commands.invocation import STAGE_FLAGS_HELP, read_invocation
 from grsap.commands.parsing import parse
 from grsap.commands.parsing_errors import refusals_told
+from grsap.commands.places import building
 from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
@@ -135,8 +136,10 @@ def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Setting
     Raises:
         ConfigError: a class refuses its settings.
     """
-    with refusals_told():
-        values = vars(parser.instantiate_classes(parsed))
+    with refusals_told(), building(parsed) as settle:
+        built = parser.instantiate_classes(parsed)
+        settle(built)
+    values = vars(built)
     return kind(**{name: value for name, value in values.items() if name not in ("config", "output_dir")})
 
 

@@ -66,7 +66,7 @@ class Revision(Filter):
 
     def check(self, where: str) -> None:
         """Raise ConfigError for attempts or sampling out of range."""
-        self.sampling.check(f"{where}.sampling")
+        self.sampling.check()
         if self.max_attempts < 1:
             raise ConfigError(f"{where}: max_attempts is {self.max_attempts}", "Give at least 1, or leave Revision out")
         if self.max_attempts > 1 and self.sampling.temperature == 0:

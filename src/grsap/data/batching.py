@@ -27,15 +27,16 @@ class Batching:
 
     def __post_init__(self) -> None:
         if self.global_batch_size < 1:
-            raise ConfigError(f"batching.global_batch_size is {self.global_batch_size}", "Give at least 1")
+            raise ConfigError(f"global_batch_size is {self.global_batch_size}", "Give at least 1")
 
     def check_fits(self, max_length: int) -> None:
         """Raise ConfigError if a row of `max_length` tokens would not fit a micro-batch."""
         if self.max_tokens_per_micro_batch < max_length:
             raise ConfigError(
-                f"batching.max_tokens_per_micro_batch is {self.max_tokens_per_micro_batch}, less than"
+                f"max_tokens_per_micro_batch is {self.max_tokens_per_micro_batch}, less than"
                 f" encoding.max_length {max_length}",
                 "Raise the one or lower the other: a row is never split",
+                part=self,
             )
 
     def packs(self, supported: bool) -> bool:
@@ -46,8 +47,9 @@ class Batching:
         """
         if self.packing == "on" and not supported:
             raise ConfigError(
-                "batching.packing is on, but the base model carries a state from token to token: packed rows would see"
+                "packing is on, but the base model carries a state from token to token: packed rows would see"
                 " each other",
                 "Set it to auto or off",
+                part=self,
             )
         return self.packing != "off" and supported

@@ -75,7 +75,7 @@ class MixtureDataModule(LightningDataModule):
         max_workers = max(16, 4 * (os.cpu_count() or 1))
         if not 0 <= num_workers <= max_workers:
             raise ConfigError(
-                f"data.num_workers is {num_workers}", f"Give 0 to {max_workers}: each is a process, and few are enough"
+                f"num_workers is {num_workers}", f"Give 0 to {max_workers}: each is a process, and few are enough"
             )
         self.task = task
         self.replay = replay

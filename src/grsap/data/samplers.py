@@ -116,7 +116,7 @@ class RatioSampler(Sampler):
     ) -> None:
         check_ratio(replay_ratio)
         if num_rows is not None and num_rows < 1:
-            raise ConfigError(f"sampler.num_rows is {num_rows}", "Give at least 1, or leave it out for all task rows")
+            raise ConfigError(f"num_rows is {num_rows}", "Give at least 1, or leave it out for all task rows")
         self.replay_ratio = replay_ratio
         self.control = control
         self.num_rows = num_rows
@@ -169,11 +169,11 @@ class StratifiedReplaySampler(RatioSampler):
     ) -> None:
         super().__init__(replay_ratio, control, num_rows)
         if not 0 <= hard_share <= 1:
-            raise ConfigError(f"sampler.hard_share is {hard_share}", "Give a share in [0, 1]")
+            raise ConfigError(f"hard_share is {hard_share}", "Give a share in [0, 1]")
         if behaviour_shares is not None:
             total = sum(behaviour_shares.values())
             if min(behaviour_shares.values(), default=-1) < 0 or abs(total - 1) > 1e-9:
-                raise ConfigError(f"sampler.behaviour_shares sum to {total}", "Give shares in [0, 1] that sum to 1")
+                raise ConfigError(f"behaviour_shares sum to {total}", "Give shares in [0, 1] that sum to 1")
         self.hard_share = hard_share
         self.behaviour_shares = behaviour_shares
         self.on_shortfall = on_shortfall

@@ -37,7 +37,7 @@ class MiniLMEmbedder(Embedder):
 
     def __init__(self, batch_size: int = 64) -> None:
         if batch_size < 1:
-            raise ConfigError(f"batch_size of MiniLMEmbedder is {batch_size}", "Give at least 1")
+            raise ConfigError(f"batch_size is {batch_size}", "Give at least 1")
         self.batch_size = batch_size
         self._model: Any = None
         self._tokenizer: Any = None

@@ -37,7 +37,7 @@ class SentenceTransformerEmbedder(Embedder):
         self, path: str = PAPER_MODEL, revision: str | None = None, device: str = "auto", batch_size: int = 64
     ) -> None:
         if batch_size < 1:
-            raise ConfigError(f"batch_size of SentenceTransformerEmbedder is {batch_size}", "Give at least 1")
+            raise ConfigError(f"batch_size is {batch_size}", "Give at least 1")
         self.path = path
         self.revision = revision
         self.device = device
@@ -105,8 +105,9 @@ class SentenceTransformerEmbedder(Embedder):
             self._model = SentenceTransformer(source, device=device, revision=self.revision)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"SentenceTransformerEmbedder.path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                f"path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
+                part=self,
             ) from error
 
 

@@ -64,6 +64,7 @@ class StaticEmbedder(Embedder):
             self._model = StaticModel.from_pretrained(folder if folder.exists() else self.path, force_download=False)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"StaticEmbedder.path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                f"path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 "Check the id and the network, or give a folder",
+                part=self,
             ) from error

@@ -97,9 +97,9 @@ class Evaluation:
         Raises:
             UserError: names the setting, file or item.
         """
-        self.sampling.check("sampling")
+        self.sampling.check()
         if self.task_sampling is not None:
-            self.task_sampling.check("task_sampling")
+            self.task_sampling.check()
         if not self.subjects or not self.benchmarks or not self.chosen_judges or not self.stages:
             raise ConfigError("subjects, benchmarks, judges or stages is empty", "Give at least one of each")
         if self.surprise is not None:

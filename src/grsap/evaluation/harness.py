@@ -49,7 +49,7 @@ class HarnessTasks:
             MissingPackageError: `lm-eval` is not installed, or too old.
         """
         if not self.names:
-            raise ConfigError("lm_eval_tasks.names is empty", "Name a task, or leave lm_eval_tasks out")
+            raise ConfigError("names is empty", "Name a task, or leave lm_eval_tasks out", part=self)
         if importlib.util.find_spec("lm_eval") is None:
             raise MissingPackageError(
                 "lm_eval_tasks needs the package lm-eval", "Install grsap with the extra `lm-eval`"

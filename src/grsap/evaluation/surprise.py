@@ -37,11 +37,12 @@ class Surprise:
     def check(self) -> None:
         """Raise ConfigError for a bound that is out of range, or a model that cannot score."""
         if not self.max_perplexity > 1:
-            raise ConfigError(f"surprise.max_perplexity is {self.max_perplexity}", "Give a number above 1")
+            raise ConfigError(f"max_perplexity is {self.max_perplexity}", "Give a number above 1", part=self)
         if type(self.model).likelihoods is Generator.likelihoods:
             raise ConfigError(
-                f"surprise.model is a {type(self.model).__name__}, which cannot score texts",
+                f"model is a {type(self.model).__name__}, which cannot score texts",
                 "Use TransformersGenerator",
+                part=self,
             )
 
     def journal(self, folder: Path) -> Journal:

@@ -48,14 +48,16 @@ class SamplingSettings:
     top_p: float = 1.0
     top_logprobs: int | None = None
 
-    def check(self, where: str) -> None:
-        """Raise ConfigError, naming the setting `where`, for a value out of range."""
-        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or (self.top_logprobs or 0) < 0:
-            raise ConfigError(
-                f"{where} is out of range: {self}",
-                "Give max_new_tokens of at least 1, temperature of at least 0, top_p in (0, 1], and top_logprobs of at "
-                "least 0 or null",
-            )
+    def check(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name, is_right, remedy in (
+            ("max_new_tokens", self.max_new_tokens >= 1, "Give at least 1"),
+            ("temperature", self.temperature >= 0, "Give at least 0"),
+            ("top_p", 0 < self.top_p <= 1, "Give a share in (0, 1]"),
+            ("top_logprobs", (self.top_logprobs or 0) >= 0, "Give at least 0, or null"),
+        ):
+            if not is_right:
+                raise ConfigError(f"{name} is {getattr(self, name)}", remedy, part=self)
 
 
 @dataclass(frozen=True)

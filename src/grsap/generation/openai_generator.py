@@ -108,7 +108,7 @@ class OpenAIGenerator(Generator):
             DataError: a prompt that this server cannot be given.
             BackendError: the server gave no answers for too long; what came before stays good.
         """
-        settings.check("settings of generation")
+        settings.check()
         if not requests:
             return
         loop, client = self._connection()

@@ -55,13 +55,15 @@ class ServerSettings:
         """
         if not 1 <= self.concurrency <= MAX_CONCURRENCY:
             raise ConfigError(
-                f"server.concurrency is {self.concurrency}", f"Give a number of requests from 1 to {MAX_CONCURRENCY}"
+                f"concurrency is {self.concurrency}",
+                f"Give a number of requests from 1 to {MAX_CONCURRENCY}",
+                part=self,
             )
         for name in ("timeout_s", "give_up_after_s", "backoff_s", "max_backoff_s", "max_requests_per_minute"):
             if (value := getattr(self, name)) is not None and not value > 0:
-                raise ConfigError(f"server.{name} is {value}", "Give a number above 0")
+                raise ConfigError(f"{name} is {value}", "Give a number above 0", part=self)
         if self.max_retries < 0:
-            raise ConfigError(f"server.max_retries is {self.max_retries}", "Give a number of at least 0")
+            raise ConfigError(f"max_retries is {self.max_retries}", "Give a number of at least 0", part=self)
         self.api_key()
 
     def api_key(self) -> str | None:
@@ -74,8 +76,9 @@ class ServerSettings:
             return None
         if not (key := os.environ.get(self.api_key_env)):
             raise ConfigError(
-                f"server.api_key_env names {self.api_key_env}, which is not set in the environment",
+                f"api_key_env names {self.api_key_env}, which is not set in the environment",
                 f"Run: export {self.api_key_env}=...",
+                part=self,
             )
         return key
 

@@ -20,7 +20,7 @@ from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.stopping import decoding_template
 from grsap.models.adapters import adapter_folder, adapter_hash, load_adapter, without_adapter
 from grsap.models.base import BaseModel
-from grsap.models.compute import resolve_device, resolve_dtype
+from grsap.models.compute import resolve_device
 from grsap.models.lora import OutputHead, inner_model
 from grsap.text.template import ChatTemplate
 
@@ -124,7 +124,7 @@ class TransformersGenerator(Generator):
         if self._loaded is not None and self._applied != self.adapter and self._base_is_changed:
             self.close()
         if self._loaded is None:
-            dtype = resolve_dtype(self.base.compute_dtype, self.device)
+            dtype = self.base.dtype_on(self.device)
             model = self.base.load(self.device)
             share = self.base.quantized_share()
             if share is not None and share.is_low:
@@ -158,7 +158,7 @@ class TransformersGenerator(Generator):
             "revision": self.base_revision,
             "adapter_hash": adapter_hash(self.adapter),
             "device": self.device.type,
-            "compute_dtype": str(resolve_dtype(self.base.compute_dtype, self.device)),
+            "compute_dtype": str(self.base.dtype_on(self.device)),
         }
 
     @property

@@ -29,7 +29,6 @@ from grsap.generation.stopping import decoding_template
 from grsap.json_text import read_json
 from grsap.models.adapters import adapter_folder, adapter_hash
 from grsap.models.base import BaseModel
-from grsap.models.compute import resolve_dtype
 from grsap.text.template import ChatTemplate
 
 BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"
@@ -60,11 +59,11 @@ class VLLMEngine:
 
     def check(self) -> None:
         """Raise ConfigError for a value out of range."""
-        if self.tensor_parallel_size < 1 or not 0 < self.gpu_memory_utilization <= 1:
-            raise ConfigError(
-                f"engine is out of range: {self}",
-                "Give tensor_parallel_size of at least 1 and gpu_memory_utilization in (0, 1]",
-            )
+        if self.tensor_parallel_size < 1:
+            raise ConfigError(f"tensor_parallel_size is {self.tensor_parallel_size}", "Give at least 1", part=self)
+        if not 0 < self.gpu_memory_utilization <= 1:
+            share = self.gpu_memory_utilization
+            raise ConfigError(f"gpu_memory_utilization is {share}", "Give a share in (0, 1]", part=self)
 
 
 class VLLMGenerator(Generator):
@@ -92,6 +91,7 @@ class VLLMGenerator(Generator):
             raise ConfigError(
                 f"quantization {base.quantization} is not for VLLMGenerator, which loads weights as they are stored",
                 "Set quantization to none, give a model that is stored quantized, or use TransformersGenerator",
+                part=base,
             )
         self.base = base
         self.adapter = None if adapter is None else adapter_folder(adapter)
@@ -128,7 +128,7 @@ class VLLMGenerator(Generator):
             ConfigError: a setting out of range, or a prompt that is longer than the engine takes.
             BackendError: the engine broke a request off.
         """
-        settings.check("settings of generation")
+        settings.check()
         if not requests:
             return
         engine = self._engine()
@@ -201,7 +201,7 @@ class VLLMGenerator(Generator):
         arguments: dict[str, Any] = {
             "model": source,
             "revision": None if Path(source).is_dir() else self.base.revision,
-            "dtype": str(resolve_dtype(self.base.compute_dtype, device)).removeprefix("torch."),
+            "dtype": str(self.base.dtype_on(device)).removeprefix("torch."),
             "trust_remote_code": self.base.trust_remote_code,
             "tensor_parallel_size": self.engine.tensor_parallel_size,
             "gpu_memory_utilization": self.engine.gpu_memory_utilization,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from grsap.errors import ConfigError, DataError, TemplateError
+from grsap.errors import ConfigError, DataError, TemplateError, arguments_of
 from grsap.files import hash_json
 from grsap.generation.base import Generation, GenerationRequest, Generator, SamplingSettings
 from grsap.judging.answer_format import AnswerFormat
@@ -77,11 +77,12 @@ class GuardJudge(Judge):
         top_logprobs: int | None = None,
     ) -> None:
         if max_prompt_tokens < 1:
-            raise ConfigError(f"max_prompt_tokens of a judge is {max_prompt_tokens}", "Give at least 1")
+            raise ConfigError(f"max_prompt_tokens is {max_prompt_tokens}", "Give at least 1")
         self.generator = generator
         self.max_prompt_tokens = max_prompt_tokens
         self.sampling = SamplingSettings(self.max_new_tokens, top_logprobs=top_logprobs)
-        self.sampling.check(f"{type(self).__name__}.top_logprobs")
+        with arguments_of(self):
+            self.sampling.check()
         self.name = f"{self.kind}:{generator.model_name}" if generator.model_name else self.kind
         self._questions: list[Question] = []
 

@@ -30,9 +30,7 @@ class JudgePanel(Judge):
     def __init__(self, judges: list[Judge], rule: Literal["majority", "any"] = "majority") -> None:
         names = [judge.name for judge in judges]
         if not judges or len(set(names)) < len(names):
-            raise ConfigError(
-                f"JudgePanel.judges are {', '.join(names) or 'none'}", "Give at least one, and no judge twice"
-            )
+            raise ConfigError(f"judges are {', '.join(names) or 'none'}", "Give at least one, and no judge twice")
         self.judges = judges
         self.rule = rule
         self.name = f"{rule} of {', '.join(names)}"

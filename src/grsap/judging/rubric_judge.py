@@ -60,7 +60,7 @@ class RubricJudge(GuardJudge):
     ) -> None:
         super().__init__(generator, max_prompt_tokens, top_logprobs)
         if not policy.strip() or REQUEST in policy or RESPONSE in policy:
-            raise ConfigError("RubricJudge.policy is empty or no text", "Say in words what is harmful")
+            raise ConfigError("policy is empty or no text", "Say in words what is harmful")
         self.policy = policy.strip()
         self._by_fence: dict[str, Question] = {}
 

@@ -20,12 +20,12 @@ ADAPTER_NAME = "default"
 _FIT = "Give the base that the adapter was made on, or the adapter that belongs to this base"
 
 
-def adapter_folder(path: str, setting: str = "") -> Path:
+def adapter_folder(path: str, key: str = "adapter") -> Path:
     """The folder of a PEFT adapter: a folder of the user's, or `embedded:NAME`.
 
     Args:
         path: as the user gives it.
-        setting: its key, for the error.
+        key: of the setting, for the error.
 
     Raises:
         ModelError: no adapter is there.
@@ -33,8 +33,7 @@ def adapter_folder(path: str, setting: str = "") -> Path:
     folder = resolve(path)
     if not (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
-            f"{setting} {path} is no PEFT adapter (no {ADAPTER_CONFIG})".strip(),
-            f"Give the folder that holds {ADAPTER_CONFIG}",
+            f"{key} {path} is no PEFT adapter (no {ADAPTER_CONFIG})", f"Give the folder that holds {ADAPTER_CONFIG}"
         )
     return folder
 

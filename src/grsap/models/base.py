@@ -18,7 +18,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 
 from grsap.compat import carries_state, supported_attention
 from grsap.embedded import resolve
-from grsap.errors import ConfigError, ModelError
+from grsap.errors import ConfigError, ModelError, arguments_of
 from grsap.files import user_path
 from grsap.models.adapters import adapter_folder, adapter_hash, check_adapter, read_adapter_config
 from grsap.models.compute import ComputeDtype, resolve_dtype
@@ -34,13 +34,13 @@ from grsap.models.quantized import (
     quantized_share,
     stored_quantization,
 )
-from grsap.models.weight_files import ADAPTER_CONFIG, WeightFiles, read_json_object
+from grsap.models.weight_files import WeightFiles, check_model_folder
 from grsap.text.template import ChatTemplate
 
 Quantization = Literal["nf4", "fp4", "int8", "none"]
 TemplateValue = str | int | float | bool
 
-MERGE_KEY = "model.base.merge_adapter"
+MERGE_KEY = "merge_adapter"
 
 
 @dataclass(frozen=True)
@@ -89,33 +89,16 @@ class BaseModel:
             ModelError: a folder that is not there.
             MissingPackageError: an embedded model whose package is not installed.
         """
-        if self.trust_remote_code and not self.revision:
-            raise ConfigError("model.base.trust_remote_code is on without a revision", "Pin model.base.revision")
-        if is_embedded(self.path):
-            gguf_file(packaged_model(self.path))
-        elif self.looks_local:
-            self._check_folder(user_path(self.path))
-        if self.merge_adapter:
-            adapter_folder(self.merge_adapter, MERGE_KEY)
-        if self.chat_template and not resolve(self.chat_template).is_file():
-            raise ModelError(
-                f"model.base.chat_template {self.chat_template} is missing", "Give a file with a Jinja template"
-            )
-
-    def _check_folder(self, folder: Path) -> None:
-        if (folder / ADAPTER_CONFIG).is_file():
-            raise ModelError(
-                f"model.base.path {self.path} holds an adapter ({ADAPTER_CONFIG})",
-                f"Give the model that the adapter was made on, and the adapter as {MERGE_KEY}",
-            )
-        if not (folder / "config.json").is_file():
-            raise ModelError(
-                f"model.base.path {self.path} is no model folder (no config.json)", "Give a Hub id or a model folder"
-            )
-        read_json_object(folder / "config.json")
-        generation = folder / "generation_config.json"
-        if generation.is_file():  # transformers passes over a broken one, and with it the tokens that end a turn
-            read_json_object(generation)
+        with arguments_of(self):
+            if self.trust_remote_code and not self.revision:
+                raise ConfigError("trust_remote_code is on without a revision", "Set revision to a commit")
+            if is_embedded(self.path):
+                gguf_file(packaged_model(self.path))
+            elif self.looks_local:
+                check_model_folder(self.path)
+            if self.chat_template and not resolve(self.chat_template).is_file():
+                raise ModelError(f"chat_template {self.chat_template} is missing", "Give a file with a Jinja template")
+        self._merge_folder()
 
     def check_weights(self) -> None:
         """See from file headers alone that weights, config and `merge_adapter` belong together; loads no weights.
@@ -128,11 +111,11 @@ class BaseModel:
         """
         self.check()
         if self._is_converted and self._stored().folder is not None:
-            self._check_quantization()
+            self.check_quantization()
             self.empty()
             self._stored().check()
-        if self.merge_adapter:
-            self.check_adapter(adapter_folder(self.merge_adapter, MERGE_KEY))
+        if (adapter := self._merge_folder()) is not None:
+            self.check_adapter(adapter)
 
     def check_adapter(self, folder: Path) -> None:
         """See from its config and headers that a saved adapter fits this model; loads no weights.
@@ -205,7 +188,7 @@ class BaseModel:
             try:
                 tokenizer.chat_template = resolve(self.chat_template).read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
-                raise ModelError(f"model.base.chat_template {self.chat_template} is not UTF-8", "Save it so") from error
+                raise ModelError(f"chat_template {self.chat_template} is not UTF-8", "Save it so", part=self) from error
         return tokenizer
 
     def load_config(self) -> Any:
@@ -225,13 +208,10 @@ class BaseModel:
                 (decision 0013); DDP that looks for unused parameters needs the other way.
         """
         self.check()
-        if full_precision and self.quantization != "none":
-            raise ConfigError(
-                f"model.lora is null with quantization {self.quantization}: quantized weights cannot be trained",
-                "Set model.base.quantization to none, or give model.lora",
-            )
-        self._check_quantization(FULL if full_precision else None)
-        dtype = torch.float32 if full_precision else resolve_dtype(self.compute_dtype, device)
+        if full_precision:
+            self.check_unquantized()
+        self.check_quantization(FULL if full_precision else None)
+        dtype = torch.float32 if full_precision else self.dtype_on(device)
         quantization = self._quantization_config(dtype, self.empty())
         model = replace(self._stored(), source=self.weights_source()).load(
             dtype=dtype,
@@ -251,13 +231,13 @@ class BaseModel:
 
     def weights_source(self) -> str:
         """Folder or Hub id of the weights before they are quantized; `merge_adapter` is merged in."""
-        stored = self._stored()
-        if not self.merge_adapter:
+        stored, adapter = self._stored(), self._merge_folder()
+        if adapter is None:
             return stored.source
         return str(
             merged_folder(
                 stored,
-                adapter_folder(self.merge_adapter, MERGE_KEY),
+                adapter,
                 self.tokenizer,
                 # float32 where the base has it: merging must not round a model more than its own format does
                 getattr(self.load_config(), "dtype", None) or torch.bfloat16,
@@ -316,7 +296,12 @@ class BaseModel:
         return "+".join(part for part in parts if part)
 
     def _merge_hash(self) -> str | None:
-        return adapter_hash(adapter_folder(self.merge_adapter, MERGE_KEY)) if self.merge_adapter else None
+        return adapter_hash(self._merge_folder())
+
+    def _merge_folder(self) -> Path | None:
+        """The folder of `merge_adapter`, if that is set."""
+        with arguments_of(self):
+            return adapter_folder(self.merge_adapter, MERGE_KEY) if self.merge_adapter else None
 
     @property
     def _is_converted(self) -> bool:
@@ -326,9 +311,9 @@ class BaseModel:
     def _stored(self) -> Pretrained:
         """The model as it is stored; a packaged one is converted first."""
         if is_embedded(self.path):
-            return Pretrained(str(embedded_folder(self.path)))
+            return Pretrained(str(embedded_folder(self.path)), part=self)
         source = str(user_path(self.path)) if self.looks_local else self.path
-        return Pretrained(source, self.revision, self.trust_remote_code)
+        return Pretrained(source, self.revision, self.trust_remote_code, part=self)
 
     def _attention(self, device: torch.device) -> str | None:
         """The attention implementation to ask transformers for; None for its own choice: SDPA, or eager without."""
@@ -342,7 +327,7 @@ class BaseModel:
             or torch.cuda.get_device_capability(device) < (8, 0)
         ):
             return None
-        is_half = resolve_dtype(self.compute_dtype, device) != torch.float32
+        is_half = self.dtype_on(device) != torch.float32
         return "flash_attention_2" if is_half and supported_attention(type(self.empty()))["flash_attention_2"] else None
 
     def _check_attention(self, model_class: type[PreTrainedModel]) -> None:
@@ -351,14 +336,41 @@ class BaseModel:
         if not has.get(self.attention, True):
             others = ["auto", *(name for name, is_there in has.items() if is_there), "eager"]
             raise ConfigError(
-                f"model.base.attention is {self.attention}, which {model_class.__name__} does not have",
-                f"Set model.base.attention to {' or '.join(others)}",
+                f"attention is {self.attention}, which {model_class.__name__} does not have",
+                f"Set attention to {' or '.join(others)}",
+                part=self,
             )
 
-    def _check_quantization(self, full_weights_for: str | None = None) -> None:
-        """Raise ConfigError if the quantization that is set cannot be had of the model's files."""
+    def check_quantization(self, full_weights_for: str | None = None) -> None:
+        """Check that the model's files allow the quantization that is set.
+
+        Args:
+            full_weights_for: what needs weights that are not quantized at all.
+
+        Raises:
+            ConfigError: they do not.
+        """
         needed_for = MERGE_KEY if self.merge_adapter else full_weights_for
-        check_quantization(stored_quantization(self.load_config()), self.quantization, self.path, needed_for)
+        with arguments_of(self):
+            check_quantization(stored_quantization(self.load_config()), self.quantization, self.path, needed_for)
+
+    def check_unquantized(self) -> None:
+        """Raise ConfigError if quantization is set: quantized weights cannot be trained."""
+        if self.quantization != "none":
+            raise ConfigError(
+                f"quantization is {self.quantization}, and {FULL} needs full weights",
+                "Set quantization to none, or give model.lora",
+                part=self,
+            )
+
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """The number format of matrix products on a device.
+
+        Raises:
+            ConfigError: the device does not compute in the one that is set.
+        """
+        with arguments_of(self):
+            return resolve_dtype(self.compute_dtype, device)
 
     def _quantization_config(self, dtype: torch.dtype, empty: PreTrainedModel) -> BitsAndBytesConfig | None:
         """bitsandbytes' settings; the output head stays in full precision, as in QLoRA (Dettmers et al. 2023)."""
@@ -369,8 +381,9 @@ class BaseModel:
         for skipped in self.skip_modules or []:
             if all(should_convert_module(name, [skipped]) for name in names):
                 raise ConfigError(
-                    f"model.base.skip_modules names {skipped}, and the model has no such part",
+                    f"skip_modules names {skipped}, and the model has no such part",
                     "Take it out, or give the name of a part, such as model.layers.0",
+                    part=self,
                 )
         skipped_names = [name for name, module in names.items() if module is head] + (self.skip_modules or [])
         if self.quantization == "int8":

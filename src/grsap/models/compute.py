@@ -62,5 +62,5 @@ def resolve_dtype(name: ComputeDtype, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if is_fast_in_bf16(device) else torch.float32
     if name == "float16" and device.type == "cpu":
-        raise ConfigError("model.base.compute_dtype is float16 on a CPU", "Use auto, bfloat16 or float32")
+        raise ConfigError("compute_dtype is float16 on a CPU", "Use auto, bfloat16 or float32")
     return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[name]

@@ -50,7 +50,7 @@ def packaged_model(path: str) -> PackagedModel:
     """
     name = path.removeprefix(PREFIX)
     if name not in PACKAGED_MODELS:
-        raise ModelError(f"model.base.path {path} is unknown", f"Embedded models are {', '.join(PACKAGED_MODELS)}")
+        raise ModelError(f"path {path} is unknown", f"Embedded models are {', '.join(PACKAGED_MODELS)}")
     return PACKAGED_MODELS[name]
 
 

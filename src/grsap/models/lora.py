@@ -33,9 +33,9 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
         try:
             model = get_peft_model(base, config)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"model.lora does not fit the base: {error}", "Change model.lora") from error
+            raise ConfigError(f"lora does not fit the base: {error}", "Change its settings") from error
     if not isinstance(model, PeftModel):
-        raise ConfigError(f"model.lora makes a {type(model).__name__}", "Give settings of a PEFT adapter")
+        raise ConfigError(f"lora makes a {type(model).__name__}", "Give settings of a PEFT adapter")
     _check_targets(model, given)
     return model
 
@@ -58,15 +58,16 @@ def _check_targets(model: PeftModel, config: LoraConfig) -> None:
         for name in names:
             if not any(each == name or each.endswith(f".{name}") for each in there):
                 raise ConfigError(
-                    f"model.lora.{key} names {name}, and the base has no such layer", f"Take it out of model.lora.{key}"
+                    f"{key} names {name}, and the base has no such layer", f"Take it out of {key}", part=config
                 )
     layers = {id(layer.get_base_layer()) for layer in model.modules() if isinstance(layer, LoraLayer)}
     for name, module in model.named_modules():
         if id(module) in layers and not _is_adaptable(module):
             own = name.removesuffix(".base_layer")
             raise ConfigError(
-                f"model.lora.target_modules reaches {own}, a {type(module).__name__}, which LoRA cannot adapt",
-                f"Set model.lora.exclude_modules to [{own.rpartition('.')[2]}]",
+                f"target_modules reaches {own}, a {type(module).__name__}, which LoRA cannot adapt",
+                f"Set exclude_modules to [{own.rpartition('.')[2]}]",
+                part=config,
             )
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from grsap.models.base import BaseModel
 from grsap.models.lora import OutputHead, backbone, inner_model
 from grsap.models.merge import shared_weights
-from grsap.models.quantized import FULL, check_quantization, stored_quantization
+from grsap.models.quantized import FULL
 from grsap.models.shape import with_trained_part
 
 
@@ -43,8 +43,7 @@ def check_model(base: BaseModel, lora: LoraConfig | None) -> list[str]:
     """
     base.check_weights()
     if lora is None:
-        stored = stored_quantization(base.load_config())
-        check_quantization(stored, base.quantization, base.path, FULL)
+        base.check_quantization(FULL)
     model, notes = planned_model(base, lora), []
     if isinstance(model, PeftModel) and shared_weights(model):
         notes.append(

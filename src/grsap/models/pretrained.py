@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ class Pretrained:
         source: a folder or a Hub id.
         revision: of a Hub id.
         trust_remote_code: run code that comes with the model.
+        part: whose argument `path` is the source, for errors.
     """
 
     source: str
     revision: str | None = None
     trust_remote_code: bool = False
+    part: object | None = field(default=None, compare=False, repr=False)
 
     def config(self) -> Any:
         """Its configuration.
@@ -134,8 +136,9 @@ class Pretrained:
             if is_out_of_memory(error):
                 raise OutOfMemory(error) from error
             raise ModelError(
-                f"model.base.path {self.source} cannot be loaded: {first_line(error)}",
+                f"path {self.source} cannot be loaded: {first_line(error)}",
                 "Check the id, your access to it (accept its licence on its page) and the network, or give a folder",
+                part=self.part,
             ) from error
 
 

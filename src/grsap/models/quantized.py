@@ -101,7 +101,7 @@ def stored_quantization(config: Any) -> str | None:
 
 
 def check_quantization(stored: str | None, wanted: str, path: str, full_weights_for: str | None = None) -> None:
-    """See that the quantization that is set can be had of a model's files.
+    """Check that a model's files allow the quantization that is set.
 
     Args:
         stored: of the files, see `stored_quantization`.
@@ -110,20 +110,20 @@ def check_quantization(stored: str | None, wanted: str, path: str, full_weights_
         full_weights_for: what needs weights that are not quantized at all.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: they do not; begins with an argument of `BaseModel`.
     """
     if stored is None:
         return
     if full_weights_for is not None:
         raise ConfigError(
-            f"{full_weights_for} needs full weights, and model.base.path {path} is stored quantized ({stored})",
+            f"path {path} is stored quantized ({stored}), and {full_weights_for} needs full weights",
             f"Give the model as it was before quantization, or leave {full_weights_for} out",
         )
     fitting = stored if stored in KINDS else "none"
     if wanted != fitting:
         raise ConfigError(
-            f"model.base.quantization is {wanted}, and model.base.path {path} is stored quantized ({stored})",
-            f"Set model.base.quantization to {fitting}, or give the model as it was before quantization",
+            f"quantization is {wanted}, and path {path} is stored quantized ({stored})",
+            f"Set quantization to {fitting}, or give the model as it was before quantization",
         )
 
 

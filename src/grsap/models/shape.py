@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from grsap.errors import ModelError, is_out_of_memory
+from grsap.errors import ModelError, arguments_of, is_out_of_memory
 from grsap.models.lora import add_lora
 
 
@@ -61,11 +61,11 @@ def with_trained_part(model: PreTrainedModel, lora: LoraConfig | None) -> PreTra
     if lora is None:
         model.requires_grad_(True)
         return model
-    lora = copy.deepcopy(lora)
-    if lora.init_lora_weights:
-        lora.init_lora_weights = True  # others compute with the base's values, which are not there
-    with torch.device("meta"):
-        return add_lora(model, lora, seed=0)
+    changed = copy.deepcopy(lora)
+    if changed.init_lora_weights:
+        changed.init_lora_weights = True  # the other initializations compute with the base's values
+    with torch.device("meta"), arguments_of(lora):
+        return add_lora(model, changed, seed=0)
 
 
 def first_line(error: BaseException) -> str:

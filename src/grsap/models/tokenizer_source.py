@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from grsap.errors import ModelError
+from grsap.errors import arguments_of
 from grsap.files import hash_json
 from grsap.models.base import BaseModel, TemplateValue
 from grsap.text.template import ChatTemplate
@@ -33,7 +33,8 @@ class TokenizerSource:
 
     def check(self) -> None:
         """Find what is wrong with the settings without loading anything; raises as `BaseModel.check` does."""
-        self._model().check()
+        with arguments_of(self):
+            self._model().check()
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer.
@@ -41,10 +42,8 @@ class TokenizerSource:
         Raises:
             ModelError: it cannot be found.
         """
-        try:
+        with arguments_of(self):
             return self._model().tokenizer
-        except ModelError as error:
-            raise ModelError(error.problem.replace("model.base.", "tokenizer."), error.remedy) from error
 
     def identity(self) -> dict[str, Any]:
         """What tells this tokenizer from another, for manifests."""

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from grsap.errors import ModelError, is_out_of_memory
-from grsap.files import hash_json
+from grsap.files import hash_json, user_path
 from grsap.json_text import read_json
 from grsap.models.cache import remembered_hash
 
@@ -162,6 +162,29 @@ def _inside(folder: Path, name: str, source: Path) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ModelError(f"{source} names the file {name!r}, which is outside its folder", RESTORE)
     return folder / name
+
+
+def check_model_folder(path: str) -> None:
+    """Check that a folder is a model's by its small files.
+
+    Args:
+        path: as the user gives it, for the error, which begins with the argument `path`.
+
+    Raises:
+        ModelError: it holds an adapter, no config.json, or a file that cannot be read.
+    """
+    folder = user_path(path)
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(
+            f"path {path} holds an adapter ({ADAPTER_CONFIG})",
+            "Give the model that the adapter was made on, and the adapter as merge_adapter",
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"path {path} is no model folder (no config.json)", "Give a Hub id or a model folder")
+    read_json_object(folder / "config.json")
+    generation = folder / "generation_config.json"
+    if generation.is_file():  # transformers ignores a broken one, and with it the tokens that end a turn
+        read_json_object(generation)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

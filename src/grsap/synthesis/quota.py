@@ -47,13 +47,14 @@ class Quota:
         for name in ("num_per_domain", "until_kept", "max_tokens", "max_seconds", "max_attempts"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ConfigError(f"quota.{name} is {value}", "Give more than 0")
+                raise ConfigError(f"{name} is {value}", "Give more than 0", part=self)
         if not 0 <= self.benign_share <= 1:
-            raise ConfigError(f"quota.benign_share is {self.benign_share}", "Give a share in [0, 1]")
+            raise ConfigError(f"benign_share is {self.benign_share}", "Give a share in [0, 1]", part=self)
         if self.until_kept is not None and not self.has_budget:
             raise ConfigError(
-                "quota.until_kept is set without a budget, and a domain may never get there",
-                "Set quota.max_tokens or quota.max_seconds",
+                "until_kept is set without a budget, and a domain may never get there",
+                "Set max_tokens or max_seconds",
+                part=self,
             )
 
     @property
@@ -107,7 +108,7 @@ class CompleteAndDistinct(SurvivalRule):
 
     def __init__(self, min_response_words: int = 3) -> None:
         if min_response_words < 0:
-            raise ConfigError(f"survival.min_response_words is {min_response_words}", "Give at least 0")
+            raise ConfigError(f"min_response_words is {min_response_words}", "Give at least 0")
         self.min_response_words = min_response_words
 
     def survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:

@@ -56,8 +56,8 @@ class Synthesis:
             UserError: names the setting.
         """
         self.quota.check()
-        self.query_sampling.check("query_sampling")
-        self.response_sampling.check("response_sampling")
+        self.query_sampling.check()
+        self.response_sampling.check()
         if self.query_sampling.top_logprobs is not None:
             raise ConfigError(
                 "query_sampling.top_logprobs is set, but log-probabilities are kept of responses only",

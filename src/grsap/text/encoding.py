@@ -38,9 +38,9 @@ class EncodingSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share_dropped <= 1:
-            raise ConfigError(f"encoding.max_share_dropped is {self.max_share_dropped}", "Give a share in [0, 1]")
+            raise ConfigError(f"max_share_dropped is {self.max_share_dropped}", "Give a share in [0, 1]")
         if self.max_length < 2:
-            raise ConfigError(f"encoding.max_length is {self.max_length}", "Give at least 2")
+            raise ConfigError(f"max_length is {self.max_length}", "Give at least 2")
 
 
 @dataclass(frozen=True, eq=False)

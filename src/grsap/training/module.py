@@ -27,7 +27,6 @@ from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
 from grsap.models.adapters import load_adapter
-from grsap.models.compute import resolve_dtype
 from grsap.models.liger import check_liger, use_liger
 from grsap.models.lora import add_lora, casts_off, inner_model
 from grsap.models.memory import kv_bytes_per_token
@@ -153,7 +152,7 @@ class SafetyFineTuning(LightningModule):
     @property
     def compute_dtype(self) -> torch.dtype:
         """Number format of the matrix products on this device."""
-        return resolve_dtype(self.base.compute_dtype, self.device)
+        return self.base.dtype_on(self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over trainable parameters, and its schedule by step."""

@@ -36,12 +36,8 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
     names = [objective.name for objective in objectives]
     if len(set(names)) < len(names):
         raise ConfigError(f"model.objectives share a name: {', '.join(names)}", "Set `name` of one of them")
-    if lora is None and base.quantization != "none":
-        raise ConfigError(
-            f"model.lora is null while model.base.quantization is {base.quantization}: "
-            "quantized weights cannot be trained",
-            "Give model.lora, or set model.base.quantization to none",
-        )
+    if lora is None:
+        base.check_unquantized()
     if lora is not None and lora.lora_alpha <= 0:
         raise ConfigError(
             f"model.lora.lora_alpha is {lora.lora_alpha}, and the adapter is scaled by lora_alpha / r",

@@ -35,15 +35,11 @@ class StepSettings:
             ConfigError: a chunk without tokens, a norm that would stop all learning, or ways that exclude each other.
         """
         if self.chunk_size is not None and self.chunk_size < 1:
-            raise ConfigError(
-                f"model.step.chunk_size is {self.chunk_size}", "Give supervised tokens, at least 1, or leave it out"
-            )
+            raise ConfigError(f"chunk_size is {self.chunk_size}", "Give supervised tokens, at least 1, or leave it out")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ConfigError(
-                f"model.step.max_grad_norm is {self.max_grad_norm}", "Give more than 0, or null for no limit"
-            )
+            raise ConfigError(f"max_grad_norm is {self.max_grad_norm}", "Give more than 0, or null for no limit")
         if self.compile and self.use_liger_kernel:
             raise ConfigError(
-                "model.step.compile and use_liger_kernel are both on, and Liger's kernels cannot be compiled again",
+                "compile and use_liger_kernel are both on, and Liger's kernels cannot be compiled again",
                 "Leave one of them out",
             )
