@@ -11,7 +11,7 @@ from grsap.appending import json_line
 from grsap.errors import DataError
 from grsap.files import hash_bytes, write_json
 from grsap.json_text import read_json
-from grsap.records import read_jsonl
+from grsap.records import parse_line, read_jsonl
 
 CHECKSUM = "checksum"
 """Key of the first 16 hex digits of SHA-256 of the other keys, as ASCII JSON with sorted keys."""
@@ -19,12 +19,12 @@ CHECKSUM = "checksum"
 
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     """The same object with its checksum as the last key."""
-    return {**value, CHECKSUM: _checksum(value)}
+    return {**value, CHECKSUM: _hash(json.loads(json.dumps(value)))}  # tuples and numbers as a reader finds them
 
 
 def is_whole(value: Mapping[str, Any]) -> bool:
     """Whether an object read from a file has the checksum of its other keys."""
-    return value.get(CHECKSUM) == _checksum({key: child for key, child in value.items() if key != CHECKSUM})
+    return value.get(CHECKSUM) == _hash({key: child for key, child in value.items() if key != CHECKSUM})
 
 
 def checked_line(value: Mapping[str, Any]) -> bytes:
@@ -39,15 +39,16 @@ def read_checked_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file is missing, or a line was changed since it was written; names it.
     """
     for line, value in read_jsonl(path):
-        if not is_whole(value):
-            raise DataError(
-                "is damaged: its checksum does not fit",
-                "Restore the file, or delete the line and those after it: they are made again",
-                path=path,
-                line=line,
-            )
-        del value[CHECKSUM]
-        yield line, value
+        yield line, _without_checksum(value, path, line)
+
+
+def parse_checked_line(raw: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
+    """The object on a line that `checked_line` made, without its checksum.
+
+    Raises:
+        DataError: the line was changed since it was written.
+    """
+    return _without_checksum(parse_line(raw, path, line), path, line)
 
 
 def write_checked_json(path: str | Path, value: Mapping[str, Any]) -> None:
@@ -73,6 +74,18 @@ def read_checked_json(path: str | Path) -> dict[str, Any] | None:
     return value
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hash_bytes(json.dumps(json.loads(text), sort_keys=True).encode())
+def _without_checksum(value: dict[str, Any], path: Path, line: int | None) -> dict[str, Any]:
+    if not is_whole(value):
+        raise DataError(
+            "is damaged: its checksum does not fit",
+            "Restore the file, or delete the line and those after it: they are made again",
+            path=path,
+            line=line,
+        )
+    del value[CHECKSUM]
+    return value
+
+
+def _hash(value: Mapping[str, Any]) -> str:
+    """Hash of an object as it was read from JSON."""
+    return hash_bytes(json.dumps(value, sort_keys=True).encode())

@@ -266,7 +266,7 @@ def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
             return
 
 
-def parse_line(raw: bytes, path: str | Path, line: int) -> dict[str, Any]:
+def parse_line(raw: bytes, path: str | Path, line: int | None) -> dict[str, Any]:
     """The object on one line of a JSONL file; raises DataError if it is none."""
     if line == 1:
         raw = raw.removeprefix(BOM_UTF8)

@@ -350,7 +350,7 @@ def test_a_decision_that_is_none(make: Callable[[], Decision], raw: Path, tmp_pa
 
 def test_results_of_other_rows_are_not_taken(tmp_path: Path) -> None:
     first = KeptResults(tmp_path, "a", {"input": "1"})
-    first.add([0], [5])
+    first.add_piece([0], [5])
     first.close()
     assert list(KeptResults(tmp_path, "a", {"input": "2"}).pieces()) == []
     assert list(KeptResults(tmp_path, "a", {"input": "1"}).pieces()) == [([0], [5])]

@@ -16,8 +16,8 @@ from grsap.errors import ConfigError, DataError
 from grsap.evaluation import Evaluation, ModelSubject
 from grsap.evaluation.choices import label_ids, most_likely
 from grsap.evaluation.overlap import overlaps
+from grsap.evaluation.perplexity_check import PerplexityCheck
 from grsap.evaluation.prompts import Prompt
-from grsap.evaluation.surprise import Surprise
 from grsap.generation import SamplingSettings
 from grsap.generation.transformers_generator import TransformersGenerator
 from grsap.judging import RefusalMatcher
@@ -162,7 +162,7 @@ def test_answers_that_surprise_a_sound_model(
         perplexities[each.id] = math.exp(-total / len(ids))
     bound = sorted(perplexities.values())[5] * 1.0001
     base = BaseModel(str(tiny_base_path), quantization="none", compute_dtype="float32")
-    surprise = Surprise(TransformersGenerator(base, device="cpu"), bound)
+    surprise = PerplexityCheck(TransformersGenerator(base, device="cpu"), bound)
     generator = ScriptedGenerator(tiny_tokenizer, rule)
     results = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()], surprise=surprise), tmp_path)
     above = {name for name, value in perplexities.items() if value > bound} - {"case a"}  # refusals may surprise
@@ -174,4 +174,4 @@ def test_answers_that_surprise_a_sound_model(
     without = run(evaluation(generator, [RowBenchmark(items)], [RefusalMatcher()]), tmp_path)
     assert rate(without, "incoherent_share")["num_true"] == 0
     with pytest.raises(ConfigError, match="which cannot score texts"):
-        Surprise(generator).check()
+        PerplexityCheck(generator).check()

@@ -12,8 +12,8 @@ from tests.similarity.conftest import make_records
 from grsap.errors import DataError
 from grsap.generation import LikelihoodScorer, ScoringRequest, TransformersGenerator
 from grsap.models import BaseModel
+from grsap.result_log import ResultLog
 from grsap.similarity import ResponseLikelihoods, response_kl_bound
-from grsap.similarity.done import DoneFile
 from grsap.similarity.response_kl import response_likelihoods
 
 PROMPTS = [(1, 40, 41, 42), (1, 77, 78), (1, 300, 5, 9, 11)]
@@ -86,8 +86,8 @@ def model(tiny_base_path: Path) -> TransformersGenerator:
 
 def test_scores_the_answer_and_its_end_and_nothing_else(tmp_path: Path, model, tiny_llama) -> None:
     records = make_records(3, 0)
-    with DoneFile(tmp_path / "done.log") as done:
-        found = response_likelihoods(records, model, done, "rows")
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        found = response_likelihoods(records, model, log, "rows")
     for record, nll, num_tokens in zip(records, found.nll, found.num_tokens, strict=True):
         prompt = model.template.prompt_ids(record.messages[:-1])
         answer = model.tokenizer(record.messages[-1]["content"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
@@ -100,27 +100,27 @@ def test_scores_the_answer_and_its_end_and_nothing_else(tmp_path: Path, model, t
 
 def test_rows_that_are_done_are_not_scored_again(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
     records = make_records(6, 0)
-    with DoneFile(tmp_path / "done.log") as done:
-        first = response_likelihoods(records[:4], model, done, "rows")
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        first = response_likelihoods(records[:4], model, log, "rows")
     asked: list[str] = []
     plain = model.likelihoods
     monkeypatch.setattr(model, "likelihoods", lambda requests: asked.extend(r.id for r in requests) or plain(requests))
-    with DoneFile(tmp_path / "done.log") as done:
-        response_likelihoods(records[:4], model, done, "rows")
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        response_likelihoods(records[:4], model, log, "rows")
     assert asked == []
-    with DoneFile(tmp_path / "done.log") as done:
-        both = response_likelihoods(records, model, done, "rows")
-        assert len(done.values) == 6
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        both = response_likelihoods(records, model, log, "rows")
+        assert len(list(log.lines())) == 6
     assert len(asked) == 6  # one piece, of which two were missing
     assert both.nll[:4].tolist() == first.nll.tolist()
     model.max_batch_tokens = 77  # how fast, not what
-    with DoneFile(tmp_path / "done.log") as done:
-        response_likelihoods(records[:1], model, done, "rows")
-        assert len(done.values) == 6
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        response_likelihoods(records[:1], model, log, "rows")
+        assert len(list(log.lines())) == 6
     monkeypatch.setitem(vars(model), "base_revision", "retrained")  # other weights in the same folder
-    with DoneFile(tmp_path / "done.log") as done:
-        response_likelihoods(records[:1], model, done, "rows")
-        assert len(done.values) == 7
+    with ResultLog(tmp_path / "done.log", ("key",)) as log:
+        response_likelihoods(records[:1], model, log, "rows")
+        assert len(list(log.lines())) == 7
 
 
 def test_a_row_that_the_template_refuses_is_named(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,5 +130,6 @@ def test_a_row_that_the_template_refuses_is_named(tmp_path: Path, model, monkeyp
         raise DataError("a message holds a control token", "Remove it")
 
     monkeypatch.setattr(ChatTemplate, "encode", refuse)
-    with DoneFile(tmp_path / "done.log") as done, pytest.raises(DataError, match="row row-0: a message holds"):
-        response_likelihoods(make_records(1, 0), model, done, "rows")
+    log = ResultLog(tmp_path / "done.log", ("key",))
+    with log, pytest.raises(DataError, match="row row-0: a message holds"):
+        response_likelihoods(make_records(1, 0), model, log, "rows")

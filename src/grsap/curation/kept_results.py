@@ -1,4 +1,4 @@
-"""Results of expensive work on disk: no row is embedded, scored or judged twice, whenever a call ends."""
+"""Results of expensive work on rows: no row is embedded, scored or judged twice, whenever a call ends."""
 
 from __future__ import annotations
 
@@ -6,34 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from grsap.appending import AppendFile
-from grsap.checksums import checked_line, read_checked_lines
 from grsap.errors import DataError
 from grsap.files import hash_json
+from grsap.result_log import ResultLog
 
 SCHEMA = "grsap.curation_results/1"
 
 
-class KeptResults:
-    """A file of pieces `{"rows": [numbers], "values": [...]}`, each on disk before the next is begun.
-
-    Its name and first line say whose results they are. What a killed call left half-written is removed and done again.
+class KeptResults(ResultLog):
+    """A log of pieces `{"rows": [numbers], "values": [...]}`. Its name and first line say whose results they are.
 
     Args:
         folder: is made if it is missing.
         name: of the results.
-        identity: of the model that makes them, and of the texts that they are of.
-
-    Raises:
-        RunFolderError: the file cannot be written.
+        identity: of the model that computes them, and of the texts that they are of.
     """
 
     def __init__(self, folder: Path, name: str, identity: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{name}.{hash_json(identity)[:8]}.log"
-        self._file = AppendFile(self.path)
-        if not self._file.size_bytes:
-            self._file.append(checked_line({"schema": SCHEMA, **identity}))
+        super().__init__(folder / f"{name}.{hash_json(identity)[:8]}.log")
+        self._first = {"schema": SCHEMA, **identity}
 
     def pieces(self) -> Iterator[tuple[list[int], list[Any]]]:
         """(rows, values) of each piece.
@@ -41,7 +32,7 @@ class KeptResults:
         Raises:
             DataError: a line is broken; names it.
         """
-        for line, piece in read_checked_lines(self.path):
+        for line, piece in self.lines():
             if line == 1:
                 continue
             try:
@@ -57,10 +48,7 @@ class KeptResults:
                 ) from error
             yield rows, values
 
-    def add(self, rows: list[int], values: list[Any]) -> None:
-        """Write a piece."""
-        self._file.append(checked_line({"rows": rows, "values": values}))
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+    def add_piece(self, rows: list[int], values: list[Any]) -> None:
+        """Append a piece; it is on disk when this returns."""
+        is_new = not self.path.exists() or not self.path.stat().st_size
+        self.add([*([self._first] if is_new else []), {"rows": rows, "values": values}])

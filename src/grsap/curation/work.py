@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from grsap.curation.kept_results import KeptResults
 from grsap.curation.ledger import Rows
 from grsap.curation.raw_rows import RawRows
 from grsap.embedding import Embedder
-from grsap.embedding.base import Embeddings
+from grsap.embedding.base import Embeddings, vector_from_text, vector_to_text
 from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.judging.base import Exchange, Judge, Verdict
@@ -105,10 +104,8 @@ class Work:
         Raises:
             ValueError: `compute` gave more or fewer values than rows.
         """
-        results = KeptResults(
-            self._folder, name, {**identity, "input": self.raw.hash, "texts_version": rows.texts_version}
-        )
-        try:
+        identity = {**identity, "input": self.raw.hash, "texts_version": rows.texts_version}
+        with KeptResults(self._folder, name, identity) as results:
             missing = set(rows.numbers.tolist())
             for numbers, values in results.pieces():
                 chosen = [place for place, number in enumerate(numbers) if number in missing]
@@ -123,11 +120,9 @@ class Work:
                     computed = list(compute(list(piece)))
                     if len(computed) != len(piece):
                         raise ValueError(f"{name}: {len(computed)} results came of {len(piece)} rows")
-                    results.add(piece.numbers.tolist(), computed)
+                    results.add_piece(piece.numbers.tolist(), computed)
                     advance(len(piece))
                     yield piece.numbers.tolist(), computed
-        finally:
-            results.close()
 
     def embeddings(self, rows: Rows, of: TextOf = "query") -> Embeddings:
         """(M, D) float32 unit rows, in the order of `rows`."""
@@ -153,7 +148,7 @@ class Work:
 
         def compute(piece: Sequence[SafetyRecord]) -> list[str]:
             vectors = embedder.embed([text_of(row, of) for row in piece])
-            return [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
+            return [vector_to_text(vector) for vector in vectors]
 
         name = f"embeddings_of_{of}"
         for numbers, values in self.kept(name, {"embedder": embedder.identity()}, rows, compute):
@@ -194,7 +189,7 @@ class _Vectors:
     def add(self, numbers: list[int], values: list[str], num_expected: int) -> None:
         if not numbers:
             return
-        vectors = np.stack([np.frombuffer(base64.b64decode(value), "<f4") for value in values])
+        vectors = np.stack([vector_from_text(value) for value in values])
         if self._num + len(numbers) > len(self.matrix):
             room = np.zeros((max(num_expected, len(numbers)) + self._num, vectors.shape[1]), np.float32)
             if self._num:

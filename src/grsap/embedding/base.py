@@ -5,6 +5,7 @@ Shapes: N texts, D dimensions.
 
 from __future__ import annotations
 
+import base64
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -122,3 +123,13 @@ def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
     """Indices in batches of `size`, longest texts first, so that little is padding."""
     order = sorted(range(len(texts)), key=lambda index: (-len(texts[index]), index))
     yield from (order[start : start + size] for start in range(0, len(order), size))
+
+
+def vector_to_text(vector: Embeddings) -> str:
+    """A vector (D,) as base64 of little-endian float32."""
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def vector_from_text(text: str) -> Embeddings:
+    """The vector (D,) of `vector_to_text`."""
+    return np.frombuffer(base64.b64decode(text), "<f4")

@@ -2,98 +2,76 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Generator as Generating
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from grsap.errors import DataError
-from grsap.evaluation.journal import Journal
 from grsap.evaluation.prompts import Prompt, Question
+from grsap.evaluation.result_logs import ResultLogs
 from grsap.evaluation.subjects import Subject
-from grsap.evaluation.work import Work
 from grsap.generation import Generator, ScoringRequest, score_in_pieces
 from grsap.metrics.sampled import Outcome
-from grsap.progress import progress_line
+from grsap.result_log import Entry
 
 LIKELIHOOD_SCHEMA = "grsap.likelihood/1"
 LIKELIHOODS_DIR = "likelihoods"
 
 
-@dataclass
-class Weighing:
-    """Has subjects tell how likely they find each label as the beginning of their answer, and finds what they told.
+class LabelLikelihoods(ResultLogs):
+    """Log-likelihoods of answer labels as the beginning of an answer: computes those that are missing, and scores by
+    them.
 
     Args:
         folder: of the evaluation.
     """
 
-    folder: Path
-    work: dict[str, Work] = field(default_factory=dict)
-    _journals: dict[str, Journal] = field(default_factory=dict)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / LIKELIHOODS_DIR, LIKELIHOOD_SCHEMA, ("prompt", "label"))
 
-    def journal(self, subject: Subject) -> Journal:
-        """Where a subject's likelihoods are kept."""
-        if subject.hash not in self._journals:
-            path = self.folder / LIKELIHOODS_DIR / f"{subject.hash}.jsonl"
-            self._journals[subject.hash] = Journal(path, LIKELIHOOD_SCHEMA, ("prompt", "label"))
-        return self._journals[subject.hash]
-
-    def weigh_all(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
-        """Ask for what is missing. Each piece of likelihoods is on disk before the next is begun."""
-        journal = self.journal(subject)
+    def compute(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
+        """Compute what is missing. Each piece is on disk before the next begins."""
+        log = self.named(subject.hash)
         requests = {
             f"{prompt.hash}/{number}": (prompt, label)
             for prompt in prompts
             for number, label in enumerate(prompt.item.labels)
         }
-        known = {name for name, (prompt, label) in requests.items() if (prompt.hash, label) in journal.entries}
-        if len(known) == len(requests):
-            return
-        asked = [
-            ScoringRequest(name, prompt.ids, label_ids(prompt, label, subject.generator))
-            for name, (prompt, label) in requests.items()
-        ]
-        started = time.monotonic()
-        work = self.work.setdefault(subject.name, Work())
-        try:
-            with progress_line(f"Likelihoods of {subject.name}", len(asked) - len(known)) as advance:
-                for piece in score_in_pieces(subject.likelihoods, asked, known):
-                    told = [(*requests[found.id], found.total) for found in piece]
-                    journal.add(
-                        [{"prompt": each.hash, "label": label, "logprob": total} for each, label, total in told]
-                    )
-                    advance(len(piece))
-                    work.num_done += len(piece)
-        finally:
-            work.seconds += time.monotonic() - started
+        known = {name for name, (prompt, label) in requests.items() if (prompt.hash, label) in log}
 
-    def marks(self, subject: Subject, question: Question, prompts: Sequence[Prompt]) -> dict[str, list[Outcome]]:
+        def pieces() -> Generating[list[Entry], None, None]:
+            asked = [
+                ScoringRequest(name, prompt.ids, label_ids(prompt, label, subject.generator))
+                for name, (prompt, label) in requests.items()
+            ]
+            for piece in score_in_pieces(subject.likelihoods, asked, known):
+                scored = [(*requests[found.id], found.total) for found in piece]
+                yield [{"prompt": each.hash, "label": label, "logprob": total} for each, label, total in scored]
+
+        title = f"Likelihoods of {subject.name}"
+        self.add_all(log, subject.name, title, len(requests) - len(known), pieces())
+
+    def scores(self, subject: Subject, question: Question, prompts: Sequence[Prompt]) -> dict[str, list[Outcome]]:
         """By item id, whether the most likely label is the right one; None if several are equally likely.
 
-        In bf16 that happens: the first label is not to win by its place.
+        In bf16 that happens: the first label must not win by its place.
 
         Raises:
             DataError: likelihoods are missing.
         """
-        entries = self.journal(subject).entries
-        marks: dict[str, list[Outcome]] = {}
+        log = self.named(subject.hash)
+        scores: dict[str, list[Outcome]] = {}
         for prompt in prompts:
-            found = {label: entries.get((prompt.hash, label)) for label in prompt.item.labels}
+            found = {label: log.get(prompt.hash, label) for label in prompt.item.labels}
             known = {label: entry["logprob"] for label, entry in found.items() if entry is not None}
             if len(known) < len(found):
                 raise DataError(
-                    f"{subject.name} has not weighed all choices of {question.benchmark.name}",
+                    f"{subject.name} has not scored all choices of {question.benchmark.name}",
                     "Run the stage generate first",
                 )
             best = most_likely(known)
-            marks[prompt.item.id] = [None if best is None else best == prompt.item.reference]
-        return marks
-
-    def close(self) -> None:
-        """Let go of all files."""
-        for journal in self._journals.values():
-            journal.close()
+            scores[prompt.item.id] = [None if best is None else best == prompt.item.reference]
+        return scores
 
 
 def label_ids(prompt: Prompt, label: str, generator: Generator) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ from grsap.data.replay import ReplayDataModule
 from grsap.errors import ConfigError
 from grsap.evaluation.benchmark import Benchmark
 from grsap.evaluation.harness import HarnessTasks
+from grsap.evaluation.perplexity_check import PerplexityCheck
 from grsap.evaluation.prompts import Question, prompts_of
 from grsap.evaluation.spec_file import load_benchmark
 from grsap.evaluation.subjects import Engines, Subject, SubjectSource
-from grsap.evaluation.surprise import Surprise
 from grsap.generation import TransformersGenerator
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
@@ -38,7 +38,7 @@ class Evaluation:
         task_sampling: how the others are answered; by default as `sampling`.
         num_samples: answers a prompt; more than one needs a temperature.
         margin: change for the worse, as a share, that still counts as held.
-        surprise: counts answers to safety prompts as incoherent that a sound model finds too surprising.
+        surprise: counts answers to safety prompts as incoherent whose perplexity under a sound model is too high.
         lm_eval_tasks: tasks of the package `lm-eval`, for subjects on this machine.
         replay: replay sets whose overlap with the benchmarks is told, besides those that runs were trained with.
         reference: name of the subject that those without a start are compared with.
@@ -55,7 +55,7 @@ class Evaluation:
     task_sampling: SamplingSettings | None = None
     num_samples: int = 1
     margin: float = 0.05
-    surprise: Surprise | None = None
+    surprise: PerplexityCheck | None = None
     lm_eval_tasks: HarnessTasks | None = None
     replay: list[str] | None = None
     reference: str | None = None

@@ -1,26 +1,27 @@
-"""The first stage: each subject answers each prompt, once, however often the command is killed."""
+"""The stage generate: each subject answers each prompt once, however often the command is killed."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Generator as Generating
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grsap.errors import DataError
-from grsap.evaluation.journal import Journal
 from grsap.evaluation.prompts import Prompt, Question, prompts_of, request_seed, sampling_hash
+from grsap.evaluation.result_logs import ResultLogs
 from grsap.evaluation.subjects import Subject
-from grsap.evaluation.work import Work
 from grsap.files import hash_json
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings
-from grsap.progress import Advance, progress_line
 from grsap.records import Message
+from grsap.result_log import Entry, ResultLog
 
 ANSWER_SCHEMA = "grsap.answer/1"
 ANSWERS_DIR = "answers"
+_Request = tuple[GenerationRequest, list[Message]]
+"""What is generated, and the conversation that it continues."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ class Answer:
         return self.finish_reason == "withheld"
 
 
-@dataclass
-class Answering:
-    """Has subjects answer, and finds their answers.
+class Answers(ResultLogs):
+    """The answers of all subjects: generates those that are missing, and reads them.
 
     Args:
         folder: of the evaluation.
@@ -59,21 +59,16 @@ class Answering:
         seed: of sampling.
     """
 
-    folder: Path
-    questions: Sequence[Question]
-    num_samples: int
-    seed: int
-    work: dict[str, Work] = field(default_factory=dict)
-    _journals: dict[str, Journal] = field(default_factory=dict)
-    _prompts: dict[tuple[int, str], list[Prompt]] = field(default_factory=dict)
+    def __init__(self, folder: Path, questions: Sequence[Question], num_samples: int, seed: int) -> None:
+        super().__init__(folder / ANSWERS_DIR, ANSWER_SCHEMA, ("prompt", "sample"))
+        self.questions = questions
+        self.num_samples = num_samples
+        self.seed = seed
+        self._prompts: dict[tuple[int, str], list[Prompt]] = {}
 
-    def journal(self, subject: Subject, sampling: SamplingSettings) -> Journal:
+    def log(self, subject: Subject, sampling: SamplingSettings) -> ResultLog:
         """Where the answers of a subject are kept."""
-        name = hash_json([subject.hash, sampling_hash(sampling, self.seed)])
-        if name not in self._journals:
-            path = self.folder / ANSWERS_DIR / f"{name}.jsonl"
-            self._journals[name] = Journal(path, ANSWER_SCHEMA, ("prompt", "sample"))
-        return self._journals[name]
+        return self.named(hash_json([subject.hash, sampling_hash(sampling, self.seed)]))
 
     def prompts(self, question: Question, generator: Generator) -> list[Prompt]:
         """The prompts of a benchmark for a backend; made once."""
@@ -82,36 +77,27 @@ class Answering:
             self._prompts[key] = prompts_of(question, generator)
         return self._prompts[key]
 
-    def num_missing(self, subject: Subject) -> int:
-        """Answers that are still to be given."""
-        return sum(len(requests) for _, requests, _ in self._missing(subject))
+    def is_complete(self, subject: Subject) -> bool:
+        """Whether the subject has answered all prompts."""
+        return not self._missing(subject)
 
-    def answer_all(self, subject: Subject) -> None:
-        """Have a subject answer what it has not answered yet. Each answer is on disk before the next is taken."""
-        missing = self._missing(subject)
-        total = sum(len(requests) for _, requests, _ in missing)
-        if not total:
-            return
-        started = time.monotonic()
-        work = self.work.setdefault(subject.name, Work())
-        try:
-            with progress_line(f"Answers of {subject.name}", total) as advance:
-                for sampling, requests, messages in missing:
-                    self._ask(subject, sampling, requests, messages, advance, work)
-        finally:
-            work.seconds += time.monotonic() - started
+    def generate(self, subject: Subject) -> None:
+        """Generate the answers of a subject that are missing. Each is on disk before the next is taken."""
+        for sampling, requests in self._missing(subject).items():
+            pieces = _stream(subject, sampling, requests)
+            self.add_all(self.log(subject, sampling), subject.name, f"Answers of {subject.name}", len(requests), pieces)
 
-    def answers(self, subject: Subject, question: Question) -> dict[str, list[Answer]]:
-        """By item id, one a sample.
+    def of(self, subject: Subject, question: Question) -> dict[str, list[Answer]]:
+        """By item id, one answer a sample.
 
         Raises:
-            DataError: some are not there yet.
+            DataError: some are missing.
         """
-        entries = self.journal(subject, question.sampling).entries
+        log = self.log(subject, question.sampling)
         found: dict[str, list[Answer]] = {}
         for prompt in self.prompts(question, subject.generator):
             for sample in range(self.num_samples):
-                entry = entries.get((prompt.hash, sample))
+                entry = log.get(prompt.hash, sample)
                 if entry is None:
                     raise DataError(
                         f"{subject.name} has not answered all prompts of {question.benchmark.name}",
@@ -120,45 +106,28 @@ class Answering:
                 found.setdefault(prompt.item.id, []).append(_read(entry))
         return found
 
-    def close(self) -> None:
-        """Let go of all files."""
-        for journal in self._journals.values():
-            journal.close()
-
-    def _ask(
-        self,
-        subject: Subject,
-        sampling: SamplingSettings,
-        requests: Sequence[GenerationRequest],
-        messages: dict[str, list[Message]],
-        advance: Advance,
-        work: Work,
-    ) -> None:
-        journal = self.journal(subject, sampling)
-        lengths = {request.id: len(request.prompt_ids) for request in requests}
-        with closing(subject.stream(requests, sampling)) as answers:  # type: ignore[type-var]
-            for answer in answers:
-                journal.add([_entry(answer, messages[answer.id], lengths[answer.id])])
-                advance(1, len(answer.token_ids))
-                work.num_done += 1
-                work.num_tokens += len(answer.token_ids)
-
-    def _missing(
-        self, subject: Subject
-    ) -> list[tuple[SamplingSettings, list[GenerationRequest], dict[str, list[Message]]]]:
-        """By sampling: requests without an answer, and what they ask. A prompt of two benchmarks is asked once."""
-        found: dict[SamplingSettings, tuple[list[GenerationRequest], dict[str, list[Message]]]] = {}
+    def _missing(self, subject: Subject) -> dict[SamplingSettings, list[_Request]]:
+        """Requests without an answer, by sampling; a prompt of two benchmarks is asked once."""
+        found: dict[SamplingSettings, dict[str, _Request]] = {}
         for question in self.questions:
-            entries = self.journal(subject, question.sampling).entries
-            requests, messages = found.setdefault(question.sampling, ([], {}))
+            log = self.log(subject, question.sampling)
             for prompt in self.prompts(question, subject.generator):
                 for sample in range(self.num_samples):
                     name = f"{prompt.hash}/{sample}"
-                    if (prompt.hash, sample) not in entries and name not in messages:
+                    if (prompt.hash, sample) not in log:
                         seed = request_seed(self.seed, prompt.hash, sample)
-                        requests.append(GenerationRequest(name, prompt.ids, seed))
-                        messages[name] = prompt.item.messages
-        return [(sampling, requests, messages) for sampling, (requests, messages) in found.items() if requests]
+                        request = GenerationRequest(name, prompt.ids, seed), prompt.item.messages
+                        found.setdefault(question.sampling, {}).setdefault(name, request)
+        return {sampling: list(requests.values()) for sampling, requests in found.items()}
+
+
+def _stream(
+    subject: Subject, sampling: SamplingSettings, asked: Sequence[_Request]
+) -> Generating[list[Entry], None, None]:
+    by_id = {request.id: (messages, len(request.prompt_ids)) for request, messages in asked}
+    with closing(subject.stream([request for request, _ in asked], sampling)) as answers:  # type: ignore[type-var]
+        for answer in answers:
+            yield [_entry(answer, *by_id[answer.id])]
 
 
 def _entry(answer: Generation, messages: list[Message], num_prompt_tokens: int) -> dict[str, Any]:

@@ -12,17 +12,18 @@ from typing import Any
 from grsap.console import say
 from grsap.errors import RunFolderError
 from grsap.evaluation.agreement import agreements
-from grsap.evaluation.choices import Weighing
+from grsap.evaluation.choices import LabelLikelihoods
 from grsap.evaluation.evaluation import Evaluation
-from grsap.evaluation.generating import Answer, Answering
+from grsap.evaluation.generating import Answer, Answers
 from grsap.evaluation.outcomes import num_withheld, outcomes_of
 from grsap.evaluation.output import read_cost, write_manifest, write_results
 from grsap.evaluation.overlap import overlaps
+from grsap.evaluation.perplexity_check import Perplexities
 from grsap.evaluation.prompts import Prompt, Question
+from grsap.evaluation.result_logs import Cost
 from grsap.evaluation.results import ByMeasure, Found, comparisons, conclusions, rates
 from grsap.evaluation.subjects import Subject
-from grsap.evaluation.verdicts import Judging
-from grsap.evaluation.work import Work
+from grsap.evaluation.verdicts import Verdicts
 from grsap.judging import Judge, Verdict
 from grsap.measurement.outcomes import Measure, Surprising, incoherence
 
@@ -53,9 +54,10 @@ class Stages:
         folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.folder = folder
-        self.answering = Answering(folder, settings.questions, settings.num_samples, settings.seed)
-        self.weighing = Weighing(folder)
-        self.judging = Judging(folder)
+        self.answers = Answers(folder, settings.questions, settings.num_samples, settings.seed)
+        self.likelihoods = LabelLikelihoods(folder)
+        self.verdicts = Verdicts(folder)
+        self.perplexities = None if settings.surprise is None else Perplexities(folder, settings.surprise)
         self._earlier = read_cost(folder)
 
     @property
@@ -83,15 +85,15 @@ class Stages:
             with closing(subjects[0].generator):
                 for subject in subjects:
                     with self._noted():
-                        self.answering.answer_all(subject)
+                        self.answers.generate(subject)
                         if subject.gives_likelihoods:
-                            self.weighing.weigh_all(subject, self._choices(subject))
+                            self.likelihoods.compute(subject, self._choices(subject))
                         if self.settings.lm_eval_tasks is not None:
                             self.settings.lm_eval_tasks.evaluate(subject, self.folder)
 
     def _check_ready(self) -> None:
         """Find servers that are not there before the first answer is generated; if all is answered, none is asked."""
-        unfinished = [subject for subject in self.subjects if self.answering.num_missing(subject)]
+        unfinished = [subject for subject in self.subjects if not self.answers.is_complete(subject)]
         for subject in unfinished:
             subject.generator.check_ready()
         if unfinished and self.judged and "judge" in self.settings.stages:
@@ -105,11 +107,11 @@ class Stages:
             DataError: answers are missing.
         """
         answers = [answer for _, _, found in self._answered(self.judged) for each in found.values() for answer in each]
-        if self.settings.surprise is not None:
-            self.settings.surprise.measure_all(answers, self.folder)
+        if self.perplexities is not None:
+            self.perplexities.compute(answers)
         for judge in self.settings.chosen_judges if self.judged else ():
             with self._noted(), closing(judge):
-                self.judging.judge_all(judge, answers)
+                self.verdicts.judge(judge, answers)
 
     def summarise(self) -> dict[str, Any]:
         """Make rates, comparisons and conclusions of what is there, write them, and give them.
@@ -150,9 +152,9 @@ class Stages:
 
     def close(self) -> None:
         """Let go of all files."""
-        self.answering.close()
-        self.weighing.close()
-        self.judging.close()
+        for logs in (self.answers, self.likelihoods, self.verdicts, self.perplexities):
+            if logs is not None:
+                logs.close()
 
     def write_manifest(self, status: str) -> None:
         """Write down who was asked what, how, at what cost; no text."""
@@ -171,7 +173,7 @@ class Stages:
                     {"name": question.benchmark.name, **question.loaded.describe()} for question in settings.questions
                 ],
                 "judges": [
-                    {**judge.identity(), "file": self._relative(self.judging.journal(judge).path)}
+                    {**judge.identity(), "file": self._relative(self.verdicts.log(judge).path)}
                     for judge in settings.chosen_judges
                 ],
                 "cost": self._cost(),
@@ -192,7 +194,7 @@ class Stages:
     def _answered(self, questions: list[Question]) -> Iterator[tuple[Subject, Question, dict[str, list[Answer]]]]:
         for subject in self.subjects:
             for question in questions:
-                yield subject, question, self.answering.answers(subject, question)
+                yield subject, question, self.answers.of(subject, question)
 
     def _measured(self) -> Iterator[Measured]:
         for subject, question, answers in self._answered(self.settings.questions):
@@ -200,12 +202,12 @@ class Stages:
             surprising = self._surprising(question, answers)
             outcomes = outcomes_of(question, answers, verdicts, surprising)
             if question in self.weighed and subject.gives_likelihoods:
-                prompts = self.answering.prompts(question, subject.generator)
-                outcomes[BY_LIKELIHOOD] = self.weighing.marks(subject, question, prompts)
+                prompts = self.answers.prompts(question, subject.generator)
+                outcomes[BY_LIKELIHOOD] = self.likelihoods.scores(subject, question, prompts)
             yield Measured(subject, question, answers, verdicts, surprising, outcomes)
 
     def _choices(self, subject: Subject) -> list[Prompt]:
-        return [prompt for each in self.weighed for prompt in self.answering.prompts(each, subject.generator)]
+        return [prompt for each in self.weighed for prompt in self.answers.prompts(each, subject.generator)]
 
     def _overlap(self) -> list[dict[str, Any]]:
         paths = [subject.replay_path for subject in self.subjects if subject.replay_path is not None]
@@ -216,12 +218,12 @@ class Stages:
         return [] if tasks is None else [row for each in self.subjects for row in tasks.results(each, self.folder)]
 
     def _surprising(self, question: Question, answers: Mapping[str, list[Answer]]) -> Surprising:
-        if self.settings.surprise is None or question not in self.judged:
+        if self.perplexities is None or question not in self.judged:
             return {}
-        return self.settings.surprise.surprising(answers, self.folder)
+        return self.perplexities.surprising(answers)
 
     def _verdicts(self, answers: Mapping[str, list[Answer]]) -> dict[Judge, dict[str, list[Verdict]]]:
-        return {judge: self.judging.verdicts(judge, answers) for judge in self.settings.chosen_judges}
+        return {judge: self.verdicts.of(judge, answers) for judge in self.settings.chosen_judges}
 
     def _results(self, found: Found) -> dict[str, Any]:
         compared = comparisons(self.subjects, found, self.settings.margin)
@@ -245,7 +247,7 @@ class Stages:
                     "name": judge.name,
                     "revision": judge.revision,
                     "is_proxy": judge.is_proxy,
-                    "verdicts": self._relative(self.judging.journal(judge).path),
+                    "verdicts": self._relative(self.verdicts.log(judge).path),
                 }
                 for judge in self.settings.chosen_judges
             ],
@@ -265,7 +267,7 @@ class Stages:
     def _files(self, subject: Subject) -> dict[str, str]:
         """By benchmark, where the answers are."""
         return {
-            question.benchmark.name: self._relative(self.answering.journal(subject, question.sampling).path)
+            question.benchmark.name: self._relative(self.answers.log(subject, question.sampling).path)
             for question in self.settings.questions
         }
 
@@ -275,11 +277,11 @@ class Stages:
     def _cost(self) -> dict[str, dict[str, Any]]:
         """By stage and name: seconds, answers or verdicts, and tokens written, over all calls but killed ones."""
         cost: dict[str, dict[str, Any]] = {}
-        stages = {"generate": self.answering.work, "weigh": self.weighing.work, "judge": self.judging.work}
+        stages = {"generate": self.answers.cost, "weigh": self.likelihoods.cost, "judge": self.verdicts.cost}
         for stage, done in stages.items():
             earlier = self._earlier.get(stage, {})
             cost[stage] = {
-                name: asdict(Work(**earlier.get(name, {})).plus(done.get(name, Work())))
+                name: asdict(Cost(**earlier.get(name, {})).plus(done.get(name, Cost())))
                 for name in dict.fromkeys([*earlier, *done])
             }
         return cost

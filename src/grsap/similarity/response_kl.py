@@ -25,7 +25,7 @@ from grsap.generation import Generator, ScoringRequest, score_in_pieces
 from grsap.metrics import bootstrap_interval
 from grsap.progress import progress_line
 from grsap.records import Message, SafetyRecord
-from grsap.similarity.done import DoneFile
+from grsap.result_log import ResultLog
 from grsap.similarity.populations import encodable
 from grsap.text import ChatTemplate
 
@@ -70,14 +70,14 @@ def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNl
 
 
 def response_likelihoods(
-    records: Sequence[SafetyRecord], model: Generator, done: DoneFile, what: str
+    records: Sequence[SafetyRecord], model: Generator, log: ResultLog, what: str
 ) -> ResponseLikelihoods:
-    """Score the last answer of each row, given the turns before it; those in `done` are not scored again.
+    """Score the last answer of each row, given the turns before it; those in `log` are not scored again.
 
     Args:
         records: at least one row.
         model: that gives `likelihoods`.
-        done: of rows, by hash of model and messages.
+        log: of `{key, value: [nll, number of tokens]}`, by hash of model and messages.
         what: stands in the progress line.
 
     Raises:
@@ -86,17 +86,18 @@ def response_likelihoods(
     identity = [model.content_identity(), model.template.hash]
     messages = [_encodable_messages(record) for record in records]
     keys = [hash_json([identity, turns]) for turns in messages]
-    num_missing = len({key for key in keys if key not in done.values})
+    known = {key for key in keys if (key,) in log}
+    num_missing = len({*keys} - known)
     if num_missing:
         requests = {
             key: scoring_request(key, record.id, turns, model.template)
             for record, turns, key in zip(records, messages, keys, strict=True)
         }
         with progress_line(f"Likelihoods of {what}", num_missing) as advance:
-            for piece in score_in_pieces(model.checked_likelihoods, requests.values(), done.values):
-                done.add((found.id, [-found.total, len(found.logprobs)]) for found in piece)
+            for piece in score_in_pieces(model.checked_likelihoods, requests.values(), known):
+                log.add([{"key": found.id, "value": [-found.total, len(found.logprobs)]} for found in piece])
                 advance(len(piece), sum(len(found.logprobs) for found in piece))
-    values = np.array([done.values[key] for key in keys], np.float64)
+    values = np.array([log.entry(key)["value"] for key in keys], np.float64)
     return ResponseLikelihoods(values[:, 0], values[:, 1].astype(np.int64))
 
 

@@ -8,7 +8,8 @@ from typing import get_args
 
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
-from grsap.similarity.done import DoneFile, embed_texts
+from grsap.result_log import ResultLog
+from grsap.similarity.embedded_texts import embed_texts
 from grsap.similarity.measures import (
     Measure,
     Pair,
@@ -81,11 +82,11 @@ def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[P
 def _embed(
     settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path
 ) -> dict[tuple[str, View], Points]:
-    with DoneFile(output_dir / "embeddings.log") as done:
+    with ResultLog(output_dir / "embeddings.log", ("key",)) as log:
         try:
             return {
                 (name, view): embed_texts(
-                    texts_of(records, view), settings.chosen_embedder, done, f"{view} texts of {name}"
+                    texts_of(records, view), settings.chosen_embedder, log, f"{view} texts of {name}"
                 )
                 for name, records in drawn.items()
                 for view in TEXT_VIEWS
@@ -98,11 +99,11 @@ def _likelihoods(settings: Similarity, drawn: dict[str, list[SafetyRecord]], out
     """Of as many rows a set as are compared."""
     measures: list[Measure] = []
     assert settings.model is not None
-    with DoneFile(output_dir / "likelihoods.log") as done:
+    with ResultLog(output_dir / "likelihoods.log", ("key",)) as log:
         try:
             for name, records in drawn.items():
                 found = response_likelihoods(
-                    records[: settings.num_compared], settings.model, done, f"responses of {name}"
+                    records[: settings.num_compared], settings.model, log, f"responses of {name}"
                 )
                 pair = Pair("response", name, None)
                 if name == "reference":

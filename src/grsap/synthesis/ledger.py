@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 from grsap.errors import DataError
@@ -68,7 +69,7 @@ class Ledger:
         self._queries: dict[str, Attempt] = {}
         self._num_failed: Counter[str] = Counter()
         self._answered: set[str] = set()
-        self._places: dict[str, Attempt] = {}
+        self._places: dict[str, tuple[str, Kind, int]] = {}
         self._keep_rows = keep_rows
         self._rows: dict[str, dict[int, SafetyRecord]] = {}
 
@@ -93,8 +94,8 @@ class Ledger:
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Take note of an attempt."""
-        tally = self._tally(attempt)
-        self._places[attempt.id] = attempt
+        tally = self._tally(attempt.domain, attempt.kind)
+        self._places[attempt.id] = intern(attempt.domain), attempt.kind, attempt.index
         if attempt.reason in OF_RESPONSES:
             tally.num_response_tokens += attempt.num_tokens
         else:
@@ -111,23 +112,24 @@ class Ledger:
 
     def add_row(self, row: SafetyRecord) -> None:
         """Take note of a row; its query's attempt is known."""
-        place = self._places[row.id]
-        tally = self._tally(place)
+        domain, kind, index = self._places[row.id]
+        tally = self._tally(domain, kind)
         num_tokens = int(row.scores.get("num_response_tokens", 0))
         tally.num_rows += 1
         tally.num_cut += row.finish_reason == "length"
         tally.num_response_tokens += num_tokens
         self.num_tokens[row.id] += num_tokens
         self._answered.add(row.id)
-        if self._keep_rows and place.kind == "harmful":
-            self._rows.setdefault(place.domain, {})[place.index] = row
+        self._queries.pop(row.id, None)  # texts of answered queries would fill the memory
+        if self._keep_rows and kind == "harmful":
+            self._rows.setdefault(domain, {})[index] = row
 
     def is_answered(self, row_id: str) -> bool:
         """Whether the row is written."""
         return row_id in self._answered
 
     def query(self, row_id: str) -> Attempt | None:
-        """The attempt that gave the row's query, if one did."""
+        """The attempt that gave the query of a row that is not answered yet, if one did."""
         return self._queries.get(row_id)
 
     def usable_query(self, row_id: str) -> Attempt:
@@ -148,5 +150,5 @@ class Ledger:
         """A domain's rows of indices below `stop`, in order; harmless counterparts are left out."""
         return [row for index, row in sorted(self._rows.get(domain, {}).items()) if index < stop]
 
-    def _tally(self, attempt: Attempt) -> Tally:
-        return self.tallies.setdefault((attempt.domain, attempt.kind), Tally())
+    def _tally(self, domain: str, kind: Kind) -> Tally:
+        return self.tallies.setdefault((domain, kind), Tally())

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from grsap.appending import AppendFile, json_line
-from grsap.checksums import checked_line, read_checked_lines
 from grsap.errors import DataError
 from grsap.files import hash_bytes, hash_file
 from grsap.generation.base import FinishReason
 from grsap.records import SafetyRecord, read_jsonl
 from grsap.response_logprobs import ResponseLogprobs, append_logprobs, block_keys, response_hash, whole_blocks_length
+from grsap.result_log import ResultLog
 from grsap.synthesis.elicitation import Kind
 from grsap.synthesis.query_parsing import Reason
 
@@ -71,7 +71,9 @@ class RawFolder:
         self._with_logprobs = with_logprobs
         self._written: dict[str, tuple[str, bool]] = {}
         self._files = ExitStack()
-        self._attempts = self._open(path / ATTEMPTS)
+        self._open(path / ATTEMPTS).close()
+        self._attempts = ResultLog(path / ATTEMPTS)
+        self._files.callback(self._attempts.close)
         shards = self.shards()
         for shard in shards[:-1]:
             self._open(shard).close()  # only the last one grows, but a power cut may have taken any end
@@ -90,7 +92,7 @@ class RawFolder:
         Raises:
             DataError: a line is none; names it.
         """
-        for line, entry in read_checked_lines(self.path / ATTEMPTS):
+        for line, entry in self._attempts.lines():
             try:
                 if entry["schema"] == ROW_SCHEMA:
                     self._written[entry["id"]] = entry["hash"], entry["has_logprobs"]
@@ -137,7 +139,7 @@ class RawFolder:
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Write an attempt."""
-        self._attempts.append(checked_line({"schema": ATTEMPT_SCHEMA, **asdict(attempt)}))
+        self._attempts.add([{"schema": ATTEMPT_SCHEMA, **asdict(attempt)}])
 
     def add_row(self, row: SafetyRecord, logprobs: ResponseLogprobs | None = None) -> None:
         """Write a row; its log-probabilities and its hash first, so that no row lacks them."""
@@ -150,7 +152,7 @@ class RawFolder:
             append_logprobs(self._logprobs, logprobs)
         line = json_line(row.to_dict())
         written = {"schema": ROW_SCHEMA, "id": row.id, "hash": hash_bytes(line), "has_logprobs": has_logprobs}
-        self._attempts.append(checked_line(written))
+        self._attempts.add([written])
         self._rows.append(line)
         self._num_rows += 1
 

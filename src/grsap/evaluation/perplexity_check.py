@@ -1,34 +1,37 @@
-"""Answers that a sound model finds hard to believe: perplexity under a model that is not evaluated."""
+"""Flags answers with high perplexity under a reference model, which is not evaluated itself."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Generator as Generating
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation.generating import Answer
-from grsap.evaluation.journal import Journal
+from grsap.evaluation.result_logs import ResultLogs
 from grsap.evaluation.verdicts import exchange_hash
 from grsap.files import hash_json
 from grsap.generation import Generator, Likelihood, ScoringRequest, score_in_pieces
-from grsap.progress import progress_line
+from grsap.result_log import Entry, ResultLog
 
-SURPRISE_SCHEMA = "grsap.surprise/1"
-SURPRISES_DIR = "perplexities"
+PERPLEXITY_SCHEMA = "grsap.surprise/1"
+PERPLEXITIES_DIR = "perplexities"
 
 
 @dataclass(frozen=True)
-class Surprise:
-    """Counts answers of too high a perplexity as incoherent.
+class PerplexityCheck:
+    """Counts answers with too high a perplexity as incoherent.
 
     Perplexity is exp of the mean negative log-likelihood of an answer's tokens, given the prompt in the model's chat
     template. An answer without a token has none.
 
     Args:
         model: what scores: the base that was aligned, or another sound model that runs on this machine.
-        max_perplexity: above it, an answer is no answer. Look at what the start's own answers have before choosing.
+        max_perplexity: above it, an answer is incoherent. Look at the perplexities of the baseline's answers first.
     """
 
     model: Generator
@@ -45,14 +48,27 @@ class Surprise:
                 part=self,
             )
 
-    def journal(self, folder: Path) -> Journal:
-        """Where the perplexities are kept: by all that decides them."""
-        key = hash_json([self.model.content_identity(), self.model.template.hash])
-        return Journal(folder / SURPRISES_DIR / f"{key}.jsonl", SURPRISE_SCHEMA, ("exchange",))
 
-    def measure_all(self, answers: Iterable[Answer], folder: Path) -> None:
-        """Score what is not scored yet. Each piece of perplexities is on disk before the next is begun."""
-        journal = self.journal(folder)
+class Perplexities(ResultLogs):
+    """Perplexities of answers under the model of a check: computes those that are missing, and reads them.
+
+    Args:
+        folder: of the evaluation.
+        check: its settings.
+    """
+
+    def __init__(self, folder: Path, check: PerplexityCheck) -> None:
+        super().__init__(folder / PERPLEXITIES_DIR, PERPLEXITY_SCHEMA, ("exchange",))
+        self.model = check.model
+        self.max_perplexity = check.max_perplexity
+
+    @cached_property
+    def log(self) -> ResultLog:
+        """Where they are kept: by all that determines them."""
+        return self.named(hash_json([self.model.content_identity(), self.model.template.hash]))
+
+    def compute(self, answers: Iterable[Answer]) -> None:
+        """Score what is not scored yet. Each piece is on disk before the next begins."""
         tokenizer, template = self.model.tokenizer, self.model.template
         requests: dict[str, ScoringRequest] = {}
         for answer in answers:
@@ -62,29 +78,25 @@ class Surprise:
             ids = tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"])
             if ids and name not in requests:
                 requests[name] = ScoringRequest(name, tuple(template.prompt_ids(answer.messages)), ids)
-        known = {name for name in requests if (name,) in journal.entries}
-        if len(known) == len(requests):
-            return
-        try:
-            with progress_line("Perplexities", len(requests) - len(known)) as advance:
-                for piece in score_in_pieces(self.model.checked_likelihoods, requests.values(), known):
-                    journal.add([{"exchange": each.id, "perplexity": _perplexity(each)} for each in piece])
-                    advance(len(piece))
-        finally:
-            journal.close()
-            self.model.close()
+        known = {name for name in requests if (name,) in self.log}
 
-    def surprising(self, answers: Mapping[str, Sequence[Answer]], folder: Path) -> dict[str, list[bool]]:
+        def pieces() -> Generating[list[Entry], None, None]:
+            with closing(self.model):
+                for piece in score_in_pieces(self.model.checked_likelihoods, requests.values(), known):
+                    yield [{"exchange": each.id, "perplexity": _perplexity(each)} for each in piece]
+
+        self.add_all(self.log, self.model.model_name, "Perplexities", len(requests) - len(known), pieces())
+
+    def surprising(self, answers: Mapping[str, Sequence[Answer]]) -> dict[str, list[bool]]:
         """By item id and sample, whether an answer's perplexity is above the bound.
 
         Raises:
-            DataError: some are not scored yet.
+            DataError: some are missing.
         """
-        entries = self.journal(folder).entries
         found: dict[str, list[bool]] = {}
         for item, samples in answers.items():
             for answer in samples:
-                entry = entries.get((exchange_hash(answer),))
+                entry = self.log.get(exchange_hash(answer))
                 if entry is None and answer.response and not answer.is_withheld:
                     raise DataError("not all answers have a perplexity", "Run the stage judge first")
                 is_above = entry is not None and entry["perplexity"] > self.max_perplexity
