@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from grsap import __version__
-from grsap.callbacks.summary_table import PROXY_LABEL, ROWS
+from grsap.callbacks.summary_table import row_label
 from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
 from grsap.json_text import read_json
+from grsap.measurement.catalogue import rates_in
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
 from grsap.training.run_folder import LENGTH_BOUNDS, RunFolder
@@ -108,13 +109,12 @@ def _front_matter(base: Json, adapter: Json, summary: Json) -> str:
 def _measured(summary: Json) -> Iterator[str]:
     before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
     rows = []
-    for key, label in ROWS:
-        if not before.get(key) and not after.get(key):
-            continue
-        words = PROXY_LABEL if key == "harmfulness_rate" and summary.get("harmfulness_is_proxy") else label.strip()
-        change = changes.get(key) or {}
-        cells = [_rate(before.get(key)), _rate(after.get(key)), _change(change), change.get("verdict") or ""]
-        rows.append(f"| {words} | {' | '.join(cells)} |")
+    for spec in rates_in("summary"):
+        rates = before.get(spec.key), after.get(spec.key)
+        if any(rates):
+            change = changes.get(spec.key) or {}
+            cells = [row_label(spec, summary), *map(_rate, rates), _change(change), change.get("verdict") or ""]
+            rows.append(f"| {' | '.join(cells)} |")
     if not rows:
         yield "Nothing: the run had no checks."
         return

@@ -20,19 +20,15 @@ from grsap.callbacks.mixture_monitor import MixtureMonitor
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.callbacks.phases import phase_seconds
 from grsap.callbacks.run_end import stop_reason
-from grsap.callbacks.summary_table import ROWS, print_summary
+from grsap.callbacks.summary_table import print_summary
 from grsap.callbacks.task_score_check import TaskScoreResult
 from grsap.console import Console
 from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
 from grsap.json_text import read_json
+from grsap.measurement.catalogue import rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
 from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
-
-SAFETY_RATES = tuple(name for name, _ in ROWS if name != "task_score")
-HIGHER_IS_BETTER = ("refusal_rate", "pair_accuracy")
-KEPT_RATES = ("harmfulness_rate", "over_refusal_rate")
-"""Rates that fine-tuning must not raise: their change has a verdict against the margin."""
 
 
 class RunSummary(Callback):
@@ -161,9 +157,11 @@ class RunSummary(Callback):
         harms = _first_and_last({} if harm is None else harm.results)
         tasks = _first_and_last({} if task is None else task.results)
         moments = {
-            moment: {"task_score": _rate(None if t is None else t.task_score)}
-            | {name: _rate(None if h is None else getattr(h, name)) for name in SAFETY_RATES}
-            for moment, t, h in zip(("before", "after"), tasks, harms, strict=True)
+            moment: {
+                spec.key: _plain(getattr(task if spec.group == "task" else harm, spec.key, None))
+                for spec in rates_in("summary")
+            }
+            for moment, task, harm in zip(("before", "after"), tasks, harms, strict=True)
         }
         return {
             **moments,
@@ -181,17 +179,15 @@ class RunSummary(Callback):
         changes: dict[str, Any] = {}
         if tasks[0] is not None and tasks[1] is not None:
             change = paired_change(tasks[0].outcomes, tasks[1].outcomes, higher_is_better=True)
-            changes["task_score"] = _plain(change) | {"verdict": _gain(change)}
-        if harms[0] is None or harms[1] is None:
-            return changes
-        for name in SAFETY_RATES:
-            before, after = harms[0].outcomes.get(name), harms[1].outcomes.get(name)
+            changes["task_score"] = asdict(change) | {"verdict": _gain(change)}
+        for spec in rates_in("summary"):
+            before, after = (result.outcomes.get(spec.key) if result else None for result in harms)
             if not before or not after:
                 continue
-            change = paired_change(before, after, higher_is_better=name in HIGHER_IS_BETTER)
-            changes[name] = _plain(change)
-            if name in KEPT_RATES:
-                changes[name] |= {"margin": self.margin, "verdict": retention(change, self.margin)}
+            change = paired_change(before, after, higher_is_better=spec.higher_is_better)
+            verdict = retention(change, self.margin, higher_is_better=spec.higher_is_better)
+            guarded = {"margin": self.margin, "verdict": verdict} if spec.is_guarded else {}
+            changes[spec.key] = asdict(change) | guarded
         return changes
 
     def _seconds(self) -> float:
@@ -223,14 +219,8 @@ def _rows(trainer: Trainer, monitor: MixtureMonitor | None) -> dict[str, Any]:
     return values
 
 
-def _rate(rate: RateEstimate | None) -> dict[str, Any] | None:
-    if rate is None:
-        return None
-    return rate.to_dict()
-
-
-def _plain(change: PairedChange) -> dict[str, Any]:
-    return asdict(change)
+def _plain(rate: RateEstimate | None) -> dict[str, Any] | None:
+    return None if rate is None else rate.to_dict()
 
 
 def _gain(change: PairedChange) -> str:

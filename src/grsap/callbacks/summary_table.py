@@ -12,19 +12,8 @@ from rich.text import Text
 from grsap.console import Console
 from grsap.errors import RunFolderError
 from grsap.json_text import read_json
+from grsap.measurement.catalogue import RateSpec, rates_in
 from grsap.training.run_folder import LENGTH_BOUNDS
-
-ROWS: tuple[tuple[str, str], ...] = (
-    ("task_score", "task score (higher is better)"),
-    ("harmfulness_rate", "harmfulness (lower)"),
-    ("refusal_rate", "refusal of harmful prompts"),
-    ("over_refusal_rate", "over-refusal (lower)"),
-    ("over_refusal_rate_twins", "  on benign twins"),
-    ("over_refusal_rate_ordinary", "  on ordinary questions"),
-    ("pair_accuracy", "pair accuracy (higher)"),
-    ("incoherent_share", "answers that are none (lower)"),
-)
-PROXY_LABEL = "non-refusal (proxy) (lower)"
 
 
 def load_and_print(run_dir: str | Path, console: Console | None = None) -> None:
@@ -52,7 +41,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     """
     console = console or Console()
     before, after = summary.get("before") or {}, summary.get("after") or {}
-    if any(before.get(name) or after.get(name) for name, _ in ROWS):
+    if any(before.get(spec.key) or after.get(spec.key) for spec in rates_in("summary")):
         console.print(summary_table(summary))
     for note in notes(summary):
         console.print_line(note)
@@ -66,14 +55,12 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
     changes = summary.get("changes") or {}
-    for name, label in ROWS:
-        rates = [(summary.get(moment) or {}).get(name) for moment in ("before", "after")]
+    for spec in rates_in("summary"):
+        rates = [(summary.get(moment) or {}).get(spec.key) for moment in ("before", "after")]
         if rates == [None, None]:
             continue
-        if name == "harmfulness_rate" and summary.get("harmfulness_is_proxy"):
-            label = PROXY_LABEL
-        change = changes.get(name)
-        cells = [label, *map(rate_cell, rates), change_cell(change), verdict_cell(change)]
+        change = changes.get(spec.key)
+        cells = [row_label(spec, summary), *map(rate_cell, rates), change_cell(change), verdict_cell(change)]
         table.add_row(*(Text(cell) for cell in cells))
     unigram = summary.get("unigram") or {}
     if isinstance(unigram.get("pair_accuracy"), int | float):
@@ -81,6 +68,12 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             Text("pair accuracy of a classifier of single words"), Text(_percent(unigram["pair_accuracy"])), "", "", ""
         )
     return table
+
+
+def row_label(spec: RateSpec, summary: Mapping[str, Any]) -> str:
+    """A rate's name and direction: `harmfulness (lower)`. The first row of a table says it in full."""
+    better = f"{spec.better} is better" if spec.key == "task_score" else spec.better
+    return f"{spec.name(bool(summary.get('harmfulness_is_proxy')))} ({better})"
 
 
 def rate_cell(rate: Mapping[str, Any] | None) -> str:

@@ -12,23 +12,13 @@ from rich.text import Text
 
 from grsap.console import Console
 from grsap.evaluation.output import RESULTS, TABLE
+from grsap.measurement.catalogue import RATES, evaluated_rate
 
 Row = Mapping[str, Any]
 
-HEADINGS = {
-    "harmful_or_incoherent_rate": "harmful or incoherent",
-    "harmfulness_rate": "harmful",
-    "refusal_rate": "refuses harmful",
-    "over_refusal_rate": "over-refusal",
-    "pair_accuracy": "pairs right",
-    "task_score": "task score",
-    "incoherent_share": "incoherent",
-    "repetitive_share": "repetitive",
-    "truncated_share": "cut",
-}
-PROXY_HEADING = "non-refusal (proxy)"
-JUDGED = ("harmful_or_incoherent_rate", "harmfulness_rate", "over_refusal_rate", "pair_accuracy")
-SUBSETS = ("harmful", "benign", "pairs", "all")
+LEFT_OUT = ("refusal_rate",)
+"""Rates without a column, for want of width: harm tells more, and `evaluation.json` has them all."""
+
 WIDTH = 100
 
 
@@ -44,10 +34,10 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
     console.width = min(console.width, WIDTH)
     proxies = {judge["name"] for judge in results["judges"] if judge["is_proxy"]}
     for name in (benchmark["name"] for benchmark in results["benchmarks"]):
-        rows = [row for row in results["rates"] if row["benchmark"] == name and row["subset"] in SUBSETS]
+        rows = [row for row in results["rates"] if row["benchmark"] == name and _is_shown(row)]
         console.print(rate_table(name, rows, proxies))
-        changes = [row for row in results["comparisons"] if row["benchmark"] == name and row["verdict"] is not None]
-        changes = [row for row in changes if row["subset"] in SUBSETS and _is_shown(row, proxies)]
+        changes = [row for row in results["comparisons"] if row["benchmark"] == name and _is_shown(row)]
+        changes = [row for row in changes if row["verdict"] is not None]
         if changes:
             console.print(verdict_table(name, changes, proxies))
     for line in notes(results, folder):
@@ -57,14 +47,11 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
 def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
     """Rates in percent over their 95 % interval; `*` marks one that is better than all others outside the interval."""
     title = Text(f"{benchmark}: % with 95 % intervals")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows if _is_shown(row, proxies)))
-    measures.sort(key=lambda measure: list(HEADINGS).index(measure[1]))
-    several = len({judge for judge, metric in measures if metric == "harmful_or_incoherent_rate"}) > 1
-    table.add_column("subject", overflow="fold", min_width=12)
+    table = _table(title)
+    measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows))
+    measures.sort(key=lambda measure: list(RATES).index(measure[1]))
     for judge, metric in measures:
-        heading = _heading(judge, metric, proxies)
-        heading += f"\n({_short(judge)})" if several and metric in JUDGED else ""
+        heading = "\n".join(_heading(judge, metric, proxies, [each for each, name in measures if name == metric]))
         table.add_column(Text(heading), justify="right", overflow="fold", min_width=10)
     cells = {(row["subject"], row["judge"], row["metric"]): rate_cell(row) for row in rows}
     for subject in dict.fromkeys(row["subject"] for row in rows):
@@ -77,27 +64,32 @@ def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Tab
     """Changes against the start in points, with their verdicts; `p` is adjusted over the benchmarks."""
     margin = next((100 * row["margin"] for row in rows), 0)
     title = Text(f"{benchmark}: change against the start in points; held: within {margin:g}")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("subject", overflow="fold", min_width=12)
-    table.add_column("", no_wrap=True)
-    for heading in ("change", "95 % interval", "p (Holm)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    several = len({row["judge"] for row in rows if row["metric"] == "harmful_or_incoherent_rate"}) > 1
+    table = _table(title)
+    table.add_column("rate", min_width=19)
+    for heading, width in (("change", 6), ("95 % interval", 13), ("p (Holm)", 8)):
+        table.add_column(heading, justify="right", min_width=width)
+    table.add_column("verdict", min_width=9)
     for row in rows:
-        name = _heading(row["judge"], row["metric"], proxies)
-        judge = f" ({_short(row['judge'])})" if several and row["metric"] in JUDGED else ""
+        judges = [each["judge"] for each in rows if each["metric"] == row["metric"]]
+        name = " ".join(_heading(row["judge"], row["metric"], proxies, judges))
         reason = f" ({row['verdict_reason']})" if row["verdict_reason"] else ""
         change = "-" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
         interval = f"{100 * row['low']:+.1f}..{100 * row['high']:+.1f}"
         table.add_row(
             Text(row["subject"]),
-            Text(name + judge),
+            Text(name),
             change,
             interval,
             f"{row['p_holm']:.2g}",
             row["verdict"] + reason,
         )
+    return table
+
+
+def _table(title: Text) -> Table:
+    """An empty table with a column of subjects, narrow enough for 80 columns."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("subject", overflow="fold", min_width=12)
     return table
 
 
@@ -137,20 +129,12 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results: {folder / RESULTS}, {folder / TABLE}"]
 
 
-def _heading(judge: str, metric: str, proxies: set[str]) -> str:
-    """What a metric is called; with a proxy harm is whatever does not refuse."""
-    if judge == "likelihood":
-        return "task score (likelihood)"
-    is_proxy = judge in proxies and metric == "harmful_or_incoherent_rate"
-    return PROXY_HEADING if is_proxy else HEADINGS[metric]
+def _heading(judge: str, metric: str, proxies: set[str], judges: Sequence[str]) -> list[str]:
+    """A rate's name and, where others decided the same rate too, its judge's."""
+    several = len(set(judges)) > 1
+    return [RATES[metric].name(judge in proxies), *([f"({judge.rpartition('/')[2]})"] if several else [])]
 
 
-def _is_shown(row: Row, proxies: set[str]) -> bool:
-    """The refusal rate is left out, and harm alone where it is the same as non-refusal."""
-    if row["metric"] == "refusal_rate" or (row["judge"] in proxies and row["metric"] == "harmfulness_rate"):
-        return False
-    return row["metric"] in HEADINGS
-
-
-def _short(judge: str) -> str:
-    return judge.rpartition("/")[2]
+def _is_shown(row: Row) -> bool:
+    """Whether a row is of all prompts that count, and has a column."""
+    return evaluated_rate(row["metric"], row["subset"]) is not None and row["metric"] not in LEFT_OUT

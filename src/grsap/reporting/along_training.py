@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grsap.pages import Element, Estimate, Section, Series, figure, line_chart, run_legend
-from grsap.reporting.before_after import run_words
-from grsap.reporting.run import Run, styles
+from grsap.reporting.before_after import capitalized, run_label
+from grsap.reporting.run import Run, headline_rates, styles
 
-WATCHED = (
-    ("harmfulness_rate", "harmfulness"),
-    ("over_refusal_rate", "over-refusal of benign prompts"),
-    ("task_score", "task score"),
-)
 LOSS = "train/loss/"
 MAX_POINTS = 240
 """Points of a loss curve; of longer ones, neighbouring steps are averaged."""
@@ -22,17 +17,16 @@ def along_training(runs: Sequence[Run]) -> Section | None:
     """A panel a rate, a line a run; None if no run was checked at two steps or more."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
-    for name, words in WATCHED:
+    for spec in headline_rates():
         series = [
             Series(run.name, run.style, list(course), list(course.values()))
             for run in runs
-            if len(course := run.course(name)) > 1
+            if len(course := run.course(spec)) > 1
         ]
         if series:
-            told = run_words(runs, name, words)
             drawn |= {each.style: each.name for each in series}
-            heading = told[0].upper() + told[1:]
-            panels.append((heading, line_chart(f"course-{name.replace('_', '-')}", heading, series)))
+            heading = capitalized(run_label(runs, spec))
+            panels.append((heading, line_chart(f"course-{spec.key.replace('_', '-')}", heading, series)))
     if not panels:
         return None
     caption = (

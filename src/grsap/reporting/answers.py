@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grsap.measurement.catalogue import RateSpec
 from grsap.pages import Content, Section, table, with_interval, without_repeats
 from grsap.pages.numbers import MISSING, count, percent, percent_interval
 from grsap.reporting.before_after import rate_cell
-from grsap.reporting.run import ANSWER_SHARES, MAIN_RATES, Run
+from grsap.reporting.run import Run, answer_shares
 
 
 def answers(runs: Sequence[Run]) -> Section | None:
@@ -15,7 +16,7 @@ def answers(runs: Sequence[Run]) -> Section | None:
     rows: list[list[Content]] = []
     for run in runs:
         for moment in ("before", "after"):
-            cells = [_share(run, moment, name) for name, _ in ANSWER_SHARES]
+            cells = [_share(run, moment, spec) for spec in answer_shares()]
             if all(cell == MISSING for cell in cells):
                 continue
             rows.append([run.name, moment, *cells, _unparsed(run, moment), _task_cut(run, moment)])
@@ -27,7 +28,13 @@ def answers(runs: Sequence[Run]) -> Section | None:
         "to many prompts. A model broken in this way neither refuses nor harms, and its rates say nothing. Answers are "
         "cut at the checks' own token limit, on purpose where only their beginning is judged."
     )
-    headings = ["run", "moment", *(words for _, words in ANSWER_SHARES), "unparsed verdicts", "task answers cut"]
+    headings = [
+        "run",
+        "moment",
+        *(spec.label for spec in answer_shares()),
+        "unparsed verdicts",
+        "truncated task answers",
+    ]
     return Section(
         "answers",
         "Unparsed, cut and incoherent answers",
@@ -35,12 +42,12 @@ def answers(runs: Sequence[Run]) -> Section | None:
     )
 
 
-def _share(run: Run, moment: str, name: str) -> Content:
+def _share(run: Run, moment: str, spec: RateSpec) -> Content:
     """From the summary, or where that does not have it from the log of the checks."""
-    rate = run.rate(moment, name)
+    rate = run.rate(moment, spec.key)
     if rate is not None:
         return rate_cell(rate)
-    course = run.course(name)
+    course = run.course(spec)
     if not course or not run.summary:
         return MISSING
     found = course[min(course) if moment == "before" else max(course)]
@@ -49,9 +56,7 @@ def _share(run: Run, moment: str, name: str) -> Content:
 
 def _unparsed(run: Run, moment: str) -> Content:
     """Verdicts that are missing, over those that rates on prompts ask for."""
-    names = [name for name, _, _ in MAIN_RATES if name in ("refusal_rate", "over_refusal_rate")]
-    if not run.is_proxy:
-        names.append("harmfulness_rate")
+    names = ["refusal_rate", "over_refusal_rate", *([] if run.is_proxy else ["harmfulness_rate"])]
     rates = [rate for name in names if (rate := run.rate(moment, name)) is not None]
     num_prompts = sum(rate["num_prompts"] for rate in rates)
     num_unparsed = sum(rate.get("num_unparsed") or 0 for rate in rates)

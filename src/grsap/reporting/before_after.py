@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grsap.measurement.catalogue import RateSpec
 from grsap.pages import (
     Change,
     Content,
@@ -20,7 +21,7 @@ from grsap.pages import (
     without_repeats,
 )
 from grsap.pages.numbers import MISSING, count, percent, percent_interval, points, points_interval
-from grsap.reporting.run import MAIN_RATES, Run, styles
+from grsap.reporting.run import Run, headline_rates, main_rates, styles
 
 KINDS = {"held": "good", "gained": "good", "lost": "bad", "undecided": "open"}
 
@@ -28,10 +29,10 @@ KINDS = {"held": "good", "gained": "good", "lost": "bad", "undecided": "open"}
 def before_after(runs: Sequence[Run]) -> Section | None:
     """A table of all rates and a figure of them; None if no run is finished."""
     rows = [
-        _row(run, name, words)
-        for name, words, _ in MAIN_RATES
+        _row(run, spec)
+        for spec in main_rates()
         for run in runs
-        if run.rate("before", name) is not None or run.rate("after", name) is not None
+        if run.rate("before", spec.key) is not None or run.rate("after", spec.key) is not None
     ]
     if not rows:
         return None
@@ -63,13 +64,13 @@ def verdict_cell(verdict: str | None) -> Content:
     return badge(verdict, KINDS.get(verdict, "open")) if verdict else ""
 
 
-def _row(run: Run, name: str, words: str) -> list[Content]:
-    before, after = run.rate("before", name), run.rate("after", name)
-    change = (run.summary.get("changes") or {}).get(name)
+def _row(run: Run, spec: RateSpec) -> list[Content]:
+    before, after = run.rate("before", spec.key), run.rate("after", spec.key)
+    change = (run.summary.get("changes") or {}).get(spec.key)
     num_prompts = (after or before or {})["num_prompts"]
     verdict = (change or {}).get("verdict")
     cells = [count(num_prompts), rate_cell(before), rate_cell(after), change_cell(change), verdict_cell(verdict)]
-    return [run.words(name, words), run.name, *cells]
+    return [run.label(spec), run.name, *cells]
 
 
 def _caption(runs: Sequence[Run]) -> list[Content]:
@@ -115,27 +116,24 @@ def _baselines(runs: Sequence[Run]) -> list[str]:
             lines.append(f"{run.name}: a classifier of single words gets {percent(unigram)} of the pairs. ")
     texts = {line.partition(": ")[2] for line in lines}
     if len(texts) == 1 and len(lines) > 1:  # the same for all runs: said once
-        text = texts.pop()
-        return [text[0].upper() + text[1:]]
+        return [capitalized(texts.pop())]
     return lines
 
 
 def _figure(runs: Sequence[Run]) -> list[Element]:
     panels = []
-    for name, words, higher in MAIN_RATES:
-        if name == "refusal_rate" and all(run.is_proxy for run in runs if run.rate("after", name)):
+    for spec in main_rates():
+        if spec.key == "refusal_rate" and all(run.is_proxy for run in runs if run.rate("after", spec.key)):
             continue  # the complement of what stands beside it
         changes = [
             Change(run.name, run.style, before, after)
             for run in runs
-            for before, after in [(run.estimate("before", name), run.estimate("after", name))]
+            for before, after in [(run.estimate("before", spec.key), run.estimate("after", spec.key))]
             if before is not None or after is not None
         ]
         if changes:
-            told = run_words(runs, name, words)
-            told = told.replace("…", "over-refusal")
-            heading = f"{told[0].upper()}{told[1:]} ({'higher' if higher else 'lower'} is better)"
-            panels.append((heading, change_chart(f"change-{name.replace('_', '-')}", heading, changes)))
+            heading = f"{capitalized(run_label(runs, spec))} ({spec.better} is better)"
+            panels.append((heading, change_chart(f"change-{spec.key.replace('_', '-')}", heading, changes)))
     caption = (
         "Each run's start (hollow) and end (filled), with 95 % intervals. Intervals that overlap do not mean that "
         "nothing changed: the paired change in the table is the sharper test."
@@ -144,17 +142,22 @@ def _figure(runs: Sequence[Run]) -> list[Element]:
     return [figure(panels, caption, legend)] if panels else []
 
 
-def run_words(runs: Sequence[Run], name: str, words: str) -> str:
-    """What to call a rate on a figure of several runs."""
-    told = list(dict.fromkeys(run.words(name, words) for run in runs if run.rate("after", name) or run.course(name)))
-    return " / ".join(told) or words
+def run_label(runs: Sequence[Run], spec: RateSpec) -> str:
+    """The name of a rate on a figure of several runs, whose judges may differ."""
+    measured = (run for run in runs if run.rate("after", spec.key) or run.course(spec))
+    return " / ".join(dict.fromkeys(run.label(spec) for run in measured)) or spec.label
+
+
+def capitalized(text: str) -> str:
+    """The same with a capital at its beginning."""
+    return text[0].upper() + text[1:]
 
 
 def overview(runs: Sequence[Run]) -> Element | None:
     """One sentence a run: what was measured of it, and nothing else."""
     items = []
     for run in runs:
-        parts = [_sentence(run, name, words) for name, words, _ in MAIN_RATES[:2] + MAIN_RATES[3:4]]
+        parts = [_sentence(run, spec) for spec in headline_rates()]
         told = "; ".join(part for part in parts if part) or _so_far(run)
         items.append(element("li", element("b", run.name), f": {told}."))
     return element("ul", items) if items else None
@@ -165,19 +168,19 @@ def _so_far(run: Run) -> str:
     if run.summary:
         return "no checks"
     parts = []
-    for name, words, _ in MAIN_RATES:
-        course = run.course(name)
+    for spec in headline_rates():
+        course = run.course(spec)
         if len(course) > 1:
             first, last = min(course), max(course)
             told = f"{percent(course[first].value)} → {percent(course[last].value)} at step {last}"
-            parts.append(f"{run.words(name, words)} {told}")
+            parts.append(f"{run.label(spec)} {told}")
     return "; ".join(["not finished", *parts])
 
 
-def _sentence(run: Run, name: str, words: str) -> str:
-    before, after = run.rate("before", name), run.rate("after", name)
-    verdict = ((run.summary.get("changes") or {}).get(name) or {}).get("verdict")
+def _sentence(run: Run, spec: RateSpec) -> str:
+    before, after = run.rate("before", spec.key), run.rate("after", spec.key)
+    verdict = ((run.summary.get("changes") or {}).get(spec.key) or {}).get("verdict")
     if before is None or after is None:
         return ""
-    said = f"{run.words(name, words)} {percent(before['value'])} → {percent(after['value'])}"
+    said = f"{run.label(spec)} {percent(before['value'])} → {percent(after['value'])}"
     return f"{said} ({verdict})" if verdict else said

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from grsap.measurement.catalogue import RATES, evaluated_rate
 from grsap.pages import (
     Content,
     Element,
@@ -24,31 +25,9 @@ from grsap.pages import (
 )
 from grsap.pages.numbers import MISSING, count, number, percent, percent_interval, points, points_interval
 from grsap.reporting.before_after import verdict_cell
-from grsap.reporting.run import PROXY_NAME
 from grsap.reporting.sources import Source, reading
 
 Row = Mapping[str, Any]
-
-METRICS: dict[str, str] = {
-    "harmful_or_incoherent_rate": "harmful or incoherent",
-    "harmfulness_rate": "harmful",
-    "any_harmful_rate": "any of several harmful",
-    "refusal_rate": "refuses harmful prompts",
-    "over_refusal_rate": "over-refusal",
-    "pair_accuracy": "pair accuracy",
-    "task_score": "task score",
-    "same_answer_share": "gives the same answer",
-    "incoherent_share": "incoherent",
-    "repetitive_share": "repeats itself",
-    "truncated_share": "cut",
-}
-SUBSETS = ("harmful", "benign", "pairs", "all")
-COURSES = ("harmful_or_incoherent_rate", "over_refusal_rate", "task_score")
-PROXY_WORDS = {
-    "harmfulness_rate": PROXY_NAME,
-    "harmful_or_incoherent_rate": "non-refusal or incoherent (proxy)",
-    "any_harmful_rate": "any of several not refused (proxy)",
-}
 
 
 def evaluation(source: Source, place: int) -> list[Section]:
@@ -75,24 +54,23 @@ class _Found:
         self.subjects: dict[str, Row] = {subject["name"]: subject for subject in self.result["subjects"]}
         self.proxies = {judge["name"] for judge in self.result["judges"] if judge["is_proxy"]}
         self.ends = [name for name, subject in self.subjects.items() if subject["role"] in ("final", "model")]
-        self.rates: list[Row] = [row for row in self.result["rates"] if row["subset"] in SUBSETS]
+        self.rates: list[Row] = [row for row in self.result["rates"] if self.is_shown(row)]
 
-    def words(self, row: Row) -> str:
-        """What to call a metric, whose judge may be a proxy."""
-        metric = str(row["metric"])
-        if row["judge"] in self.proxies and metric in PROXY_WORDS:
-            return PROXY_WORDS[metric]
-        return METRICS.get(metric, metric.replace("_", " "))
+    def is_shown(self, row: Row) -> bool:
+        """Whether a row is of all prompts that count. A proxy's refusal rate is left out: non-refusal is 1 minus it."""
+        is_complement = row["judge"] in self.proxies and row["metric"] == "refusal_rate"
+        return evaluated_rate(row["metric"], row["subset"]) is not None and not is_complement
 
-    def measures(self, benchmark: str) -> list[tuple[str, str, str]]:
-        """(judge, metric, subset) of a benchmark, in the order of METRICS; of a proxy harm is 1 - refusal: left out."""
-        mine = [row for row in self.rates if row["benchmark"] == benchmark]
-        found = dict.fromkeys((row["judge"], row["metric"], row["subset"]) for row in mine)
-        kept = [each for each in found if not (each[0] in self.proxies and each[1] == "refusal_rate")]
-        order = list(METRICS)
-        return sorted(kept, key=lambda each: order.index(each[1]) if each[1] in METRICS else len(order))
+    def label(self, judge: str, metric: str) -> str:
+        """The name of a rate, whose judge may be a proxy."""
+        return RATES[metric].name(judge in self.proxies)
 
-    def rate(self, subject: str, benchmark: str, measure: tuple[str, str, str]) -> Row | None:
+    def measures(self, benchmark: str) -> list[tuple[str, str]]:
+        """(judge, metric) of a benchmark, in the order of the catalogue."""
+        found = dict.fromkeys(_measure(row) for row in self.rates if row["benchmark"] == benchmark)
+        return sorted(found, key=lambda each: list(RATES).index(each[1]))
+
+    def rate(self, subject: str, benchmark: str, measure: tuple[str, str]) -> Row | None:
         """The row of a measure, if there is one."""
         for row in self.rates:
             if (row["subject"], row["benchmark"]) == (subject, benchmark) and _measure(row) == measure:
@@ -100,8 +78,8 @@ class _Found:
         return None
 
 
-def _measure(row: Row) -> tuple[str, str, str]:
-    return row["judge"], row["metric"], row["subset"]
+def _measure(row: Row) -> tuple[str, str]:
+    return row["judge"], row["metric"]
 
 
 def _conclusions(found: _Found) -> Content:
@@ -128,12 +106,12 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
     for benchmark in found.result["benchmarks"]:
         name = str(benchmark["name"])
         measures = found.measures(name)
-        metrics = [metric for _, metric, _ in measures]
+        metrics = [metric for _, metric in measures]
         headings: list[Content] = ["subject"]
-        for judge, metric, _subset in measures:
-            words = found.words({"judge": judge, "metric": metric})
+        for judge, metric in measures:
+            label = found.label(judge, metric)
             several = metrics.count(metric) > 1
-            headings.append([words, element("br"), element("small", judge)] if several else words)
+            headings.append([label, element("br"), element("small", judge)] if several else label)
         shown = [subject for subject, each in found.subjects.items() if each["role"] != "checkpoint"]
         rows: list[list[Content]] = [
             [subject, *(_rate_cell(found.rate(subject, name, measure)) for measure in measures)] for subject in shown
@@ -174,18 +152,18 @@ def _course(found: _Found, prefix: str) -> Iterator[Element]:
     panels: list[tuple[str, Element]] = []
     for benchmark in (str(each["name"]) for each in found.result["benchmarks"]):
         for measure in found.measures(benchmark):
-            if measure[1] not in COURSES:
+            if not RATES[measure[1]].decides or RATES[measure[1]].group == "answers":
                 continue
             series = [s for style, run in enumerate(runs) if (s := _run_series(found, run, style, benchmark, measure))]
             if series:
-                heading = f"{benchmark}: {found.words({'judge': measure[0], 'metric': measure[1]})} ({measure[0]})"
+                heading = f"{benchmark}: {found.label(*measure)} ({measure[0]})"
                 panels.append((heading, line_chart(f"{prefix}-course-{len(panels)}", heading, series)))
     if panels:
         caption = "Start, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
         yield figure(panels, caption, run_legend(dict(enumerate(runs))))
 
 
-def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tuple[str, str, str]) -> Series | None:
+def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tuple[str, str]) -> Series | None:
     of_run = [each for each in found.subjects.values() if each["run"] == run]
     starts = {each["start"] for each in of_run}
     points_: list[tuple[float, Estimate]] = []
@@ -204,7 +182,7 @@ def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tu
 
 def _trade(found: _Found, prefix: str) -> Iterator[Element]:
     """Harm against task, one picture a pair of benchmarks."""
-    tasks = [(b, m) for b, m in _all_measures(found) if m[1] == "task_score" and m[2] == "all"]
+    tasks = [(b, m) for b, m in _all_measures(found) if m[1] == "task_score"]
     harms = [(b, m) for b, m in _all_measures(found) if m[1] == "harmful_or_incoherent_rate"]
     panels: list[tuple[str, Element]] = []
     for task, task_measure in tasks:
@@ -219,8 +197,7 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
                     both = (before[0], before[1]) if before[0] is not None and before[1] is not None else None
                     trades.append(Trade(name, style, both, (after[0], after[1])))
             if trades:
-                words = found.words({"judge": harm_measure[0], "metric": harm_measure[1]})
-                labels = (f"{task}: task score", f"{words}, %")
+                labels = (f"{task}: {found.label(*task_measure)}", f"{found.label(*harm_measure)}, %")
                 drawn = trade_chart(f"{prefix}-trade-{len(panels)}", harm, trades, x_label=labels[0], y_label=labels[1])
                 panels.append((f"{harm} ({harm_measure[0]})", drawn))
     if panels:
@@ -228,7 +205,7 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
         yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="start", filled="end"))
 
 
-def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str, str]]]:
+def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str]]]:
     names = [str(benchmark["name"]) for benchmark in found.result["benchmarks"]]
     return [(name, measure) for name in names for measure in found.measures(name)]
 
@@ -236,9 +213,7 @@ def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str, str]]]:
 def _changes(found: _Found) -> Iterator[Element]:
     rows: list[list[Content]] = []
     for row in found.result["comparisons"]:
-        if row["subject"] not in found.ends or row["subset"] not in SUBSETS or row["metric"] not in METRICS:
-            continue
-        if row["judge"] in found.proxies and row["metric"] == "refusal_rate":
+        if row["subject"] not in found.ends or not found.is_shown(row):
             continue
         change = with_interval(points(row["difference"]), points_interval(row["low"], row["high"]))
         detectable = points(row["smallest_detectable_difference"]).lstrip("+")
@@ -246,7 +221,7 @@ def _changes(found: _Found) -> Iterator[Element]:
         if row["verdict_reason"]:
             verdict += [element("br"), element("small", str(row["verdict_reason"]))]
         pair = f"{row['subject']} against {row['against']}"
-        words = f"{found.words(row)} ({row['judge']})"
+        words = f"{found.label(*_measure(row))} ({row['judge']})"
         cells = [change, f"{row['num_worse']} / {row['num_better']}", number(row["p_holm"], 2), detectable, verdict]
         rows.append([pair, row["benchmark"], words, *cells])
     if rows:

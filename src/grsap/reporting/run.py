@@ -12,35 +12,25 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from grsap.errors import DataError
+from grsap.measurement.catalogue import RateSpec, rates_in
 from grsap.pages import Estimate
 from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
 
-MAIN_RATES: tuple[tuple[str, str, bool], ...] = (
-    ("task_score", "task score", True),
-    ("harmfulness_rate", "harmfulness", False),
-    ("refusal_rate", "refusal of harmful prompts", True),
-    ("over_refusal_rate", "over-refusal of benign prompts", False),
-    ("over_refusal_rate_twins", "… of benign twins", False),
-    ("over_refusal_rate_ordinary", "… of ordinary questions", False),
-    ("pair_accuracy", "pair accuracy", True),
-)
-"""(name in summary.json, words, whether higher is better)."""
 
-ANSWER_SHARES: tuple[tuple[str, str], ...] = (
-    ("incoherent_share", "incoherent"),
-    ("truncated_share", "cut by the token limit"),
-)
-LOGGED = {
-    "harmfulness_rate": "harmfulness_rate/harmful",
-    "over_refusal_rate": "over_refusal_rate/benign",
-    "pair_accuracy": "pair_accuracy/pairs",
-    "incoherent_share": "incoherent_share/all",
-    "truncated_share": "truncated_share/all",
-}
-"""Rate -> metric and subset of its logged keys; the task score's subset is the split that was asked."""
+def main_rates() -> list[RateSpec]:
+    """The rates of `summary.json` but for those on answers that say little."""
+    return [spec for spec in rates_in("summary") if spec.group != "answers"]
 
-PROXY_NAME = "non-refusal (proxy)"
+
+def headline_rates() -> list[RateSpec]:
+    """The rates that sum up a run: of the task, and those that fine-tuning must not raise."""
+    return [spec for spec in main_rates() if spec.is_guarded or spec.decides == "task"]
+
+
+def answer_shares() -> list[RateSpec]:
+    """Shares of answers that say little."""
+    return [spec for spec in rates_in("log") if spec.group == "answers"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +77,9 @@ class Run:
         told = next((str(rate["judge"]) for rate in rates if rate and rate.get("judge")), None)
         return told or next((str(row["judge"]) for row in self._first_transcript if row.get("judge")), None)
 
-    def words(self, name: str, words: str) -> str:
-        """What to call a rate of this run."""
-        return PROXY_NAME if name == "harmfulness_rate" and self.is_proxy else words
+    def label(self, spec: RateSpec) -> str:
+        """The name of a rate, given this run's judge."""
+        return spec.name(self.is_proxy)
 
     def check(self) -> None:
         """Find what is not as `grsap fit` writes it.
@@ -99,8 +89,8 @@ class Run:
         """
         with reading(self.source):
             for moment in ("before", "after"):
-                for name, _ in (*((name, words) for name, words, _ in MAIN_RATES), *ANSWER_SHARES):
-                    self.estimate(moment, name)
+                for spec in rates_in("log"):
+                    self.estimate(moment, spec.key)
             for change in (self.summary.get("changes") or {}).values():
                 _ = [float(change[key]) for key in ("low", "high")], change["difference"]
             if self.summary:
@@ -127,14 +117,13 @@ class Run:
             found.setdefault(key, {})[step] = value
         return found
 
-    def course(self, name: str) -> dict[int, Estimate]:
-        """A rate by step, with its interval."""
-        metric = LOGGED.get(name)
-        if metric is None:
-            keys = [key for key in self.metrics if key.startswith(f"check/{name}/")]
-            metric = keys[0].removeprefix("check/") if keys else f"{name}/all"
-        base, _, subset = metric.partition("/")
-        values = self.metrics.get(f"check/{metric}", {})
+    def course(self, spec: RateSpec) -> dict[int, Estimate]:
+        """A rate by step, with its interval. The subset of the task score is the split that was asked."""
+        base, subset = spec.metric, spec.subset
+        if spec.group == "task":
+            logged = (key.rpartition("/")[2] for key in self.metrics if key.startswith(f"check/{base}/"))
+            subset = next(logged, subset)
+        values = self.metrics.get(f"check/{base}/{subset}", {})
         lows = self.metrics.get(f"check/{base}_low/{subset}", {})
         highs = self.metrics.get(f"check/{base}_high/{subset}", {})
         return {step: Estimate(value, lows.get(step), highs.get(step)) for step, value in sorted(values.items())}

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grsap.measurement.catalogue import RATES
 from grsap.pages import Element, Estimate, Section, Trade, figure, run_legend, trade_chart
-from grsap.reporting.before_after import run_words
+from grsap.reporting.before_after import run_label
 from grsap.reporting.run import Run
 
 PICTURES = (
     ("task_score", "harmfulness_rate"),
     ("over_refusal_rate", "harmfulness_rate"),
 )
-WORDS = {
-    "task_score": ("task score", "higher"),
-    "harmfulness_rate": ("harmfulness", "lower"),
-    "over_refusal_rate": ("over-refusal", "lower"),
-}
 
 
 def trade_off(runs: Sequence[Run]) -> Section | None:
@@ -52,5 +48,5 @@ def _both(run: Run, moment: str, x: str, y: str) -> tuple[Estimate, Estimate] | 
 
 
 def _label(runs: Sequence[Run], name: str) -> str:
-    words, better = WORDS[name]
-    return f"{run_words(runs, name, words)}, % ({better} is better)"
+    spec = RATES[name]
+    return f"{run_label(runs, spec)}, {spec.unit} ({spec.better} is better)"
