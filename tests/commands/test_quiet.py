@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +63,40 @@ def test_what_transformers_and_peft_log_of_weights_is_shown() -> None:
         assert logging.getLogger(name).isEnabledFor(logging.WARNING), name
     for name in quiet._TALKATIVE:
         assert logging.getLogger(name).isEnabledFor(logging.ERROR)
+
+
+def said_by(name: str, message: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, name):
+        logging.getLogger(name).warning(message, "why")
+    return caplog.messages
+
+
+def test_lines_about_the_speed_of_kernels_and_of_gguf_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    loggers = [logging.getLogger(name) for name in quiet._KNOWN_LINES]
+    before = [list(logger.filters) for logger in loggers]
+    try:
+        quiet.leave_out_known_lines()
+        for name, line in quiet._KNOWN_LINES.items():
+            assert said_by(name, f"{line}: %s", caplog) == []
+            assert said_by(name, "Some weights were not initialized: %s", caplog) != []
+    finally:
+        for logger, filters in zip(loggers, before, strict=True):
+            logger.filters[:] = filters
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [("bitsandbytes.backends.cpu.ops", "Failed to load CPU"), ("transformers.quantizers.quantizer_gguf", "Loading a")],
+)
+def test_the_libraries_still_write_these_lines(module: str, line: str) -> None:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert quiet._KNOWN_LINES[module].startswith(line)
+    assert quiet._KNOWN_LINES[module] in Path(str(spec.origin)).read_text()
+
+
+def test_nothing_of_another_library_is_on_the_console_of_doctor() -> None:
+    done = subprocess.run([sys.executable, "-m", "grsap", "doctor"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("grsap ")

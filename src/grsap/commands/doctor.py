@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import grsap
+from grsap.commands.quiet import leave_out_known_lines
 from grsap.errors import ConfigError
 
 Status = Literal["ok", "note", "wrong"]
@@ -53,9 +54,11 @@ def run(verb: str, args: Sequence[str]) -> int:
     parser = _Parser(prog="grsap doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    as_json = parser.parse_args(list(args)).json
+    given = parser.parse_args(list(args))
+    if not given.debug:
+        leave_out_known_lines()
     findings = examine()
-    if as_json:
+    if given.json:
         print(json.dumps({"grsap": grsap.__version__, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
         print_findings(findings)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from functools import partial
 
 # Lightning sets the levels of its two upper loggers when it is imported; those below keep what is set here.
 _TALKATIVE = (
@@ -23,9 +24,26 @@ _ABOUT_WEIGHTS = (
     r"excluded|(un)?tied?|tie_word_embeddings)\b"
 )
 
+# Lines of which nothing follows here: the loggers that write them, and how they begin.
+_KNOWN_LINES = {
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward from kernels-community",  # a faster kernel
+    "transformers.quantizers.quantizer_gguf": "Loading a GGUF checkpoint with its weights packed",  # they are converted
+}
+
+
+def _begins_otherwise(beginning: str, record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(beginning)
+
+
+def leave_out_known_lines() -> None:
+    """Keep two lines off the console that are about speed only; everything else that their loggers write is shown."""
+    for name, beginning in _KNOWN_LINES.items():
+        logging.getLogger(name).addFilter(partial(_begins_otherwise, beginning))
+
 
 def quieten() -> None:
     """Keep advertisements, device lists and advice off the console; errors stay. `--debug` leaves all as it is."""
+    leave_out_known_lines()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=_WARNING_MODULES)
