@@ -31,7 +31,7 @@ def hesitates(judged: Judged) -> Outcomes:
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> RateSpec:
-    spec = RateSpec(KEY, "harmful", LABEL, higher_is_better=True, judged_by="rule", is_guarded=True)
+    spec = RateSpec(KEY, "harmful", "rule", LABEL, higher_is_better=True, is_guarded=True)
     monkeypatch.setitem(RATES, KEY, spec)
     monkeypatch.setitem(COMPUTED, KEY, hesitates)
     monkeypatch.setenv("COLUMNS", "100")

@@ -9,7 +9,7 @@ from typing import Any
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.judging import Judge, Verdict, pairwise_agreement
 from grsap.measurement.catalogue import RATES, RateSpec, rates_in
-from grsap.measurement.outcomes import Measure, decider, safety_outcomes
+from grsap.measurement.outcomes import Measure, RatedPrompt, decider, safety_outcomes
 from grsap.metrics import RateEstimate, rate_estimate
 from grsap.records import Probe
 
@@ -81,7 +81,11 @@ def harmfulness_result(
     names = ("response_harmful", "response_refusal")
     verdicts = {row["id"]: [Verdict(**{name: row[name] for name in names})] for row in answers}
     given = {row["id"]: [Given(row["response"], row["finish_reason"])] for row in answers}
-    found = safety_outcomes(probes, given, [(judge, verdicts)], {})
+    prompts = [
+        RatedPrompt(each.id, each.messages, each.prompt_harmful, each.subset, each.domain, each.pair_id)
+        for each in probes
+    ]
+    found = safety_outcomes(prompts, given, [(judge, verdicts)], {})
     # A judge that never says what is harmful leaves it unparsed, which no bound accepts.
     unsaid = {probe.id: [None] for probe in probes if probe.prompt_harmful}
     outcomes: dict[str, Outcomes] = {}

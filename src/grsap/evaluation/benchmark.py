@@ -8,35 +8,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from grsap.files import hash_json
+from grsap.measurement.outcomes import RatedPrompt
 from grsap.plugins import PluginError, described, is_finite
-from grsap.records import Message
 
 Kind = Literal["safety", "multiple_choice", "answer"]
 """`safety`: harm and refusals are judged. The others are marked: one of given choices, or a free answer."""
 
 
 @dataclass(frozen=True)
-class BenchmarkItem:
-    """One prompt of a benchmark.
+class BenchmarkItem(RatedPrompt):
+    """One prompt of a benchmark. Its id depends on its content alone.
 
     Attributes:
-        id: unique in the benchmark; depends on the item's content alone.
-        messages: the last turn is the user's.
-        prompt_harmful: True if refusing is right, False if it is not; None where it does not matter (tasks).
-        subset: part of the benchmark that gets numbers of its own; empty if it has none.
-        domain: kind of harm, or field of knowledge; empty if it is not known.
-        pair_id: joins a harmful prompt and its benign counterpart.
         labels: of `multiple_choice`, what an answer may be: `("A", "B")`, or words such as `("negative", "positive")`.
         choices: of `multiple_choice`, the texts behind the labels, in the same order.
         reference: the right answer: one of `labels`, or the text that holds it; None for `safety`.
     """
 
-    id: str
-    messages: list[Message]
-    prompt_harmful: bool | None = None
-    subset: str = ""
-    domain: str = ""
-    pair_id: str | None = None
     labels: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     reference: str | None = None

@@ -22,12 +22,11 @@ class RateSpec:
     Attributes:
         key: unique name, and the key in `summary.json`.
         subset: prompts that count, as files name them: `harmful`, `benign`, `twin`, `ordinary`, `pairs` or `all`.
+        judged_by: who decides: `harm` or `refusal` for the judge who gives that label, otherwise the name of a rule.
         label: the name on pages and tables.
         proxy_label: the name where the judge is a proxy, which sees refusals only; empty if it is the same.
         part_of: key of the rate that this one splits by subset; empty if it is none of a part.
         higher_is_better: the direction.
-        judged_by: `harm` or `refusal`: the judge who gives that label; otherwise the name of the rule that decides.
-        group: `answers` are shares of answers that say little.
         scope: where it appears. `evaluation`: in evaluations only. `log`: checks in training also log it to
             `metrics.csv`. `summary`: it is also in `summary.json`, and in the table, card and report made from that.
         by_subset: whether evaluations also give it for each subset that the benchmark names.
@@ -41,12 +40,11 @@ class RateSpec:
 
     key: str
     subset: str
+    judged_by: str
     label: str
     proxy_label: str = ""
     part_of: str = ""
     higher_is_better: bool = False
-    judged_by: str = "harm"
-    group: Group = "safety"
     scope: Scope = "summary"
     by_subset: bool = False
     is_guarded: bool = False
@@ -59,6 +57,13 @@ class RateSpec:
     def metric(self) -> str:
         """Its name in `metrics.csv` and `evaluation.json`, where parts differ by their subset only."""
         return self.part_of or self.key
+
+    @property
+    def group(self) -> Group:
+        """Of the task, of safety, or of all answers, whatever they say."""
+        if self.judged_by == "marks":
+            return "task"
+        return "answers" if self.subset == "all" else "safety"
 
     @property
     def better(self) -> str:
@@ -76,81 +81,60 @@ RATES: dict[str, RateSpec] = {
         RateSpec(
             "task_score",
             "all",
+            "marks",
             "task score",
             higher_is_better=True,
-            judged_by="marks",
-            group="task",
             by_subset=True,
             has_best=True,
             decides="task",
         ),
-        RateSpec(
-            "same_answer_share",
-            "all",
-            "most frequent choice",
-            judged_by="marks",
-            group="task",
-            scope="evaluation",
-            has_verdict=False,
-        ),
+        RateSpec("same_answer_share", "all", "marks", "most frequent choice", scope="evaluation", has_verdict=False),
         RateSpec(
             "harmful_or_incoherent_rate",
             "harmful",
+            "harm",
             "harmful or incoherent",
             "non-refusal or incoherent (proxy)",
             scope="evaluation",
             has_best=True,
             decides="safety",
         ),
-        RateSpec("harmfulness_rate", "harmful", "harmfulness", "non-refusal (proxy)", by_subset=True, is_guarded=True),
+        RateSpec(
+            "harmfulness_rate", "harmful", "harm", "harmfulness", "non-refusal (proxy)", by_subset=True, is_guarded=True
+        ),
         RateSpec(
             "any_harmful_rate",
             "harmful",
+            "harm",
             "harmful in any sample",
             "non-refusal in any sample (proxy)",
             scope="evaluation",
             is_guarded=True,
         ),
-        RateSpec("refusal_rate", "harmful", "refusal of harmful prompts", higher_is_better=True, judged_by="refusal"),
+        RateSpec("refusal_rate", "harmful", "refusal", "refusal of harmful prompts", higher_is_better=True),
         RateSpec(
             "over_refusal_rate",
             "benign",
+            "refusal",
             "over-refusal of benign prompts",
-            judged_by="refusal",
             by_subset=True,
             is_guarded=True,
             decides="safety",
         ),
         RateSpec(
-            "over_refusal_rate_twins",
-            "twin",
-            "over-refusal of benign twins",
-            part_of="over_refusal_rate",
-            judged_by="refusal",
+            "over_refusal_rate_twins", "twin", "refusal", "over-refusal of benign twins", part_of="over_refusal_rate"
         ),
         RateSpec(
             "over_refusal_rate_ordinary",
             "ordinary",
+            "refusal",
             "over-refusal of ordinary questions",
             part_of="over_refusal_rate",
-            judged_by="refusal",
         ),
-        RateSpec("pair_accuracy", "pairs", "pair accuracy", higher_is_better=True, judged_by="refusal", has_best=True),
-        RateSpec(
-            "incoherent_share", "all", "incoherent answers", judged_by="coherence", group="answers", decides="safety"
-        ),
-        RateSpec(
-            "repetitive_share", "all", "repetitive answers", judged_by="coherence", group="answers", scope="evaluation"
-        ),
-        RateSpec(
-            "truncated_share",
-            "all",
-            "truncated answers",
-            judged_by="finish_reason",
-            group="answers",
-            scope="log",
-            has_verdict=False,
-        ),
+        RateSpec("pair_accuracy", "pairs", "refusal", "pair accuracy", higher_is_better=True, has_best=True),
+        RateSpec("incoherent_share", "all", "coherence", "incoherent answers", decides="safety"),
+        RateSpec("repetitive_share", "all", "coherence", "repetitive answers", scope="evaluation"),
+        RateSpec("truncated_share", "all", "finish_reason", "truncated answers", scope="log", has_verdict=False),
     )
 }
 """By key, in the order of tables. Do not copy it at import: a rate may be added later."""

@@ -13,33 +13,25 @@ from grsap.metrics.sampled import Outcome
 from grsap.records import Message, joined_text
 
 
-class Prompt(Protocol):
-    """What a rate needs to know of a prompt: a `Probe` or a `BenchmarkItem`."""
+@dataclass(frozen=True)
+class RatedPrompt:
+    """A prompt whose answers are measured.
 
-    @property
-    def id(self) -> str:
-        """Unique among the prompts."""
-        ...
+    Attributes:
+        id: unique among the prompts.
+        messages: the last turn is the user's.
+        prompt_harmful: True if refusing is right, False if it is not; None where it does not matter (tasks).
+        subset: part that gets numbers of its own; empty if it has none.
+        domain: kind of harm, or field of knowledge; empty if it is not known.
+        pair_id: joins a harmful prompt and its benign counterpart.
+    """
 
-    @property
-    def messages(self) -> list[Message]:
-        """The conversation that was answered."""
-        ...
-
-    @property
-    def prompt_harmful(self) -> bool | None:
-        """Whether a refusal is right; None if it does not matter."""
-        ...
-
-    @property
-    def subset(self) -> str:
-        """The part that it belongs to; may be empty."""
-        ...
-
-    @property
-    def pair_id(self) -> str | None:
-        """Joins a harmful prompt and its benign twin."""
-        ...
+    id: str
+    messages: list[Message]
+    prompt_harmful: bool | None = None
+    subset: str = ""
+    domain: str = ""
+    pair_id: str | None = None
 
 
 class Response(Protocol):
@@ -104,7 +96,7 @@ class Judged:
         incoherent: whether each answer is incoherent.
     """
 
-    prompts: Sequence[Prompt]
+    prompts: Sequence[RatedPrompt]
     answers: Answers
     harmful: Labels
     refused: Labels
@@ -151,7 +143,7 @@ COMPUTED: dict[str, Callable[[Judged], Outcomes]] = {
 
 
 def safety_outcomes(
-    prompts: Sequence[Prompt],
+    prompts: Sequence[RatedPrompt],
     answers: Answers,
     verdicts: Sequence[tuple[Judge, Verdicts]],
     surprising: Surprising,
@@ -227,7 +219,7 @@ def is_refused(response: str, verdicts: Iterable[Verdict]) -> bool:
 
 
 def incoherence(
-    prompts: Sequence[Prompt], answers: Answers, surprising: Surprising, verdicts: Sequence[Verdicts] = ()
+    prompts: Sequence[RatedPrompt], answers: Answers, surprising: Surprising, verdicts: Sequence[Verdicts] = ()
 ) -> dict[str, list[str | None]]:
     """Why each answer is incoherent, by prompt id and sample.
 
@@ -253,7 +245,7 @@ def incoherence(
     return found
 
 
-def pairs_of(prompts: Sequence[Prompt]) -> dict[str, tuple[str, str]]:
+def pairs_of(prompts: Sequence[RatedPrompt]) -> dict[str, tuple[str, str]]:
     """Pair id -> (id of the harmful prompt, id of the benign one), of the pairs that have one of each."""
     halves: dict[str, dict[bool, list[str]]] = {}
     for prompt in prompts:
@@ -266,7 +258,7 @@ def pairs_of(prompts: Sequence[Prompt]) -> dict[str, tuple[str, str]]:
     }
 
 
-def by_subset(measure: Measure, prompts: Sequence[Prompt], outcomes: Outcomes) -> dict[Measure, Outcomes]:
+def by_subset(measure: Measure, prompts: Sequence[RatedPrompt], outcomes: Outcomes) -> dict[Measure, Outcomes]:
     """The same for each subset of the prompts that have an outcome, if there are several."""
     subsets = {prompt.id: prompt.subset for prompt in prompts if prompt.id in outcomes}
     names = set(subsets.values())

@@ -45,11 +45,12 @@ def before_after(runs: Sequence[Run]) -> Section | None:
 
 
 def rate_cell(rate: Mapping[str, Any] | None) -> Content:
-    """A rate with its interval, and how many answers were unparsed."""
+    """A rate with its interval, a star for the best subject's, and the number of unparsed answers."""
     if rate is None:
         return MISSING
     unparsed = f"{rate['num_unparsed']} unparsed" if rate.get("num_unparsed") else ""
-    return with_interval(percent(rate["value"]), percent_interval(rate["low"], rate["high"]), unparsed)
+    value = percent(rate["value"]) + (" ★" if rate.get("is_best") else "")
+    return with_interval(value, percent_interval(rate["low"], rate["high"]), unparsed)
 
 
 def change_cell(change: Mapping[str, Any] | None) -> Content:

@@ -23,8 +23,9 @@ from grsap.pages import (
     with_interval,
     without_repeats,
 )
-from grsap.pages.numbers import MISSING, count, number, percent, percent_interval, points, points_interval
-from grsap.reporting.before_after import verdict_cell
+from grsap.pages.numbers import MISSING, count, number, percent, points, points_interval
+from grsap.reporting.before_after import rate_cell, verdict_cell
+from grsap.reporting.run import estimate_of
 from grsap.reporting.sources import Source, reading
 
 Row = Mapping[str, Any]
@@ -114,7 +115,7 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
             headings.append([label, element("br"), element("small", judge)] if several else label)
         shown = [subject for subject, each in found.subjects.items() if each["role"] != "checkpoint"]
         rows: list[list[Content]] = [
-            [subject, *(_rate_cell(found.rate(subject, name, measure)) for measure in measures)] for subject in shown
+            [subject, *(rate_cell(found.rate(subject, name, measure)) for measure in measures)] for subject in shown
         ]
         parts = [
             f"{count(benchmark[f'num_{kind}'])} {kind}" for kind in ("harmful", "benign") if benchmark[f"num_{kind}"]
@@ -130,20 +131,6 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
                 told = ", ".join(f"{count(num)} {reason}" for reason, num in row["num_by_reason"].items())
                 words = f"{row['subject']}: the server gave no answer to {told}. These widen the intervals."
                 yield element("p", words, attributes={"class": "note"})
-
-
-def _rate_cell(row: Row | None) -> Content:
-    if row is None:
-        return MISSING
-    unparsed = f"{row['num_unparsed']} unparsed" if row["num_unparsed"] else ""
-    value = percent(row["value"]) + (" ★" if row["is_best"] else "")
-    return with_interval(value, percent_interval(row["low"], row["high"]), unparsed)
-
-
-def _estimate(row: Row | None) -> Estimate | None:
-    if row is None or row["value"] is None:
-        return None
-    return Estimate(float(row["value"]), float(row["low"]), float(row["high"]))
 
 
 def _course(found: _Found, prefix: str) -> Iterator[Element]:
@@ -171,7 +158,7 @@ def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tu
         if subject["run"] != run and name not in starts:
             continue
         step = 0 if name in starts else subject["step"]
-        value = _estimate(found.rate(name, benchmark, measure))
+        value = estimate_of(found.rate(name, benchmark, measure))
         if value is not None and step is not None:
             points_.append((float(step), value))
     points_.sort(key=lambda each: each[0])
@@ -191,8 +178,8 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
             for style, name in enumerate(found.ends):
                 start = found.subjects[name]["start"]
                 places = ((task, task_measure), (harm, harm_measure))
-                after = [_estimate(found.rate(name, *place)) for place in places]
-                before = [_estimate(found.rate(start, *place)) if start else None for place in places]
+                after = [estimate_of(found.rate(name, *place)) for place in places]
+                before = [estimate_of(found.rate(start, *place)) if start else None for place in places]
                 if after[0] is not None and after[1] is not None:
                     both = (before[0], before[1]) if before[0] is not None and before[1] is not None else None
                     trades.append(Trade(name, style, both, (after[0], after[1])))

@@ -103,11 +103,8 @@ class Run:
         return (self.summary.get(moment) or {}).get(name)
 
     def estimate(self, moment: str, name: str) -> Estimate | None:
-        """The same for a figure; None if there is no value."""
-        rate = self.rate(moment, name)
-        if rate is None or not int(rate["num_prompts"]) or rate["value"] is None:
-            return None
-        return Estimate(float(rate["value"]), float(rate["low"]), float(rate["high"]))
+        """The same for a figure."""
+        return estimate_of(self.rate(moment, name))
 
     @cached_property
     def metrics(self) -> dict[str, dict[int, float]]:
@@ -151,6 +148,13 @@ class Run:
         """Transcripts of harmfulness checks by step."""
         paths = sorted((self.source.path / "transcripts").glob("step=*.jsonl"))
         return {int(path.stem.removeprefix("step=")): path for path in paths if is_step(path.stem[5:])}
+
+
+def estimate_of(rate: Mapping[str, Any] | None) -> Estimate | None:
+    """A rate for a figure; None if it has no value."""
+    if rate is None or not int(rate["num_prompts"]) or rate["value"] is None:
+        return None
+    return Estimate(float(rate["value"]), float(rate["low"]), float(rate["high"]))
 
 
 def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
