@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.badinput.walk import parser_of
 
 from grsap.commands.parsing import parse
-from grsap.data.columns import ColumnMap, Place
+from grsap.data.columns import ColumnMap
 from grsap.data.replay_formats import read_row
 from grsap.data.tables import read_table
 from grsap.errors import UserError
@@ -53,11 +53,11 @@ def _config(path: Path) -> object:
 
 
 def _replay(path: Path) -> object:
-    return [read_row(row, Place(path, line)) for line, row in read_table(path)]
+    return [read_row(row, place) for place, row in read_table(path)]
 
 
 def _task(path: Path) -> object:
-    rows = [(Place(path, line), row) for line, row in read_table(path)]
+    rows = list(read_table(path))
     return ColumnMap().conversations(rows)
 
 

@@ -45,7 +45,7 @@ def test_broken_yaml(run: Run, fails: Callable[..., str]) -> None:
 
 def test_missing_task_file(run: Run, fails: Callable[..., str]) -> None:
     run.config["data"]["task"]["init_args"]["train_path"] = "no/such.jsonl"
-    assert fails() == "no/such.jsonl: no such file. Check data.task train_path."
+    assert fails().startswith("data.task.init_args.train_path no/such.jsonl: no such file. Check the path")
 
 
 def test_broken_line(run: Run, fails: Callable[..., str]) -> None:
@@ -119,7 +119,7 @@ def test_empty_replay(run: Run, fails: Callable[..., str]) -> None:
 
 def test_ratio_out_of_range(run: Run, fails: Callable[..., str]) -> None:
     run.config["data"]["sampler"]["init_args"]["replay_ratio"] = 1.5
-    assert fails() == "replay_ratio is 1.5. Give the share of replay rows, in [0, 1]."
+    assert fails() == "data.sampler.init_args.replay_ratio is 1.5. Give the share of replay rows, in [0, 1]."
 
 
 def test_model_without_template(run: Run, tiny_base_path: Path, fails: Callable[..., str]) -> None:

@@ -260,7 +260,7 @@ def test_two_columns_of_one_name(tmp_path: Path, kind: str):
 def test_a_missing_file_is_found_before_any_is_read(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", "{broken")
     task = JSONLTask(path, test_path=str(tmp_path / "none.jsonl"))
-    with pytest.raises(DataError, match=r"none.jsonl: no such file. Check data.task test_path"):
+    with pytest.raises(DataError, match=r"test_path .*none.jsonl: no such file. Check the path"):
         task.setup("fit")
 
 

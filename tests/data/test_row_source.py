@@ -6,9 +6,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from grsap.data import tables
+from grsap.data.hub_task import HubTask
 from grsap.data.row_source import RowSource
 from grsap.errors import ConfigError, DataError, MissingPackageError
 from grsap.files import hash_file
@@ -50,7 +53,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     path = tmp_path / "a.jsonl"
     path.write_text("{}\n")
-    monkeypatch.setattr("grsap.data.row_source.read_table", fail)  # root may read anything
+    monkeypatch.setitem(tables.READERS, ".jsonl", fail)  # root may read anything
     with pytest.raises(DataError, match=r"a.jsonl: cannot be read: Permission denied"):
         list(RowSource(str(path)).rows())
 
@@ -94,13 +97,13 @@ def test_a_file_by_its_address_or_path(tmp_path: Path) -> None:
     source = RowSource("csv", splits=["train"], options={"data_files": str(tmp_path / "a.csv")})
     source.check()
     assert [row["prompt"] for _, row in source.rows()] == ["one"]
-    assert source.page == ""
+    assert source.data_set.page == ""
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (RowSource("a/b"), "source.splits of a/b is missing"),
+        (RowSource("a/b"), "splits is missing"),
         (RowSource("missing.csv"), "missing.csv: no such file"),
     ],
 )
@@ -188,13 +191,44 @@ def test_the_hub_tells_the_commit(hub: str, monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "message"),
     [
         ("gated", "Accept its licence at https://huggingface.co/datasets/some/gated, then log in"),
-        ("nothing", "data set some/nothing (revision main) is not to be had: "),
+        ("nothing", "data set some/nothing (revision main) is not available: "),
     ],
 )
 def test_access_is_checked_before_any_row(hub: str, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
     with pytest.raises(DataError) as raised:
         ask(name, hub, monkeypatch)
     assert message in str(raised.value)
+
+
+def test_a_task_reads_the_commit_that_its_branch_names_and_the_manifest_records_it(
+    hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    asked: list[str | None] = []
+
+    def load_dataset(path: str, name: str | None, *, revision: str | None, split: str) -> list[dict[str, str]]:
+        asked.append(revision)
+        return [{"prompt": "a", "response": "b"}]
+
+    module = ModuleType("datasets")
+    module.load_dataset = load_dataset  # type: ignore[attr-defined]
+    module.load_dataset_builder = lambda path, name, *, revision: SimpleNamespace(name="parquet")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", hub)
+    task = HubTask("some/open", revision="main")
+    assert len(task.rows("train")) == 1
+    assert asked == [COMMIT]
+    assert task.describe() == {
+        "path": "some/open",
+        "revision": "main",
+        "commit": COMMIT,
+        "names": None,
+        "splits": {"train": "train", "test": "test"},
+    }
+    with pytest.raises(DataError, match=r"Accept its licence at https://huggingface.co/datasets/some/gated"):
+        HubTask("some/gated").prepare_data()
 
 
 def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_the_quickstart_s_probes() -> None:
         ({"answer": "number"}, "its kind is safety, and answer is set. Remove answer"),
         ({"prompt_harmful": {"column": "kind", "harmful": ["bad"]}}, "the key prompt_harmful.harmless is missing"),
         ({"where": {"keep": True}}, "where is {'keep': True}. Give a mapping"),
-        ({"source": {"path": "a/b"}}, "source.splits of a/b is missing"),
+        ({"source": {"path": "a/b"}}, "splits is missing"),
         ({"source": {"path": "a.jsonl"}}, "a.jsonl: no such file"),
         ({"source": None}, "source is None. Give a mapping"),
     ],

@@ -233,7 +233,7 @@ def test_templates_and_messages() -> None:
         ),
         ({"limit": 0}, "limit is 0"),
         ({"source": {"path": "missing.csv"}}, "missing.csv: no such file"),
-        ({"source": {"path": "a/b"}}, "source.splits of a/b is missing"),
+        ({"source": {"path": "a/b"}}, "source.splits is missing"),
         ({"wherever": {}}, "wherever"),
     ],
 )

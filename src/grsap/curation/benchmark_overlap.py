@@ -16,7 +16,7 @@ from grsap.curation.work import Work
 from grsap.data.tables import read_table
 from grsap.embedded import resolve
 from grsap.embedding.base import Embeddings
-from grsap.errors import ConfigError, DataError
+from grsap.errors import ConfigError
 from grsap.files import hash_file
 from grsap.text.word_runs import NUM_WORDS, word_runs
 
@@ -122,13 +122,11 @@ class BenchmarkOverlap(Filter):
         prompts = []
         for file in self.files:
             path = resolve(file)
-            for line, row in read_table(path):
+            for place, row in read_table(path):
                 text = self._text(row)
                 if text is None:
-                    raise DataError(
-                        f"columns {', '.join(map(str, row))} hold no prompt", "Name its column", path=path, line=line
-                    )
-                prompts.append(Prompt(text, f"{path.name}:{line}"))
+                    raise place.error(f"columns {', '.join(map(str, row))} hold no prompt", "Name its column")
+                prompts.append(Prompt(text, f"{path.name}:{place.line}"))
         return prompts
 
     def _text(self, row: Mapping[str, Any]) -> str | None:

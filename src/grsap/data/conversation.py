@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from grsap.data.columns import ColumnMap, Place
 from grsap.plugins import PluginError, described, is_finite
-from grsap.records import Split
+from grsap.records import PlacedRow, Split
 
 Row = Mapping[str, Any]
 """A conversation: `messages` (list of {role, content}), optionally `id`, and whatever `score` needs."""
@@ -48,5 +49,47 @@ class ConversationDataModule(LightningDataModule, ABC):
 
     @property
     def has_score(self) -> bool:
-        """Whether this task can mark answers."""
+        """Whether this task can score answers."""
         return type(self).score is not ConversationDataModule.score
+
+    def describe(self) -> dict[str, Any]:
+        """What the rows were read from, as JSON values for the run's manifest; by default nothing."""
+        return {}
+
+
+class MappedTask(ConversationDataModule):
+    """A task whose rows are read from columns. Write `placed_rows`.
+
+    Args:
+        column_map: from columns to conversations.
+        exact_match: score answers by equality with the reference answer.
+    """
+
+    def __init__(self, column_map: ColumnMap, exact_match: bool) -> None:
+        super().__init__()
+        self.column_map = column_map
+        self.exact_match = exact_match
+        self._rows: dict[Split, list[PlacedRow]] = {}
+
+    @abstractmethod
+    def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """Yield the rows of a split as they are stored, with their places."""
+
+    def rows(self, split: Split) -> list[PlacedRow]:
+        """The conversations of a split; read once.
+
+        Raises:
+            DataError: names the place of the first wrong row.
+        """
+        if split not in self._rows:
+            self._rows[split] = self.column_map.conversations(self.placed_rows(split))
+        return self._rows[split]
+
+    def score(self, response: str, row: Row) -> float:
+        """1 if `response` equals the last turn of `row` except for outer white space, else 0."""
+        return float(response.strip() == row["messages"][-1]["content"].strip())
+
+    @property
+    def has_score(self) -> bool:
+        """Whether `exact_match` is set."""
+        return self.exact_match

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from grsap.data.columns import ColumnMap, Place
-from grsap.data.conversation import ConversationDataModule, Row
-from grsap.data.data_sets import load_split
-from grsap.data.jsonl_task import exact_match_score
+from grsap.data.conversation import MappedTask
+from grsap.data.data_sets import DataSet
 from grsap.records import Split
 
 
@@ -17,8 +17,10 @@ def _default_splits() -> dict[Split, str]:
 
 
 @dataclass(eq=False)
-class HubTask(ConversationDataModule):
+class HubTask(MappedTask):
     """Conversations from a data set on the Hugging Face hub, or a folder that `datasets` reads. Needs the extra `hub`.
+
+    The commit that `revision` names is looked up once, and recorded in the run's manifest.
 
     Args:
         path: id or folder, such as `openai/gsm8k`.
@@ -29,7 +31,7 @@ class HubTask(ConversationDataModule):
         prompt_template: the user's turn as text with columns in braces, instead of a column.
         response_template: the assistant's turn likewise.
         ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
-        exact_match: mark answers: 1 if they equal the reference answer but for outer white space.
+        exact_match: score answers: 1 if they equal the reference answer except for outer white space.
     """
 
     path: str
@@ -43,36 +45,20 @@ class HubTask(ConversationDataModule):
     exact_match: bool = False
 
     def __post_init__(self) -> None:
-        super().__init__()
-        self.column_map = ColumnMap(self.columns, self.prompt_template, self.response_template, self.ignore_columns)
-        self._rows: dict[Split, list[Row]] = {}
+        column_map = ColumnMap(self.columns, self.prompt_template, self.response_template, self.ignore_columns)
+        super().__init__(column_map, self.exact_match)
+        self.data_set = DataSet(self.path, self.revision)
 
     def prepare_data(self) -> None:
-        """Download on one process before the others look."""
-        for split in self.splits:
-            self._load(split)
+        """Download on one process before the others read."""
+        for split in self.splits.values():
+            self.data_set.load(self.name, split)
 
-    def rows(self, split: Split) -> list[Row]:
-        """The rows of a split, read once; empty if `splits` does not name it.
+    def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """The rows of a split; none if `splits` does not name it."""
+        if split in self.splits:
+            yield from self.data_set.rows(self.name, self.splits[split])
 
-        Raises:
-            DataError: the data set or split cannot be loaded, or a row is wrong.
-        """
-        if split not in self._rows:
-            data = self._load(split) if split in self.splits else []
-            label = f"{self.path} [{self.splits.get(split)}]"
-            placed = ((Place(label, number), row) for number, row in enumerate(data, 1))
-            self._rows[split] = list(self.column_map.conversations(placed))
-        return self._rows[split]
-
-    def score(self, response: str, row: Row) -> float:
-        """1 if `response` is the reference answer."""
-        return exact_match_score(response, row)
-
-    @property
-    def has_score(self) -> bool:
-        """Whether `exact_match` is set."""
-        return self.exact_match
-
-    def _load(self, split: Split) -> Any:
-        return load_split(self.path, self.name, self.revision, self.splits[split])
+    def describe(self) -> dict[str, Any]:
+        """The data set, its commit and splits, for the manifest."""
+        return {**self.data_set.describe(), "names": [self.name] if self.name else None, "splits": {**self.splits}}

@@ -1,18 +1,20 @@
-"""A task from files of one's own."""
+"""A task read from files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from typing import Any
 
 from grsap.data.columns import ColumnMap, Place
-from grsap.data.conversation import ConversationDataModule, Row
-from grsap.data.tables import check_kind, read_table
+from grsap.data.conversation import MappedTask
+from grsap.data.tables import check_file, read_table
 from grsap.embedded import resolve
 from grsap.errors import DataError
+from grsap.files import hash_file
 from grsap.records import Split
 
 
-class JSONLTask(ConversationDataModule):
+class JSONLTask(MappedTask):
     """Conversations from `.jsonl`, `.csv` or `.parquet` files: `messages`, or `prompt` and `response`.
 
     Args:
@@ -21,7 +23,7 @@ class JSONLTask(ConversationDataModule):
         test_path: file of rows to test on.
         columns: our name to the file's, for names that differ; our names are id, messages, system, prompt, response.
         ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
-        exact_match: mark answers: 1 if they equal the reference answer but for outer white space.
+        exact_match: score answers: 1 if they equal the reference answer except for outer white space.
     """
 
     def __init__(
@@ -33,52 +35,32 @@ class JSONLTask(ConversationDataModule):
         ignore_columns: list[str] | None = None,
         exact_match: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(ColumnMap(columns, ignore_columns=ignore_columns), exact_match)
         paths: dict[Split, str | None] = {"train": train_path, "validation": validation_path, "test": test_path}
         self.paths = {split: resolve(path) for split, path in paths.items() if path is not None}
-        self.column_map = ColumnMap(columns, ignore_columns=ignore_columns)
-        self.exact_match = exact_match
-        self._rows: dict[Split, list[Row]] = {}
 
     def setup(self, stage: str) -> None:
-        """Look for all the files before the first is read.
-
-        Raises:
-            DataError: one is missing.
-        """
+        """Check that all files exist before the first is read; raises DataError, which names the argument."""
         for split, path in self.paths.items():
-            if not path.is_file():
-                raise DataError("no such file", f"Check data.task {split}_path", path=path)
-            check_kind(path)
+            try:
+                check_file(path)
+            except DataError as error:
+                error.reword(f"{split}_path {error.problem}")
+                error.part = self
+                raise
 
-    def rows(self, split: Split) -> list[Row]:
-        """The rows of the split's file; read once.
+    def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """The rows of the split's file; none for a split without a file."""
+        path = self.paths.get(split)
+        if path is None:
+            return
+        is_empty = True
+        for placed in read_table(path):
+            is_empty = False
+            yield placed
+        if is_empty:
+            raise DataError("no row in it", f"Give another {split}_path", path=path)
 
-        Raises:
-            DataError: names the file and line of the first wrong row.
-        """
-        if split not in self._rows:
-            path = self.paths.get(split)
-            lines = [] if path is None else read_table(path)
-            self._rows[split] = list(
-                self.column_map.conversations((Place(str(path), line), row) for line, row in lines)
-            )
-            if path is not None and not self._rows[split]:
-                raise DataError("no row in it", f"Give another data.task {split}_path", path=path)
-        return self._rows[split]
-
-    def score(self, response: str, row: Row) -> float:
-        """1 if `response` is the reference answer."""
-        return exact_match_score(response, row)
-
-    @property
-    def has_score(self) -> bool:
-        """Whether `exact_match` is set."""
-        return self.exact_match
-
-
-def exact_match_score(response: str, row: Mapping[str, object]) -> float:
-    """1 if `response` equals the last turn of `row` but for outer white space, else 0."""
-    messages = row["messages"]
-    assert isinstance(messages, list)
-    return float(response.strip() == messages[-1]["content"].strip())
+    def describe(self) -> dict[str, Any]:
+        """Name and hash of each split's file, for the manifest."""
+        return {split: {"path": path.name, "hash": hash_file(path)} for split, path in self.paths.items()}

@@ -340,6 +340,7 @@ class MixtureDataModule(LightningDataModule):
         return {
             "fingerprint": self.fingerprint,
             "seed": self.seed,
+            "task": self.task.describe(),
             "sampler": type(self.sampler).__name__,
             "rows_per_epoch": schedule.num_rows,
             "replay_rows_per_epoch": num_replay,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
 
-from grsap.data.columns import Place
 from grsap.data.replay_formats import read_row
 from grsap.data.tables import read_table
 from grsap.embedded import resolve
@@ -60,8 +59,7 @@ class ReplayDataModule(LightningDataModule):
         records: dict[str, SafetyRecord] = {}
         lines: list[int] = []
         excluded: Counter[str] = Counter()
-        for line, row in read_table(self.path):
-            place = Place(self.path, line)
+        for place, row in read_table(self.path):
             found = read_row(row, place, self.ignore_columns)
             if isinstance(found, str):
                 excluded[found] += 1
@@ -69,7 +67,7 @@ class ReplayDataModule(LightningDataModule):
             if found.id in records:
                 raise place.error(f"the id {found.id!r} stands twice", "Give each row an id of its own")
             records[found.id] = found
-            lines.append(line)
+            lines.append(place.line)
         num_rows = len(records) + excluded.total()
         if not records:
             reasons = ", ".join(f"{num} {reason}" for reason, num in excluded.items()) or "the file is empty"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from grsap.data.columns import Place
 from grsap.errors import DataError, MissingPackageError
 from grsap.json_text import MAX_BYTES
 from grsap.records import read_jsonl
@@ -19,8 +20,10 @@ MAX_BATCH_BYTES = 2**30
 """What they may take: a few bytes of a file can stand for any number of equal cells."""
 
 
-def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line or row number from 1, row) of a `.jsonl`, `.csv` or `.parquet` file.
+def read_table(path: str | Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yield each row of a `.jsonl`, `.csv` or `.parquet` file with its place (line or row number from 1).
+
+    Memory does not grow with the number of rows.
 
     Raises:
         DataError: the file is missing, of another kind, not UTF-8, has two columns of one name, or a line cannot be
@@ -28,26 +31,28 @@ def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         MissingPackageError: Parquet without pyarrow.
     """
     path = Path(path)
-    check_kind(path)
-    if not path.is_file():
-        raise DataError("no such file", "Check the path; it is taken from the working directory", path=path)
+    check_file(path)
     try:
-        yield from READERS[path.suffix.lower()](path)
+        for line, row in READERS[path.suffix.lower()](path):
+            yield Place(path, line), row
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", "Save it as UTF-8", path=path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", "Check its permissions", path=path) from error
 
 
-def check_kind(path: Path) -> None:
-    """Raise DataError unless files that end like this are read."""
+def check_file(path: Path) -> None:
+    """Raise DataError unless the file exists and has a suffix that `read_table` knows."""
     suffix = path.suffix.lower()
-    if suffix in READERS:
-        return
-    remedies = {".gz": "Unpack it first", ".json": "Write one JSON object a line, in a file that ends in .jsonl"}
-    raise DataError(
-        f"files of kind {suffix or 'no suffix'} are not read",
-        remedies.get(suffix, f"Use {', '.join(READERS)}"),
-        path=path,
-    )
+    if suffix not in READERS:
+        remedies = {".gz": "Unpack it first", ".json": "Write one JSON object a line, in a file that ends in .jsonl"}
+        raise DataError(
+            f"files of kind {suffix or 'no suffix'} are not read",
+            remedies.get(suffix, f"Use {', '.join(READERS)}"),
+            path=path,
+        )
+    if not path.is_file():
+        raise DataError("no such file", "Check the path; it is taken from the working directory", path=path)
 
 
 def _check_columns(names: Sequence[str], path: Path) -> None:

@@ -83,8 +83,7 @@ def read_population(name: str, path: str) -> Population:
     records: dict[str, SafetyRecord] = {}
     excluded: Counter[str] = Counter()
     for file in files:
-        for line, row in read_table(file):
-            place = Place(file, line)
+        for place, row in read_table(file):
             found = _read(row, place)
             if isinstance(found, str):
                 excluded[found] += 1
