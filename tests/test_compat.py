@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import subprocess
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -176,3 +177,30 @@ def test_products_by_onednn() -> None:
         torch.testing.assert_close(product(x, reorder(weights, None), None, "none", [], ""), x @ weights.T)
     else:
         assert found is None
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(torch.optim.Adam, weight_decay=0.1),
+        partial(torch.optim.AdamW, amsgrad=True),
+        partial(torch.optim.SGD, momentum=0.9, weight_decay=0.1),
+        torch.optim.Adagrad,
+    ],
+)
+def test_a_fused_optimizer_skips_a_step_that_is_not_finite(optimizer: Any) -> None:
+    weights = torch.nn.Parameter(torch.ones(4))
+    made = optimizer([weights], lr=0.1, fused=True)
+    assert compat.skips_non_finite_steps(made)
+    for found_inf, gradient in ((None, 1.0), (torch.ones(()), float("nan")), (torch.ones(()), 1.0)):
+        made.found_inf = found_inf
+        weights.grad = torch.full((4,), gradient)
+        made.step()
+        if found_inf is None:
+            kept = weights.detach().clone()
+            assert not torch.equal(kept, torch.ones(4))
+    assert torch.equal(weights, kept)
+    made.found_inf = torch.zeros(())
+    made.step()
+    assert not torch.equal(weights, kept)
+    assert not compat.skips_non_finite_steps(optimizer([weights], lr=0.1))

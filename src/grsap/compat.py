@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import subprocess
     from types import ModuleType
 
+    import torch
     from jinja2 import Environment
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import Strategy
@@ -256,6 +257,17 @@ def cpu_flash_attention() -> tuple[Callable[..., Any], Callable[..., Any]]:
     aten = torch.ops.aten
     forward = aten._scaled_dot_product_flash_attention_for_cpu
     return forward, aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def skips_non_finite_steps(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether the optimizer's step changes no weight where its attribute `found_inf` is 1, on the device.
+
+    Fused Adam, AdamW, SGD and Adagrad do: it is how GradScaler skips a step without making the host wait.
+
+    Upstream: `Optimizer._step_supports_amp_scaling`, `Optimizer.found_inf` (torch 2.13).
+    """
+    is_pytorchs = type(optimizer).__module__.startswith("torch.optim.")
+    return is_pytorchs and bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
 def onednn_linear() -> tuple[Callable[..., Any], Callable[..., Any]] | None:

@@ -27,7 +27,7 @@ from grsap.errors import ConfigError, ModelError, NonFiniteLossError
 from grsap.models import BaseModel
 from grsap.objectives import Balancer, CrossEntropy, KLToBase, Objective, StepReport, TokenChunk
 from grsap.training import SafetyFineTuning, StepSettings
-from grsap.training.module import told_by_any
+from grsap.training.placement import told_by_any
 
 
 def test_micro_batches_and_padding_do_not_change_the_update(base: BaseModel, replay_path: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -23,6 +22,7 @@ from grsap.files import hash_json
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
 from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, is_refusal
 from grsap.records import Probe, probes_of, read_probes
+from grsap.training.trainable_weights import TrainableWeights
 
 Action = Literal["warn", "stop", "restore_best"]
 DEFAULT_SAMPLING = SamplingSettings()
@@ -193,7 +193,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         # All ranks have the same numbers; rank 0 decides all the same, so that no rounding can part them.
         if trainer.strategy.broadcast(self.is_within_bound(self.results[step])):
             if self.action == "restore_best":
-                self._kept = (step, _trainable(pl_module))
+                self._kept = (step, TrainableWeights(pl_module).snapshot())
             return
         reason = (
             f"{self.results[step].harmfulness_label} is {rate.worst:.3f} at step {step} ({self.judge.name}, "
@@ -219,10 +219,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         if self._kept is None:
             return "; no earlier check was within the bound, so that the weights are as they were at that step"
         self.restored_step, weights = self._kept
-        with torch.no_grad():
-            for name, parameter in pl_module.named_parameters():
-                if name in weights:
-                    parameter.copy_(weights[name])
+        TrainableWeights(pl_module).restore(weights)
         for check in checks_of(trainer):
             check.weights_restored(step, self.restored_step)
         return f", weights of step {self.restored_step} put back"
@@ -244,12 +241,3 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         self.restored_step = state_dict["restored_step"]
         violation = state_dict["violation"]
         self.violation = None if violation is None else HarmfulnessResult.from_dict(violation)
-
-
-def _trainable(pl_module: LightningModule) -> dict[str, Tensor]:
-    """Copies of the trainable weights, in the processor's memory."""
-    return {
-        name: parameter.detach().to("cpu", copy=True)
-        for name, parameter in pl_module.named_parameters()
-        if parameter.requires_grad
-    }

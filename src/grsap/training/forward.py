@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from peft import PeftModel
@@ -29,8 +30,28 @@ CHUNK_SIZES = {"cpu": 256}
 MAX_DIFFERENCE = 0.05
 """Relative, of hidden states; rows that see each other differ by 0.5 in a trained model (SmolLM2), in bf16 too."""
 
-Reference = Mapping[Source, Tensor]
+ReferenceStates = Mapping[Source, Tensor]
 """Source -> (targets of that source, H) hidden states of the base, for one micro-batch."""
+
+
+class Reference(Protocol):
+    """Provides the model that objectives compare with; its hidden states are `TokenChunk.reference_hidden`."""
+
+    def weights(self, model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
+        """Return a context in which `model` computes the reference; it is entered once a step, without gradient."""
+        ...
+
+
+class BaseReference:
+    """The base model: the adapter is bypassed, so that no second model is in memory."""
+
+    def weights(self, model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
+        """Bypass the adapter.
+
+        Raises:
+            ConfigError: the model has none.
+        """
+        return adapter_off(model)
 
 
 class Forward:
@@ -41,6 +62,7 @@ class Forward:
         objectives: terms of the loss.
         dtype: number format of the matrix products.
         chunk_size: supervised tokens whose logits are held at once; None for what suits the model's device.
+        reference: the model that objectives compare with.
     """
 
     def __init__(
@@ -49,8 +71,10 @@ class Forward:
         objectives: Sequence[Objective],
         dtype: torch.dtype,
         chunk_size: int | None = None,
+        reference: Reference | None = None,
     ) -> None:
         self.model = model
+        self.reference = reference or BaseReference()
         self.objectives = objectives
         self.dtype = dtype
         self.backbone = backbone(model)
@@ -97,7 +121,7 @@ class Forward:
         differences = (packed - alone).norm(dim=-1) / alone.norm(dim=-1)
         return float(differences.mean()) < MAX_DIFFERENCE
 
-    def references(self, batches: Sequence[MicroBatch]) -> list[Reference]:
+    def references(self, batches: Sequence[MicroBatch]) -> list[ReferenceStates]:
         """The base's hidden states where objectives need them, for each micro-batch.
 
         For a whole step at once, and before the model's own passes: the adapter and the modes are switched in every
@@ -107,11 +131,15 @@ class Forward:
         if not sources:
             return [{} for _ in batches]
         device = batches[0].input_ids.device
-        with evaluating(self.model), adapter_off(self.model), compute_context(self.model, device, self.dtype):
+        with (
+            evaluating(self.model),
+            self.reference.weights(self.model),
+            compute_context(self.model, device, self.dtype),
+        ):
             return [self._reference(batch, sources) for batch in batches]
 
     def loss(
-        self, batch: MicroBatch, factors: Mapping[str, float], reference: Reference | None = None
+        self, batch: MicroBatch, factors: Mapping[str, float], reference: ReferenceStates | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The micro-batch's loss, () float32, and the sum of each objective in it, detached: name -> () float32.
 
@@ -167,7 +195,7 @@ class Forward:
         states: Tensor = output.last_hidden_state
         return states
 
-    def _reference(self, batch: MicroBatch, sources: Sequence[Source]) -> Reference:
+    def _reference(self, batch: MicroBatch, sources: Sequence[Source]) -> ReferenceStates:
         """With the adapter off: hidden states at the targets of each source that has any."""
         found = {}
         for source in sources:
@@ -189,7 +217,7 @@ class Forward:
         return slice(first, last + 1), slice(None), first * batch.input_ids.shape[1]
 
 
-def _at_targets(reference: Reference, batch: MicroBatch) -> Tensor | None:
+def _at_targets(reference: ReferenceStates, batch: MicroBatch) -> Tensor | None:
     """(T, H): zeros at the targets of sources that it does not have; None if it has none."""
     placed: Tensor | None = None
     for source, states in reference.items():

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -22,24 +18,28 @@ from transformers import PreTrainedModel
 from grsap.compat import trainer_of
 from grsap.data.mixture import MixtureDataModule
 from grsap.data.step import StepBatch
-from grsap.errors import ConfigError, ModelError, NonFiniteLossError
+from grsap.errors import ConfigError, ModelError
 from grsap.files import hash_json
 from grsap.generation import ModelGenerator
 from grsap.models import BaseModel
 from grsap.models.adapters import load_adapter
 from grsap.models.liger import check_liger, use_liger
-from grsap.models.lora import add_lora, casts_off, inner_model
+from grsap.models.lora import add_lora, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
 from grsap.records import Source
 from grsap.text.template import ChatTemplate
 from grsap.training.checkpoint_checks import check_same_base, check_tensors
 from grsap.training.forward import Forward
+from grsap.training.gradient_step import GradientStep
 from grsap.training.learned_sources import check_sources
+from grsap.training.placement import Placement
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
 from grsap.training.settings_checks import check_settings, check_trainer, finds_unused_parameters
+from grsap.training.step_log import StepLog
 from grsap.training.step_settings import StepSettings
+from grsap.training.trainable_weights import TrainableWeights
 
 MAX_KV_BYTES = 4 * 2**30
 """Keys and values that a check on the way may hold beside what training holds; the same on all devices."""
@@ -96,8 +96,8 @@ class SafetyFineTuning(LightningModule):
         self._previous: StepReport | None = None
         self._evaluated: Tensor
         self._groups: list[dict[str, Any]] = []
-        self._learning_rate = 0.0
-        self._clock = 0.0
+        self._step: GradientStep | None = None
+        self._log: StepLog
         check_settings(base, lora, self.objectives)
 
     @property
@@ -150,13 +150,18 @@ class SafetyFineTuning(LightningModule):
             ) from error
 
     @property
+    def trainable_weights(self) -> TrainableWeights:
+        """The adapter's parameters, or all; only after `configure_model`."""
+        return TrainableWeights(self)
+
+    @property
     def compute_dtype(self) -> torch.dtype:
         """Number format of the matrix products on this device."""
         return self.base.dtype_on(self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over trainable parameters, and its schedule by step."""
-        optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        optimizer = self.optimizer_factory(self.trainable_weights.parameters)
         self._groups = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
         num_steps = self.num_training_steps()
         scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -213,14 +218,16 @@ class SafetyFineTuning(LightningModule):
     on_validation_start = on_test_start = on_fit_start
 
     def on_train_start(self) -> None:
-        """Start the clock, and let the optimizer's present settings hold: a resumed state brings those of its time."""
+        """Re-apply the configured optimizer hyperparameters, which a checkpoint overwrote; start the clock."""
         optimizer = self.trainer.optimizers[0]
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         scheduler.base_lrs = [settings["lr"] for settings in self._groups]
         factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
         for group, settings, factor in zip(optimizer.param_groups, self._groups, factors, strict=True):
             group.update(settings, initial_lr=settings["lr"], lr=settings["lr"] * factor)
-        self._clock = time.perf_counter()
+        parameters, placement = self.trainable_weights.parameters, Placement(self.trainer)
+        self._step = GradientStep(self._forward, parameters, self.step_settings, placement, self.manual_backward)
+        self._log = StepLog(self)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> None:
         """One optimizer step.
@@ -229,82 +236,28 @@ class SafetyFineTuning(LightningModule):
             NonFiniteLossError: before the weights are touched.
         """
         torch.manual_seed(int(hash_json([self.seed, batch.step, self.global_rank]), 16) % 2**63)
+        assert self._step is not None  # since on_train_start
         weights = self.balancer.checked_weights(self.objectives, self._previous)
         self.learned_sources = frozenset(o.source for o in self.objectives if weights[o.name] > 0)
-        # DDP averages over devices; the step's loss is a sum over them.
-        scale = float(self.trainer.world_size)
-        factors = {o.name: scale * weights[o.name] / self._divisor(o.name, batch) for o in self.objectives}
-        references = self._forward.references(batch.micro_batches)
-        local: list[dict[str, Tensor]] = []
-        with casts_off(self.loaded_model, self.compute_dtype):
-            for number, (micro_batch, reference) in enumerate(zip(batch.micro_batches, references, strict=True), 1):
-                with self._sync(number == len(batch.micro_batches)):
-                    loss, sums = self._forward.loss(micro_batch, factors, reference)
-                    self.manual_backward(loss)
-                local.append(sums)
-        totals = self._totals(local)
-        self._update(batch, local, totals)
-        self._log_step(batch, totals, weights)
+        sums = self._step.gradient(batch, weights)
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        self._step.guard(sums, self.trainer.optimizers[0], is_read=self._log.is_due(batch.step))
+        learning_rate = float(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        scheduler.step()
+        self._previous = sums.report()
+        self._log.write(sums, learning_rate)
 
-    def _divisor(self, name: str, batch: StepBatch) -> int:
-        """What the sum of objective `name` is divided by; an objective without tokens has the sum 0."""
-        if self.step_settings.normalisation == "step":
-            return max(1, sum(batch.num_targets.values()))
-        source = next(objective.source for objective in self.objectives if objective.name == name)
-        return max(1, batch.num_targets.get(source, 0))
+    def on_train_end(self) -> None:
+        """Read the last steps' numbers.
 
-    @contextmanager
-    def _sync(self, last: bool) -> Iterator[None]:
-        """Gradients are exchanged with the last micro-batch alone."""
-        wrapper = self.trainer.strategy.model
-        if last or wrapper is None or not hasattr(wrapper, "no_sync"):
-            yield
-        else:
-            with wrapper.no_sync():  # type: ignore[operator]
-                yield
-
-    def _totals(self, local: list[dict[str, Tensor]]) -> Tensor:
-        """Sum of each objective over the step, on all devices, in their order: (number of objectives,) float32."""
-        totals = torch.stack([torch.stack([sums[o.name] for sums in local]).sum() for o in self.objectives])
-        if self.trainer.world_size > 1:
-            reduced: Tensor = self.trainer.strategy.reduce(totals, reduce_op="sum")
-            return reduced
-        return totals
-
-    def _update(self, batch: StepBatch, local: list[dict[str, Tensor]], totals: Tensor) -> None:
-        """Clip, check and apply the gradient."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        limit = self.step_settings.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
-        # Both are the same on all ranks, so that all stop or none.
-        if not (torch.isfinite(norm) & torch.isfinite(totals).all()):
-            raise NonFiniteLossError(_non_finite(batch, told_by_any(_bad_rows(batch, local), self.trainer.world_size)))
-        self._grad_norm = norm.detach()
-        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
-        self._learning_rate = float(optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
-        optimizer.step()  # type: ignore[union-attr]
-        optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
-        scheduler.step()  # type: ignore[union-attr]
-
-    def _log_step(self, batch: StepBatch, totals: Tensor, weights: dict[str, float]) -> None:
-        """Log mean losses a token, over all devices, and the speed."""
-        values = dict(zip((o.name for o in self.objectives), totals.tolist(), strict=True))
-        # A step without rows of a source has no mean loss of them: 0 would be taken for a loss.
-        counts = {o.name: batch.num_targets.get(o.source, 0) for o in self.objectives}
-        means = {name: values[name] / count for name, count in counts.items() if count}
-        now = time.perf_counter()
-        log = {f"train/loss/{name}": value for name, value in means.items()}
-        log["train/loss"] = sum(weights[name] * values[name] / self._divisor(name, batch) for name in values)
-        log["train/tokens_per_second"] = batch.num_tokens / max(1e-9, now - self._clock)
-        log["train/grad_norm"] = float(self._grad_norm)
-        log["train/learning_rate"] = self._learning_rate
-        self._clock = now
-        self._previous = StepReport(batch.step, means)
-        self.log_dict(log, logger=False, on_step=True, on_epoch=False, batch_size=1)
-        # Lightning would log after the step's checkpoint is written: a run killed in between would lose the numbers.
-        if (batch.step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            for logger in self.trainer.loggers:
-                logger.log_metrics(log, step=batch.step + 1)
+        Raises:
+            NonFiniteLossError: one of them was not finite.
+        """
+        if self._step is not None:
+            self._step.check()
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         """Mean cross-entropy a supervised token of the task's validation rows."""
@@ -334,14 +287,19 @@ class SafetyFineTuning(LightningModule):
         self._log_evaluation("test")
 
     def _log_evaluation(self, stage: str) -> None:
-        total, num = self._evaluated
-        if self.trainer.world_size > 1:
-            total, num = self.trainer.strategy.reduce(self._evaluated, reduce_op="sum")
+        total, num = Placement(self.trainer).total(self._evaluated)
         self.log(f"{stage}/loss", (total / num.clamp(min=1)).float())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what a balancer is told at the next step, and which base the weights belong to."""
-        checkpoint["previous_step"] = None if self._previous is None else asdict(self._previous)
+        """Save what a balancer is told at the next step, and which base the weights belong to.
+
+        Raises:
+            NonFiniteLossError: a step since the last reading was not finite.
+        """
+        if self._step is not None:
+            self._step.check()
+        previous = self._previous
+        checkpoint["previous_step"] = previous and {"step": previous.step, "losses": dict(previous.losses)}
         checkpoint["base"] = self.base.content()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -361,8 +319,7 @@ class SafetyFineTuning(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Trainable parameters alone: a checkpoint holds no base weights."""
-        trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in trainable}
+        return self.trainable_weights.of(super().state_dict(*args, **kwargs))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load trainable parameters.
@@ -372,28 +329,3 @@ class SafetyFineTuning(LightningModule):
         """
         check_tensors(self.state_dict(), state_dict, self._checkpoint_name)
         return super().load_state_dict(state_dict, strict=False, assign=assign)
-
-
-def _bad_rows(batch: StepBatch, local: list[dict[str, Tensor]]) -> str | None:
-    """Which objective is not finite on which rows of this device; None if all are."""
-    for micro_batch, sums in zip(batch.micro_batches, local, strict=True):
-        for name, value in sums.items():
-            if not torch.isfinite(value):
-                return f"{name} is {value.item()} on rows {', '.join(micro_batch.row_ids)}"
-    return None
-
-
-def told_by_any(message: str | None, world_size: int) -> str | None:
-    """The first message of any rank. All ranks must enter."""
-    if world_size == 1:
-        return message
-    everyone: list[str | None] = [None] * world_size
-    dist.all_gather_object(everyone, message)
-    return next((each for each in everyone if each is not None), None)
-
-
-def _non_finite(batch: StepBatch, bad_rows: str | None) -> str:
-    """Says which rows gave a loss that is not finite, on whichever device they were."""
-    if bad_rows is not None:
-        return f"Step {batch.step}: {bad_rows}. The weights were left as they were."
-    return f"Step {batch.step}: the gradient is not finite, the losses are. Lower the learning rate or use bfloat16."

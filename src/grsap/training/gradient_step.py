@@ -1,0 +1,217 @@
+"""One optimizer step: the gradient of all micro-batches, and the check that it is finite before weights change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from grsap.compat import skips_non_finite_steps
+from grsap.data.step import StepBatch
+from grsap.errors import NonFiniteLossError
+from grsap.models.lora import casts_off
+from grsap.objectives import Objective, StepReport
+from grsap.training.forward import Forward
+from grsap.training.placement import Placement, told_by_any
+from grsap.training.step_settings import StepSettings
+
+Number = TypeVar("Number", float, Tensor)
+
+
+class StepSums:
+    """Loss sums and gradient norm of one step over all devices. They stay on the device until they are first read.
+
+    Args:
+        batch: of the step.
+        local: this device's sums: for each micro-batch the sum of each objective, () float32 by name.
+        on_device: (K + 1,) float32: the sums of the K objectives over all devices, and the gradient's norm.
+        weights: coefficient of each objective, in the order of `on_device`.
+        divisors: what the sum of each objective is divided by in the loss.
+        counts: supervised tokens that each objective reads in this step.
+    """
+
+    def __init__(
+        self,
+        batch: StepBatch,
+        local: Sequence[Mapping[str, Tensor]],
+        on_device: Tensor,
+        weights: Mapping[str, float],
+        divisors: Mapping[str, int],
+        counts: Mapping[str, int],
+    ) -> None:
+        self.step = batch.step
+        self.num_tokens = batch.num_tokens
+        self.weights = weights
+        self.on_device = on_device
+        self.counts = counts
+        self._row_ids = [micro_batch.row_ids for micro_batch in batch.micro_batches]
+        self._local = local
+        self._divisors = divisors
+
+    @cached_property
+    def values(self) -> list[float]:
+        """`on_device` on the host, which waits for the device the first time."""
+        values: list[float] = self.on_device.tolist()
+        return values
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no sum and not the norm is NaN or infinite; reads `values`."""
+        return all(map(math.isfinite, self.values))
+
+    def means(self, values: Sequence[Number]) -> dict[str, Number]:
+        """Mean loss a token by objective; one without tokens in this step has none: 0 would be taken for a loss."""
+        return {name: value / count for (name, count), value in zip(self.counts.items(), values, strict=False) if count}
+
+    @property
+    def is_read(self) -> bool:
+        """Whether `values` are on the host already."""
+        return "values" in self.__dict__
+
+    def losses_and_norm(self) -> tuple[dict[str, Any], Any]:
+        """Losses by logged key, and the gradient's norm: numbers if they were read, else float32 on the device."""
+        # In float64 as on the host, so that callbacks see the same float32 whenever the numbers are read.
+        values: Sequence[Any] = self.values if self.is_read else self.on_device.double().unbind()
+        losses = {f"train/loss/{name}": value for name, value in self.means(values).items()}
+        terms = zip(self.weights.values(), values, self._divisors.values(), strict=False)
+        losses["train/loss"] = sum(weight * value / divisor for weight, value, divisor in terms)
+        return losses if self.is_read else {key: value.float() for key, value in losses.items()}, values[-1]
+
+    def report(self) -> StepReport:
+        """What a balancer learns of the step; the losses are read only if it looks at them."""
+        return StepReport(self.step, _Losses(self))
+
+    def error(self, world_size: int) -> NonFiniteLossError:
+        """The error that names the step and, if a loss is not finite, its rows; all ranks must call it."""
+        found = told_by_any(self._bad_rows(), world_size)
+        told = f"{found}. The weights were left as they were."
+        if found is None:
+            told = "the gradient is not finite, the losses are. Lower the learning rate or use bfloat16."
+        return NonFiniteLossError(f"Step {self.step}: {told}")
+
+    def _bad_rows(self) -> str | None:
+        """Which objective is not finite on which rows of this device; None if all are."""
+        for row_ids, sums in zip(self._row_ids, self._local, strict=True):
+            for name, value in sums.items():
+                if not torch.isfinite(value):
+                    return f"{name} is {value.item()} on rows {', '.join(row_ids)}"
+        return None
+
+
+class _Losses(Mapping[str, float]):
+    """Mean loss a token by objective, read from the device when first looked at."""
+
+    def __init__(self, sums: StepSums) -> None:
+        self._sums = sums
+
+    def __getitem__(self, name: str) -> float:
+        return self._sums.means(self._sums.values)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, count in self._sums.counts.items() if count)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class GradientStep:
+    """Computes the gradient of a step, and keeps one that is not finite from changing the weights.
+
+    The loss of a step is (1/N) sum_k w_k S_k, with S_k the sum of objective k over all micro-batches and devices.
+
+    Args:
+        forward: the model's passes.
+        parameters: that are trained.
+        settings: of the step.
+        placement: of the weights.
+        backward: adds a loss's gradient to the parameters.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        parameters: Sequence[torch.nn.Parameter],
+        settings: StepSettings,
+        placement: Placement,
+        backward: Callable[[Tensor], None],
+    ) -> None:
+        self._forward = forward
+        self._parameters = parameters
+        self._settings = settings
+        self._placement = placement
+        self._backward = backward
+        self._unread: list[StepSums] = []
+        self._has_failed: Tensor | None = None
+
+    def gradient(self, batch: StepBatch, weights: Mapping[str, float]) -> StepSums:
+        """Compute the step's gradient, exchanged between devices and clipped.
+
+        Args:
+            batch: this device's rows of the step.
+            weights: coefficient of each objective, by name.
+        """
+        objectives = self._forward.objectives
+        divisors = {each.name: self._divisor(each, batch) for each in objectives}
+        # DDP averages over devices; the step's loss is a sum over them.
+        scale = float(self._placement.world_size)
+        factors = {name: scale * weights[name] / divisor for name, divisor in divisors.items()}
+        references = self._forward.references(batch.micro_batches)
+        local: list[dict[str, Tensor]] = []
+        with casts_off(self._forward.model, self._forward.dtype):
+            for number, (micro_batch, reference) in enumerate(zip(batch.micro_batches, references, strict=True), 1):
+                with self._placement.exchange(number == len(batch.micro_batches)):
+                    loss, sums = self._forward.loss(micro_batch, factors, reference)
+                    self._backward(loss)
+                local.append(sums)
+        totals = torch.stack([torch.stack([sums[each.name] for sums in local]).sum() for each in objectives])
+        limit = self._settings.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, float("inf") if limit is None else limit)
+        on_device = torch.cat([self._placement.total(totals), norm.detach().float()[None]])
+        counts = {each.name: batch.num_targets.get(each.source, 0) for each in objectives}
+        return StepSums(batch, local, on_device, {name: weights[name] for name in divisors}, divisors, counts)
+
+    def guard(self, sums: StepSums, optimizer: torch.optim.Optimizer, is_read: bool) -> None:
+        """Make sure that the optimizer's next step changes no weight unless this and all earlier steps are finite.
+
+        An optimizer that can skip a step on the device is told by a tensor, so that the host does not wait. From the
+        first bad step on all are skipped, and `check` raises. Others need the numbers now.
+
+        Args:
+            sums: of the step whose gradient is to be applied.
+            optimizer: that will apply it.
+            is_read: the numbers are read at this step anyway.
+
+        Raises:
+            NonFiniteLossError: before the weights change.
+        """
+        self._unread.append(sums)
+        can_skip = skips_non_finite_steps(optimizer)
+        if is_read or not can_skip:
+            self.check()
+        else:
+            is_bad = ~torch.isfinite(sums.on_device).all()
+            self._has_failed = is_bad if self._has_failed is None else self._has_failed | is_bad
+        if can_skip:
+            untyped: Any = optimizer
+            untyped.found_inf = None if self._has_failed is None else self._has_failed.float()
+
+    def check(self) -> None:
+        """Read the steps since the last check; all ranks must call it.
+
+        Raises:
+            NonFiniteLossError: names the first step that was not finite; neither it nor a later one changed weights.
+        """
+        unread, self._unread, self._has_failed = self._unread, [], None
+        for sums in unread:
+            if not sums.is_finite:
+                raise sums.error(self._placement.world_size)
+
+    def _divisor(self, objective: Objective, batch: StepBatch) -> int:
+        """What an objective's sum is divided by; an objective without tokens has the sum 0."""
+        if self._settings.normalisation == "step":
+            return max(1, sum(batch.num_targets.values()))
+        return max(1, batch.num_targets.get(objective.source, 0))
