@@ -139,9 +139,9 @@ def test_units_of_a_layer_do_not_import_in_circles() -> None:
 
 
 @parametrize_files([path for path in FILES if LAYER_OF[unit_of(path)] == 0])
-def test_the_lowest_layer_needs_the_standard_library_only(path: Path) -> None:
+def test_the_lowest_layer_needs_the_standard_library_and_file_locks_only(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
-    assert roots - set(sys.stdlib_module_names) <= {"grsap"}
+    assert roots - set(sys.stdlib_module_names) <= {"grsap", "filelock"}
 
 
 @parametrize_files()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from grsap.errors import RunFolderError
 from grsap.files import fsync_dir
@@ -34,10 +34,10 @@ def whole_lines_length(path: Path) -> int:
     """Bytes of a file up to the end of its last whole line of JSON; only its end is read."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        end = _last_newline(file.fileno(), size)
+        end = _last_newline(file, size)
         if end < size:
             return end
-        start = _last_newline(file.fileno(), max(end - 1, 0))
+        start = _last_newline(file, max(end - 1, 0))
         file.seek(start)
         try:
             json.loads(file.read(end - start) or b"0")
@@ -46,11 +46,12 @@ def whole_lines_length(path: Path) -> int:
         return end
 
 
-def _last_newline(descriptor: int, before: int) -> int:
+def _last_newline(file: BinaryIO, before: int) -> int:
     """Position after the last newline in the first `before` bytes; 0 if there is none."""
     while before > 0:
         start = max(0, before - _BLOCK)
-        place = os.pread(descriptor, before - start, start).rfind(b"\n")
+        file.seek(start)
+        place = file.read(before - start).rfind(b"\n")
         if place >= 0:
             return start + place + 1
         before = start

@@ -15,30 +15,31 @@ _SPACE = "Free some space, then give the same command again"
 _RIGHTS = "Check the permissions of the file and of its folder"
 _PATH = "Choose another path"
 _HARDWARE = "Check the disk or the network file system, then give the same command again"
-REMEDIES: dict[int, str] = {
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
-    errno.EFBIG: "Raise the limit on file sizes (ulimit -f), then give the same command again",
-    errno.EROFS: "Choose a folder on a file system that can be written",
-    errno.EACCES: _RIGHTS,
-    errno.EPERM: _RIGHTS,
-    errno.ENOTDIR: _PATH,
-    errno.EISDIR: _PATH,
-    errno.EEXIST: _PATH,
-    errno.ELOOP: _PATH,
-    errno.ENAMETOOLONG: _PATH,
-    errno.EIO: _HARDWARE,
-    errno.ESTALE: _HARDWARE,
-    errno.ENXIO: _HARDWARE,
-    errno.ENODEV: _HARDWARE,
-    errno.ENOTCONN: _HARDWARE,
-    errno.EREMOTEIO: _HARDWARE,
-    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "Close other programs: the machine has too many open files",
+_REMEDIES = {
+    "ENOSPC": _SPACE,
+    "EDQUOT": _SPACE,
+    "EFBIG": "Raise the limit on file sizes (ulimit -f), then give the same command again",
+    "EROFS": "Choose a folder on a file system that can be written",
+    "EACCES": _RIGHTS,
+    "EPERM": _RIGHTS,
+    "ENOTDIR": _PATH,
+    "EISDIR": _PATH,
+    "EEXIST": _PATH,
+    "ELOOP": _PATH,
+    "ENAMETOOLONG": _PATH,
+    "EIO": _HARDWARE,
+    "ESTALE": _HARDWARE,
+    "ENXIO": _HARDWARE,
+    "ENODEV": _HARDWARE,
+    "ENOTCONN": _HARDWARE,
+    "EREMOTEIO": _HARDWARE,
+    "EMFILE": "Raise the limit on open files (ulimit -n)",
+    "ENFILE": "Close other programs: the machine has too many open files",
 }
-"""Errors whose cause lies outside of the program, and what to do about each."""
+REMEDIES = {getattr(errno, name): remedy for name, remedy in _REMEDIES.items() if hasattr(errno, name)}
+"""Errors whose cause lies outside of the program, as far as this system knows them, and what to do about each."""
 
-_WITHOUT_NAME = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+_WITHOUT_NAME = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")}
 """Those that only files have; sockets and devices know the others too."""
 
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")

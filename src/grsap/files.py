@@ -1,8 +1,7 @@
-"""Files that survive a crash: atomic writes, hashes and locks. Standard library only."""
+"""Files that survive a crash: atomic writes, hashes and locks."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import itertools
@@ -10,10 +9,13 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from grsap.disk import writing
 from grsap.errors import DataError, RunFolderError
@@ -44,7 +46,9 @@ def user_path(path: str | Path) -> Path:
 
 
 def fsync_dir(path: Path) -> None:
-    """Make renames inside `path` durable."""
+    """Make renames inside `path` durable; Windows has no call for it."""
+    if sys.platform == "win32":
+        return
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -207,9 +211,8 @@ def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock file for this process, once the one that holds it is done; it goes with the process."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.fdopen(open_appending(path, 0o600), "r+b")
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.close(open_appending(path, 0o600))  # refuses links and devices
+    with FileLock(path):
         yield
 
 
@@ -247,45 +250,47 @@ def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
     folder = Path(folder)
     missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     try:
-        handle = _hold(folder, setting)
+        lock = _hold(folder, setting)
     except OSError as error:
         raise RunFolderError(
             f"{setting} {folder} cannot be written: {error.strerror}", f"Choose another with --{setting}"
         ) from error
-    with handle:
-        try:
-            yield
-        finally:
-            _remove_unused(folder, missing)
+    try:
+        yield
+    finally:
+        _remove_unused(folder, missing)
+        lock.release()
 
 
-def _hold(folder: Path, setting: str) -> TextIO:
+def _hold(folder: Path, setting: str) -> BaseFileLock:
     """Create and lock the lock file, and write this process's id into it."""
+    path = folder / LOCK
+    lock = FileLock(path, blocking=False)
     for _ in range(100):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = os.fdopen(open_appending(folder / LOCK, 0o644), "a+", encoding="utf-8", errors="replace")
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its holder may have removed the file between `open` and `flock`: a lock on a removed file holds nothing.
-            if not os.path.samestat(os.fstat(handle.fileno()), (folder / LOCK).stat()):
-                handle.close()
-                continue
+            os.close(open_appending(path, 0o644))  # refuses links and devices
+            lock.acquire()
         except FileNotFoundError:
             continue
-        except BlockingIOError as error:
-            handle.seek(0)
-            owner = handle.read(20).strip() or "unknown"
-            handle.close()
+        except Timeout as error:
+            if not path.exists():  # its holder removed it between opening and locking
+                continue
             raise RunFolderError(
-                f"{setting} {folder} is in use by process {owner}",
+                f"{setting} {folder} is in use by process {_owner(path)}",
                 f"Wait for it to end, or choose another folder with --{setting}",
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        return handle
+        with suppress(PermissionError), os.fdopen(open_appending(path, 0o644), "a") as file:
+            file.truncate(0)  # Windows permits neither while the file is locked
+            file.write(f"{os.getpid()}\n")
+        return lock
     raise RunFolderError(f"{setting} {folder} is removed as often as it is made", f"Choose another with --{setting}")
+
+
+def _owner(lock: Path) -> str:
+    with suppress(OSError):
+        return lock.read_text(encoding="utf-8", errors="replace")[:20].strip() or "unknown"
+    return "unknown"
 
 
 def _remove_unused(folder: Path, missing: Sequence[Path]) -> None:

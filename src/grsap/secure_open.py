@@ -8,6 +8,8 @@ import secrets
 import stat
 from pathlib import Path
 
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))  # as far as the system has them
+
 
 def temporary_path(path: Path, ending: str = "tmp") -> Path:
     """A hidden sibling of `path` with a random number in its name, which nobody can create beforehand."""
@@ -20,7 +22,7 @@ def create_file(path: Path, mode: int) -> int:
     Raises:
         FileExistsError: something is at `path` already, be it a link to nowhere.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
 
 
 def open_appending(path: Path, mode: int) -> int:
@@ -29,7 +31,7 @@ def open_appending(path: Path, mode: int) -> int:
     Raises:
         OSError: `path` is a symbolic link or no regular file. A device or pipe would lose what is written, or block.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | _FLAGS
     try:
         descriptor = os.open(path, flags, mode)
     except OSError as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory in bytes: PyTorch's allocations on a GPU, else resident memory of this process."""
+    """Peak memory in bytes: PyTorch's allocations on a GPU, else resident memory of this process; 0 on Windows."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     # ru_maxrss also holds the peak of the process that started this one; the kernel's own mark does not.
@@ -19,5 +19,8 @@ def peak_memory_bytes(device: torch.device) -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    with suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0

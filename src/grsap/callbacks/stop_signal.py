@@ -17,7 +17,8 @@ from grsap.callbacks.lookup import call_first, find_callback
 from grsap.compat import child_processes, skip_signal_broadcast
 from grsap.errors import ConfigError, Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")  # Windows has only the first two
+_SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 _CTRL_C_EXIT_CODE = 130
 
 

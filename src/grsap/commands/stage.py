@@ -37,6 +37,10 @@ SETTINGS_OF_SPEED = (
 """Settings of models, wherever one stands, that change where and how fast they answer, and not what."""
 
 
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+"""Windows has only the first."""
+
+
 class Settings(Protocol):
     """The settings of a verb: the constructor's typed arguments are its options, and their docs are the help."""
 
@@ -157,7 +161,7 @@ def signals_raise() -> Iterator[None]:
         name = signal.Signals(number).name
         raise Interrupted(f"Stopped by {name}; what was done is kept, and the same command goes on with it.", number)
 
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)}
+    old = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     taken = [number for number, handler in old.items() if handler is not signal.SIG_IGN]
     for number in taken:
         signal.signal(number, stop)
