@@ -42,6 +42,9 @@ PACKAGES = {
     "evaluation": "Benchmarks and evaluation",
 }
 
+WIDE = "---\nhide: [toc]\n---\n\n"
+"""Head of a page that takes the place of the table of contents too."""
+
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)]*)?\)")
 FILE_BLOCK = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 
@@ -53,7 +56,8 @@ def main() -> None:
     copied = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
     for source in [*(name for name in PAGES if name.endswith(".md")), *copied]:
         page = BUILT / page_of(source)
-        page.write_text(site_text((ROOT / source).read_text(encoding="utf-8"), source), encoding="utf-8")
+        head = WIDE if source == "README.md" else ""
+        page.write_text(head + site_text((ROOT / source).read_text(encoding="utf-8"), source), encoding="utf-8")
     (BUILT / "decisions" / "index.md").write_text(decisions_page(), encoding="utf-8")
     settings.write_pages(BUILT)
     write_api_pages(BUILT / "api")
