@@ -11,22 +11,6 @@ import torch
 import yaml
 from tests.faults.cases import Case, json_without, safety_row, turns, write_config, write_rows
 
-CALLBACK = '''
-import time
-
-from lightning.pytorch.callbacks import Callback
-
-
-class Recorder(Callback):
-    """Notes the rows and the loss of each step."""
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if trainer.is_global_zero:
-            with open("asked.txt", "a") as file:
-                loss = float(trainer.callback_metrics["train/loss"])
-                file.write(f"step {batch.step} {' '.join(batch.row_ids)} {loss:.9f}\\n")
-'''
-
 
 def prepare_fit(folder: Path, base: Path) -> None:
     """Two epochs of three steps, a check at the start, in the middle and at the end, a checkpoint after each step."""
@@ -44,7 +28,6 @@ def prepare_fit(folder: Path, base: Path) -> None:
         for n in range(2)
     ]
     write_rows(folder / "probes.jsonl", probes)
-    (folder / "fault_callbacks.py").write_text(CALLBACK)
     check = {"probes": "probes.jsonl", "judge": "RefusalMatcher", "sampling": {"max_new_tokens": 4}, "every_n_steps": 4}
     write_config(
         folder,
@@ -71,7 +54,6 @@ def prepare_fit(folder: Path, base: Path) -> None:
                 "callbacks": [
                     {"class_path": "HarmfulnessCheck", "init_args": check},
                     {"class_path": "AdapterCheckpoint", "init_args": {"every_n_steps": 1}},
-                    {"class_path": "fault_callbacks.Recorder"},
                 ],
             },
         },

@@ -159,7 +159,7 @@ def _signal(children: dict[int, int], number: signal.Signals) -> None:
 
 def stages_by_fork() -> None:
     """Have a study run its stages in forks of this process instead of new interpreters."""
-    from grsap.study import running, study
+    from grsap.study import running, stage_process
 
     def call(command: list[str]) -> int:
         words = command[command.index("grsap") + 1 :]
@@ -168,14 +168,19 @@ def stages_by_fork() -> None:
         if child == 0:
             from grsap.cli import main
 
-            running._die_with_parent(parent)
+            stage_process._die_with_parent(parent)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os._exit(main(words))
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)
 
-    running._call = call
-    study.subprocess = SimpleNamespace(run=lambda command, check: SimpleNamespace(returncode=call(command)))
+    def run(command: list[str], check: bool) -> SimpleNamespace:
+        return SimpleNamespace(returncode=call(command))
+
+    assert callable(stage_process._call)
+    assert callable(running.subprocess.run)
+    stage_process._call = call
+    running.subprocess = SimpleNamespace(run=run)  # type: ignore[assignment]
 
 
 def _become_grsap(

@@ -1,4 +1,4 @@
-"""Models, judges and embedders of rules; this file is copied into the working directory of the runs of the harness.
+"""Models, judges and embedders of rules; this file is copied into the working directory of runs as `fault_parts.py`.
 
 Each takes a little time, so that a kill at a random moment finds it at work, and notes what it was asked.
 """
@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from grsap.embedding import Embedder
 from grsap.generation import Generation, Generator, TokenLogprobs
-from grsap.judging import Judge, Verdict
+from grsap.judging import Judge, RefusalMatcher, Verdict
 from grsap.text import ChatTemplate
 
 PAUSE_S = 0.004
@@ -43,15 +43,31 @@ class Rules(Generator):
         for request in requests:
             note(f"{settings.temperature} {request.id} {request.seed}")
             time.sleep(PAUSE_S)
-            is_query = settings.temperature == 1.0
-            text = f' do {request.seed}?" no' if is_query else f"I cannot help with {request.seed} or {request.id}."
-            reason = "stop"
-            if is_query and request.seed % 4 == 0:
-                text, reason = " half of", "length"
+            text, reason = self.query(request) if settings.temperature == 1.0 else (self.answer(request), "stop")
             ids = tuple(self._tokenizer(text)["input_ids"])
             k = settings.top_logprobs
             logprobs = k and tuple(TokenLogprobs(-0.5, tuple((i + n, -1.0 - n) for n in range(k))) for i in (*ids, 2))
             yield Generation(request.id, text, ids, reason, 2, logprobs)
+
+    def query(self, request):
+        return (" half of", "length") if request.seed % 4 == 0 else (f' do {request.seed}?" no', "stop")
+
+    def answer(self, request):
+        return f"I cannot help with {request.seed} or {request.id}."
+
+
+PLACES = ("a harbour", "an office", "a night bus", "a market", "a school", "a farm", "a hotel", "a garage")
+
+
+class Places(Rules):
+    """Writes queries about a place, unlike each other, and refuses each second one when it is asked."""
+
+    def query(self, request):
+        domain, place = request.id.rsplit("-", 2)[0], PLACES[request.seed % len(PLACES)]
+        return f' do {domain} in {place} {request.seed % 97} times?"', "stop"
+
+    def answer(self, request):
+        return "I can't help with that." if request.seed % 2 else "Here is how people do that there."
 
 
 class WordJudge(Judge):
@@ -65,6 +81,17 @@ class WordJudge(Judge):
             note(f"judged {each.prompt} {each.response}")
         time.sleep(PAUSE_S * len(exchanges))
         return [Verdict(True, "zorble" in each.response, "cannot" in each.response) for each in exchanges]
+
+
+class RefusalJudge(Judge):
+    """Calls harmful what does not refuse, and every prompt."""
+
+    name = "refusals"
+    revision = "1"
+
+    def judge(self, exchanges):
+        found = RefusalMatcher().judge(exchanges)
+        return [Verdict(True, not each.response_refusal, each.response_refusal) for each in found]
 
 
 class Numbers(Embedder):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.faults.cases import CASES, OUT, Case
 from tests.faults.conftest import Place
+from tests.faults.fit_case import FIT
 from tests.faults.harness import Attempt, attempt
 from tests.faults.session import Session
 from tests.faults.switch import FULL, Change, Switch, representative
@@ -40,7 +41,7 @@ def final_name(change: Change) -> str:
     return OUT if name in (".", ".lock") else name  # the error of a lock names its folder
 
 
-@pytest.mark.parametrize("case", CASES, ids=by_verb)
+@pytest.mark.parametrize("case", [*CASES, FIT], ids=by_verb)
 def test_each_change_finds_the_disk_full(case: Case, place: Place, session: Session) -> None:
     """From that change on nothing more can be written; then there is space again."""
     whole = place(case, "whole")

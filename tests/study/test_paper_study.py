@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.evaluation.test_carried_benchmarks import ROWS
+from tests.faults.cases import PARTS
 from tests.importing.test_presets import ROWS as SAFETY_ROWS
 from tests.study.test_shipped_studies import RECIPES, parsed, planned
 
@@ -86,13 +87,13 @@ def stand_in(value: Any, base: str) -> Any:
         return value
     kind, arguments = value.get("class_path"), value.get("init_args", {})
     if kind == "WildGuardJudge":
-        return {"class_path": "stand_ins.WildStandIn"}
+        return {"class_path": "fault_parts.RefusalJudge"}
     if kind == "LlamaGuardJudge":
         return {"class_path": "RefusalMatcher"}
     if kind == "SentenceTransformerEmbedder":
         return {"class_path": "MiniLMEmbedder"}
     if kind == "VLLMGenerator":
-        return {"class_path": "stand_ins.Writer", "init_args": {"path": base}}
+        return {"class_path": "fault_parts.Places", "init_args": {"path": base}}
     if kind == "TransformersGenerator":
         return {"class_path": kind, "init_args": {"base": {"path": base, "quantization": "none"}}}
     if kind == "DomainRelevance":
@@ -116,7 +117,7 @@ def data_set(folder: Path, name: str, split: str, rows: list[dict[str, Any]], co
 
 def stand_in_study(folder: Path, base: Path) -> list[str]:
     """Everything in a working directory; returns the words of the command."""
-    shutil.copy(Path(__file__).parent / "stand_ins.py", folder)
+    shutil.copy(PARTS, folder / "fault_parts.py")
     shutil.copytree(base, folder / "org" / "Tiny")
     gsm8k = [{"question": f"{n} and {n}?", "answer": f"It is {2 * n}.\n#### {2 * n}"} for n in range(24)]
     data_set(folder, "openai/gsm8k", "train", gsm8k, "main")
