@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.badinput.case import Case
+from tests.badinput.worlds import lay_out
 from tests.commands.conftest import Run
 
+from grsap.cli import main
 from grsap.models import BaseModel
 
 MODULE = """\
@@ -100,3 +103,83 @@ def test_a_class_that_breaks_its_contract(
     own.config[section][name] = value
     assert own.fit() == 2
     assert f"error: {told}" in error_of()
+
+
+RAISING = """\
+from grsap.curation import Filter
+from grsap.data import ConversationDataModule, RatioSampler
+from grsap.judging import Judge
+from grsap.objectives import Balancer
+
+
+class Partial(Balancer):
+    def weights(self, objectives, previous):
+        return {each.name: 1.0 for each in objectives}[None]
+
+
+class Unsorted(RatioSampler):
+    def task_order(self, pass_index, seed, num_rows):
+        return sorted([1, "a"])
+
+
+class Unread(ConversationDataModule):
+    def __init__(self):
+        super().__init__()
+        open("no/such/file")
+
+    def rows(self, split):
+        return []
+
+
+class Broken(Filter):
+    def decide(self, rows, work):
+        raise RuntimeError("not today")
+
+
+class Mute(Judge):
+    name = "mute"
+
+    def judge(self, exchanges):
+        return exchanges[0].no_such_thing
+"""
+JUDGED = {"class_path": "raising.Mute"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "change", "told"),
+    [
+        ("fit", {"model.balancer": {"class_path": "raising.Partial"}}, "line 9, in Partial.weights: KeyError: None"),
+        (
+            "fit",
+            {"data.sampler": {"class_path": "raising.Unsorted", "init_args": {"replay_ratio": 0.25}}},
+            "line 14, in Unsorted.task_order: TypeError",
+        ),
+        ("fit", {"data.task": {"class_path": "raising.Unread"}}, "line 20, in Unread.__init__: FileNotFoundError"),
+        (
+            "curate",
+            {"filters": [{"class_path": "raising.Broken"}]},
+            "line 28, in Broken.decide: RuntimeError: not today",
+        ),
+        (
+            "curate",
+            {"judge": JUDGED, "filters": [{"class_path": "Harmlessness"}]},
+            "line 35, in Mute.judge: AttributeError",
+        ),
+        ("evaluate", {"judges": [JUDGED]}, "line 35, in Mute.judge: AttributeError"),
+    ],
+)
+def test_an_exception_in_a_users_class_names_its_file_and_line(
+    verb: str,
+    change: dict[str, Any],
+    told: str,
+    tmp_path: Path,
+    tiny_base_path: Path,
+    error_of: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "raising", raising=False)
+    words = lay_out(Case(verb, verb, (), change, {"raising.py": RAISING}), tmp_path, tiny_base_path)
+    importlib.invalidate_caches()
+    assert main(words) == 2
+    assert f"raising.py, {told}" in error_of()
