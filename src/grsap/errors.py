@@ -60,6 +60,11 @@ def user_error_within(error: BaseException) -> UserError | None:
     return None
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, without a full stop; its type where there is no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 _OUT_OF_MEMORY_TEXTS = (
     "can't allocate memory",  # PyTorch's DefaultCPUAllocator
     "DefaultCPUAllocator: not enough memory",  # the same on Windows
@@ -123,9 +128,8 @@ class OutOfMemory(UserError):
     """
 
     def __init__(self, error: BaseException) -> None:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         super().__init__(
-            f"out of memory: {said}",
+            f"out of memory: {first_line(error)}",
             "Lower data.batching.max_tokens_per_micro_batch (in training) or max_batch_tokens (in generation), set "
             "model.base.gradient_checkpointing, or quantize with model.base.quantization; grsap fit --dry-run "
             "estimates what a run needs",

@@ -62,6 +62,15 @@ def read_json(path: Path, *, constants: bool = False) -> Any:
     return parse_json(raw.decode("utf-8"), constants=constants)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if the file is missing, unreadable or holds something else."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return

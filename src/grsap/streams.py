@@ -84,3 +84,15 @@ def guarded_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def spreadsheet_text(text: str) -> str:
+    """The text as a CSV cell that no spreadsheet evaluates: an apostrophe before = + - @, unless it is a number."""
+    cleaned = "".join(character if character.isprintable() else " " for character in text)
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cleaned
+    try:
+        float(text)
+    except ValueError:
+        return f"'{cleaned}"
+    return cleaned

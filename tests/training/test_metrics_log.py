@@ -9,7 +9,8 @@ from lightning.pytorch import Callback, Trainer
 from tests.callbacks.toy_run import KillAfter, Killed, toy_fit
 
 from grsap.callbacks import AdapterCheckpoint
-from grsap.training.metrics_log import MetricsLog, neutral
+from grsap.streams import spreadsheet_text
+from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder
 
 
@@ -47,7 +48,7 @@ def test_one_number_a_line(tmp_path: Path) -> None:
     ],
 )
 def test_cells_that_spreadsheets_would_run(text: str, cell: str) -> None:
-    assert neutral(text) == cell
+    assert spreadsheet_text(text) == cell
 
 
 def test_steps_are_optimizer_steps_done(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from grsap import __version__
 from grsap.callbacks.summary_table import row_label
 from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_in
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
@@ -35,10 +35,12 @@ def write_model_card(folder: RunFolder) -> bool:
     path = folder.adapter / CARD
     if not folder.adapter.is_dir() or is_edited(path):
         return False
-    summary, manifest = folder.read_summary(), _read(folder.manifest)
+    summary, manifest = folder.read_summary(), read_object(folder.manifest)
     if summary is None or not manifest:
         return False
-    text = model_card(folder.path.resolve().name, summary, manifest, _read(folder.adapter / "adapter_config.json"))
+    text = model_card(
+        folder.path.resolve().name, summary, manifest, read_object(folder.adapter / "adapter_config.json")
+    )
     write_atomic(path, f"{text}\n<!-- written by grsap: {hash_bytes(text.encode())} -->\n")
     return True
 
@@ -274,11 +276,3 @@ def _file_name(name: Any) -> str:
 
 def _plain(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -20,7 +20,7 @@ from grsap.console import say
 from grsap.embedded import resolve
 from grsap.errors import DataError
 from grsap.files import hash_file, write_json
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.models import BaseModel
 from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from grsap.repository import git_state
@@ -233,10 +233,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _earlier_starts(manifest: Path) -> list[str]:
-    try:
-        return list(read_json(manifest)["starts"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    return list(read_object(manifest).get("starts") or [])
 
 
 def _now() -> str:

@@ -25,7 +25,7 @@ from grsap.callbacks.task_score_check import TaskScoreResult
 from grsap.console import Console
 from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
 from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
@@ -234,11 +234,7 @@ def _unigram(check: Any) -> dict[str, Any] | None:
     path = getattr(check, "probes_path", None)
     if path is None:
         return None
-    try:
-        found = read_json(Path(path).parent / "unigram.json")
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_object(Path(path).parent / "unigram.json") or None
 
 
 def _paths(trainer: Trainer) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 import grsap
-from grsap.errors import ConfigError, UserError
+from grsap.errors import ConfigError, UserError, first_line
 
 _OWN = Path(grsap.__file__).resolve().parent
 _STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
@@ -78,11 +78,6 @@ def shown_path(name: str) -> str:
     """A path as people look for it: below the working directory without it, else whole."""
     relative = os.path.relpath(name)
     return name if relative.startswith("..") else relative
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without a full stop."""
-    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
 def _frames(error: BaseException) -> list[FrameType]:

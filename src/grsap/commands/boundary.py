@@ -9,11 +9,11 @@ import traceback
 from argparse import ArgumentError
 from collections.abc import Callable
 
-from grsap.commands.blame import first_line, users_error, users_place
+from grsap.commands.blame import users_error, users_place
 from grsap.commands.parsing_errors import parsing_paragraph
 from grsap.commands.places import name_place
 from grsap.disk import disk_error
-from grsap.errors import GrsapError, Interrupted, UserError, user_error_within
+from grsap.errors import GrsapError, Interrupted, UserError, first_line, user_error_within
 from grsap.streams import guarded_streams
 
 OUR_FAULT = 1

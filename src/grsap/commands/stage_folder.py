@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from grsap.differences import setting_differences
-from grsap.errors import RunFolderError
+from grsap.errors import RunFolderError, first_line
 from grsap.files import folder_lock, user_path, write_atomic
 from grsap.yaml_text import load_yaml
 
@@ -87,6 +87,6 @@ class StageFolder:
             return {}, ""
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunFolderError(
-                f"{self.config} cannot be read: {str(error).splitlines()[0]}",
+                f"{self.config} cannot be read: {first_line(error)}",
                 "Mend it, or choose another folder with --output_dir",
             ) from error

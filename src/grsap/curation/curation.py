@@ -12,7 +12,7 @@ from grsap.curation.output import MANIFEST
 from grsap.curation.raw_rows import RawRows
 from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.judging.base import Judge
 
 
@@ -72,11 +72,7 @@ class Curation:
     def _check_source(self) -> None:
         """Compare the shards with the manifest that stands beside them, if there is one."""
         path = self.raw.path / MANIFEST
-        try:
-            listed = read_json(path).get("files") or {}
-        except (OSError, ValueError, AttributeError):
-            return
-        for name, entry in listed.items():
+        for name, entry in (read_object(path).get("files") or {}).items():
             if name.endswith(".jsonl") and self.raw.files.get(name) != entry:
                 raise DataError(
                     f"is not what {MANIFEST} beside it says",

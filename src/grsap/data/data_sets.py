@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grsap.data.columns import Place
-from grsap.errors import DataError, MissingPackageError
+from grsap.errors import DataError, MissingPackageError, first_line
 
 Options = dict[str, str | bool | int | list[str] | None]
 """How a data set's files are read, such as `{"sep": "\\t"}`."""
@@ -107,12 +107,12 @@ class DataSet:
             raise self._gated() from error
         except HfHubHTTPError as error:
             raise DataError(
-                f"data set {self.path} (revision {self.revision}) is not available: {_first_line(error)}",
+                f"data set {self.path} (revision {self.revision}) is not available: {first_line(error)}",
                 f"Check its path and revision; if it is private, log in with `hf auth login`: {self.page}",
             ) from error
         except Exception as error:  # what the Hub's client raises for a broken connection depends on its version
             raise DataError(
-                f"the Hub cannot be asked for {self.path}: {_first_line(error)}",
+                f"the Hub cannot be asked for {self.path}: {first_line(error)}",
                 "Check the connection, or set HF_HUB_OFFLINE=1 to use what was fetched before",
             ) from error
 
@@ -170,7 +170,3 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -10,7 +10,7 @@ import numpy as np
 from packaging.version import Version
 
 from grsap.embedding.base import Embedder, by_length, check_folder, weights_revision
-from grsap.errors import ConfigError, MissingPackageError, ModelError
+from grsap.errors import ConfigError, MissingPackageError, ModelError, first_line
 from grsap.files import user_path
 from grsap.json_text import read_json
 from grsap.versions import installed_versions
@@ -105,7 +105,7 @@ class SentenceTransformerEmbedder(Embedder):
             self._model = SentenceTransformer(source, device=device, revision=self.revision)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                f"path {self.path} cannot be loaded: {first_line(error)}",
                 "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
                 part=self,
             ) from error

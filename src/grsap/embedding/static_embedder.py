@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grsap.embedding.base import Embedder, check_folder, weights_revision
-from grsap.errors import MissingPackageError, ModelError
+from grsap.errors import MissingPackageError, ModelError, first_line
 from grsap.files import user_path
 
 BATCH_SIZE = 1024
@@ -64,7 +64,7 @@ class StaticEmbedder(Embedder):
             self._model = StaticModel.from_pretrained(folder if folder.exists() else self.path, force_download=False)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"path {self.path} cannot be loaded: {str(error).splitlines()[0]}",
+                f"path {self.path} cannot be loaded: {first_line(error)}",
                 "Check the id and the network, or give a folder",
                 part=self,
             ) from error

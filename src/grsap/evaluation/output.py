@@ -11,7 +11,8 @@ from typing import Any
 from grsap import __version__
 from grsap.checksums import write_checked_json
 from grsap.files import write_atomic, write_json
-from grsap.json_text import read_json
+from grsap.json_text import read_object
+from grsap.streams import spreadsheet_text
 from grsap.versions import installed_versions
 
 SCHEMA = "grsap.evaluation/1"
@@ -48,7 +49,6 @@ CHANGE_COLUMNS = (
     "verdict",
 )
 KEY = ("subject", "benchmark", "judge", "metric", "subset")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_results(folder: Path, results: Mapping[str, Any]) -> None:
@@ -89,15 +89,12 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def read_cost(folder: Path) -> dict[str, dict[str, Any]]:
     """Seconds by stage and file that earlier calls noted in the manifest; empty if there is none."""
-    try:
-        cost = read_json(folder / MANIFEST)["cost"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    cost = read_object(folder / MANIFEST).get("cost")
     return cost if isinstance(cost, dict) else {}
 
 
 def _cell(value: Any) -> Any:
-    """Empty for None; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    """Empty for None; no text is a formula."""
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return spreadsheet_text(value) if isinstance(value, str) else value

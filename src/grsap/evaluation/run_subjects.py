@@ -12,7 +12,7 @@ from grsap.errors import RunFolderError
 from grsap.evaluation.subjects import Engines, Say, Subject, SubjectSource
 from grsap.files import user_path
 from grsap.generation import TransformersGenerator
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.models import BaseModel
 from grsap.models.adapters import adapter_hash
 from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -43,7 +43,7 @@ class RunSubjects(SubjectSource):
             RunFolderError: it holds no run, no trained weights, or the base is not the one that it was trained on.
         """
         folder = RunFolder(user_path(self.run_dir))
-        config, manifest = _read_config(folder), _read_manifest(folder)
+        config, manifest = _read_config(folder), read_object(folder.manifest)
         base = _base_of(config, folder)
         name = self.name or folder.path.resolve().name
         generator = engines.on_base(base)
@@ -94,15 +94,6 @@ def _read_config(folder: RunFolder) -> dict[str, Any]:
             f"{folder.config} cannot be read: {str(error).splitlines()[0]}", "Give the folder of a run of grsap fit"
         ) from error
     return config if isinstance(config, dict) else {}
-
-
-def _read_manifest(folder: RunFolder) -> dict[str, Any]:
-    """What the run says of itself; empty if it says nothing."""
-    try:
-        manifest = read_json(folder.manifest)
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def _base_of(config: dict[str, Any], folder: RunFolder) -> BaseModel:

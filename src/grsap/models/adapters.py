@@ -12,8 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from grsap.embedded import resolve
-from grsap.errors import ModelError, is_out_of_memory
-from grsap.models.shape import empty_base, first_line
+from grsap.errors import ModelError, first_line, is_out_of_memory
+from grsap.models.shape import empty_base
 from grsap.models.weight_files import ADAPTER_CONFIG, WeightFiles, read_json_object
 
 ADAPTER_NAME = "default"

@@ -9,9 +9,9 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from grsap.errors import ModelError, OutOfMemory, is_out_of_memory
+from grsap.errors import ModelError, OutOfMemory, first_line, is_out_of_memory
 from grsap.models.loading import check_report, rehearse
-from grsap.models.shape import empty_base, first_line
+from grsap.models.shape import empty_base
 from grsap.models.weight_files import MODEL_WEIGHTS, WeightFiles, hash_files, settings_files
 
 

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from grsap.errors import ModelError, arguments_of, is_out_of_memory
+from grsap.errors import ModelError, arguments_of, first_line, is_out_of_memory
 from grsap.models.lora import add_lora
 
 
@@ -66,8 +66,3 @@ def with_trained_part(model: PreTrainedModel, lora: LoraConfig | None) -> PreTra
         changed.init_lora_weights = True  # the other initializations compute with the base's values
     with torch.device("meta"), arguments_of(lora):
         return add_lora(model, changed, seed=0)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, with its type where there is no text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

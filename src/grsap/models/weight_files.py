@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from grsap.errors import ModelError, is_out_of_memory
+from grsap.errors import ModelError, first_line, is_out_of_memory
 from grsap.files import hash_json, user_path
 from grsap.json_text import read_json
 from grsap.models.cache import remembered_hash
@@ -255,13 +255,13 @@ def _read_pickle(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
         held = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{file} holds more than tensors, or is damaged: {str(error).splitlines()[0]}",
+            f"{file} holds more than tensors, or is damaged: {first_line(error)}",
             "Convert it to safetensors where you trust it",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):
             raise
-        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}", RESTORE) from error
+        raise ModelError(f"{file} is damaged: {first_line(error)}", RESTORE) from error
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
         raise ModelError(f"{file} holds no tensors by name", RESTORE)
     yield from held.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from grsap.json_text import read_json
+from grsap.json_text import read_object
 from grsap.pages import Content, Section, table, without_repeats
 from grsap.pages.numbers import MISSING, count, gibibytes, percent
 from grsap.progress import duration
@@ -66,11 +66,7 @@ def _synthesis_rows(source: Source) -> Iterator[Row]:
 
 
 def _curation_rows(source: Source) -> Iterator[Row]:
-    try:
-        timings = read_json(source.path / "timings.json")["seconds_of_last_call"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for step, seconds in timings.items():
+    for step, seconds in read_object(source.path / "timings.json").get("seconds_of_last_call", {}).items():
         yield [source.name, f"curation: {step}", "", duration(float(seconds)), "", "", ""]
 
 

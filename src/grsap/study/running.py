@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from grsap import __version__
-from grsap.console import Console
+from grsap.console import Console, say
 from grsap.errors import StageError
 from grsap.files import write_json
 from grsap.progress import duration
@@ -40,11 +40,11 @@ def run_study(settings: Study, output_dir: Path) -> None:
         write_settings(stage, output_dir)
         if is_done(stage, state):
             continue
-        _say(f"[{number}/{len(stages)}] {stage.name}: grsap {stage.verb}")
+        say(f"[{number}/{len(stages)}] {stage.name}: grsap {stage.verb}")
         seconds = run_stage_process(stage, output_dir, state)
-        _say(f"[{number}/{len(stages)}] {stage.name}: done in {duration(seconds)}")
+        say(f"[{number}/{len(stages)}] {stage.name}: done in {duration(seconds)}")
         num_run += 1
-    _say(f"{len(stages)} stages are done: {num_run} now, {len(stages) - num_run} before.")
+    say(f"{len(stages)} stages are done: {num_run} now, {len(stages) - num_run} before.")
     _tell(settings, stages, output_dir)
 
 
@@ -101,7 +101,3 @@ def _tell(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None
                 f"The stages are done and the figures are in {folder / RESULTS}; the same command tries again",
                 code,
             )
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print_line(text)

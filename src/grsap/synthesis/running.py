@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from grsap.console import Console
+from grsap.console import say
 from grsap.progress import progress_line
 from grsap.synthesis.ledger import Ledger
 from grsap.synthesis.quota import CompleteAndDistinct
@@ -25,7 +25,7 @@ def run_synthesis(settings: Synthesis, output_dir: Path) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     folder = RawFolder(output_dir, settings.rows_per_shard, settings.response_sampling.top_logprobs is not None)
     for repair in folder.repairs:
-        Console(stderr=True).print_line(repair)
+        say(repair)
     try:
         ledger = Ledger.read(folder, keep_rows=settings.quota.until_kept is not None)
         report = Report(settings, folder, ledger)

@@ -17,10 +17,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from grsap.disk import reading, writing
 from grsap.files import set_aside, write_atomic
 from grsap.secure_open import open_appending
+from grsap.streams import spreadsheet_text
 
 COLUMNS = ("step", "key", "value")
 _STEP = re.compile(r"[0-9]{1,12}")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class MetricsLog(Logger):
@@ -72,7 +72,7 @@ class MetricsLog(Logger):
         values = dict(metrics)
         by_lightning = values.pop("epoch", None) is not None
         done = (0 if step is None else int(step)) + by_lightning
-        self._append([(str(done), neutral(key), _cell(value)) for key, value in values.items()])
+        self._append([(str(done), spreadsheet_text(key), _cell(value)) for key, value in values.items()])
 
     @rank_zero_only
     def resume_after(self, step: int) -> None:
@@ -139,16 +139,4 @@ def _cell(value: Any) -> str:
     try:
         return repr(float(value))
     except (TypeError, ValueError):
-        return neutral(str(value))
-
-
-def neutral(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe is put before = + - @, unless it is a number."""
-    cleaned = "".join(character if character.isprintable() else " " for character in text)
-    if not text.startswith(_FORMULA_STARTS):
-        return cleaned
-    try:
-        float(text)
-    except ValueError:
-        return f"'{cleaned}"
-    return cleaned
+        return spreadsheet_text(str(value))
