@@ -9,11 +9,12 @@ import inspect
 import math
 import numbers
 import os
+from typing import Any, Protocol, runtime_checkable
 
-from grsap.errors import UserError
+from grsap.errors import ConfigError
 
 
-class PluginError(UserError):
+class PluginError(ConfigError):
     """A class that a setting names returns what its base class does not allow.
 
     Args:
@@ -26,6 +27,19 @@ class PluginError(UserError):
     def __init__(self, plugin: object, method: str, problem: str, remedy: str) -> None:
         place = source_place(getattr(type(plugin), method, type(plugin)))
         super().__init__(f"{type(plugin).__name__}.{method}{f' ({place})' if place else ''} {problem}", remedy)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An object of a setting whose state is part of a checkpoint, and the same on all ranks."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values (numbers, texts, lists, dicts) and tensors."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        ...
 
 
 def source_place(member: object) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result, kappas
-from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, log_rates, make_request, prompt_limit
+from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, make_request, prompt_limit, report_rates
 from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule
 from grsap.data.conversations import place_of, rows_of
@@ -141,7 +141,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         finally:
             self.judge.release(pl_module.device)
         result = harmfulness_result(step, self._probes, answers, self.judge)
-        log_rates(trainer, result.logged() | kappas(answers), step)
+        report_rates(trainer, result.logged() | kappas(answers), step)
         write_transcript(trainer, step, answers)
         return result
 

@@ -198,8 +198,10 @@ def prompt_limit(trainer: Trainer, pl_module: LightningModule, sampling: Samplin
     return min(limits, default=2**31)
 
 
-def log_rates(trainer: Trainer, values: Mapping[str, float | None], step: int) -> None:
-    """Hand numbers to the trainer's loggers; None is left out."""
+def report_rates(trainer: Trainer, values: Mapping[str, float | None], step: int) -> None:
+    """Give numbers to the trainer's loggers and, by the module's `observe`, to its balancer; None is left out."""
     numbers = {key: value for key, value in values.items() if value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=step)
+    if (observe := getattr(trainer.lightning_module, "observe", None)) is not None:
+        observe(numbers, step)

@@ -44,8 +44,9 @@ def check_readable(path: Path, trainer: Trainer) -> None:
 def _parts(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The states in a checkpoint, each with a name that tells the user whose it is."""
     for key, value in checkpoint.items():
-        if key == "callbacks":
-            yield from ((f"callback {name}", state) for name, state in value.items())
+        if key in ("callbacks", "plugins"):
+            kind = "callback " if key == "callbacks" else ""
+            yield from ((f"{kind}{name}", state) for name, state in value.items())
         elif key not in ("state_dict", "optimizer_states"):  # tensors, by far the largest part
             yield key, value
 

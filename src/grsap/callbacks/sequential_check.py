@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.harmfulness_check import DEFAULT_SAMPLING, Action, HarmfulnessCheck
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result
-from grsap.callbacks.periodic_check import log_rates
+from grsap.callbacks.periodic_check import report_rates
 from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule
 from grsap.errors import ConfigError
@@ -111,7 +111,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         finally:
             self.judge.release(pl_module.device)
         result = self._result(step, answers, at_best.low, at_worst.high)
-        log_rates(trainer, result.logged(), step)
+        report_rates(trainer, result.logged(), step)
         write_transcript(trainer, step, answers)
         return result
 

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from grsap.callbacks.dealt_generation import MarkedAnswer
-from grsap.callbacks.periodic_check import PeriodicCheck, log_rates, make_request, prompt_limit
+from grsap.callbacks.periodic_check import PeriodicCheck, make_request, prompt_limit, report_rates
 from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.data.conversations import place_of, read_conversations, rows_of
@@ -163,7 +163,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
             f"check/majority_baseline/{self.split}": self._majority_baseline,
             f"check/task_truncated_share/{self.split}": truncated,
         }
-        log_rates(trainer, metrics, step)
+        report_rates(trainer, metrics, step)
         write_transcript(trainer, step, answers, prefix="task-")
         return TaskScoreResult(step, estimate, self._majority_baseline, outcomes, truncated)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from torch.nn.functional import log_softmax
 from grsap.errors import ConfigError
 from grsap.plugins import PluginError, described, is_finite
 from grsap.records import Source
+from grsap.text.encoding import EncodedRow
 
 Head = Callable[[Tensor], Tensor]
 """The output layer: (T, H) hidden states -> (T, V) logits."""
@@ -34,6 +36,7 @@ class TokenChunk:
         rows: (T,) int64, index of the row in the micro-batch.
         offsets: (T,) int64, place in the response, from 0.
         reference_hidden: (T, H) of the base model with the adapter off; None unless an objective asked for it.
+        row_ids: ids of the micro-batch's rows; `rows` are places in it.
     """
 
     hidden: Tensor
@@ -42,6 +45,7 @@ class TokenChunk:
     rows: Tensor
     offsets: Tensor
     reference_hidden: Tensor | None = None
+    row_ids: tuple[str, ...] = ()
 
     @cached_property
     def logits(self) -> Tensor:
@@ -67,6 +71,7 @@ class Objective(ABC):
     """One term of the loss: a loss a token over the tokens of one source.
 
     A subclass writes `token_losses`. The step sums it over all tokens of the source, all micro-batches and devices.
+    One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
 
     Args:
         source: which rows it looks at.
@@ -82,6 +87,9 @@ class Objective(ABC):
         self.source: Source = source
         self.weight = weight
         self.name = name
+
+    def setup(self, rows: Sequence[EncodedRow]) -> None:  # noqa: B027
+        """Prepare for the rows of `source`, all those of the training data, before weights load; by default nothing."""
 
     @abstractmethod
     def token_losses(self, chunk: TokenChunk) -> Tensor:
@@ -148,7 +156,30 @@ class StepReport:
 
 
 class Balancer(ABC):
-    """Decides how several objectives become one update."""
+    """Decides how several objectives become one update.
+
+    One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
+    """
+
+    def check(self, objectives: Sequence[Objective]) -> None:
+        """Check before weights load that there is a weight for each objective and no other; asks a copy of itself.
+
+        Raises:
+            PluginError: see `checked_weights`.
+        """
+        try:
+            trial = deepcopy(self)
+        except Exception:  # it holds what cannot be copied: the first step checks it
+            return
+        trial.checked_weights(objectives, None)
+
+    def observe(self, rates: Mapping[str, float], step: int) -> None:  # noqa: B027
+        """Take note of what a check measured, on all ranks alike; by default nothing.
+
+        Args:
+            rates: by logged key, such as `check/harmfulness_rate/harmful`.
+            step: optimizer steps done.
+        """
 
     def checked_weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
         """What `weights` returns.

@@ -84,7 +84,13 @@ def _losses(
 
     def run(states: Tensor) -> tuple[Tensor, ...]:
         chunk = TokenChunk(
-            states, head, batch.target_ids[part], batch.target_rows[part], batch.target_offsets[part], reference
+            states,
+            head,
+            batch.target_ids[part],
+            batch.target_rows[part],
+            batch.target_offsets[part],
+            reference,
+            batch.row_ids,
         )
         sums = [term.checked_losses(chunk).sum() for term in terms]
         return torch.stack([factor * value for factor, value in zip(factors, sums, strict=True)]).sum(), *sums

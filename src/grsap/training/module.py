@@ -27,6 +27,7 @@ from grsap.models.liger import check_liger, use_liger
 from grsap.models.lora import add_lora, inner_model
 from grsap.models.memory import kv_bytes_per_token
 from grsap.objectives import Balancer, CrossEntropy, FixedWeights, Objective, StepReport
+from grsap.plugins import Stateful
 from grsap.records import Source
 from grsap.text.template import ChatTemplate
 from grsap.training.checkpoint_checks import check_same_base, check_tensors
@@ -34,6 +35,7 @@ from grsap.training.forward import Forward
 from grsap.training.gradient_step import GradientStep
 from grsap.training.learned_sources import check_sources
 from grsap.training.placement import Placement
+from grsap.training.plugin_states import collect, plugins_of, restore
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
 from grsap.training.settings_checks import check_settings, check_trainer, finds_unused_parameters
@@ -97,6 +99,7 @@ class SafetyFineTuning(LightningModule):
         self._evaluated: Tensor
         self._groups: list[dict[str, Any]] = []
         self._step: GradientStep | None = None
+        self._plugin_states: dict[str, Any] | None = None
         self._log: StepLog
         check_settings(base, lora, self.objectives)
 
@@ -180,6 +183,10 @@ class SafetyFineTuning(LightningModule):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             if isinstance(data, MixtureDataModule):
                 check_sources(self.objectives, data.schedule)
+                for objective in self.objectives:
+                    objective.setup(data.task_rows if objective.source == "task" else data.replay_rows)
+            self.balancer.check(self.objectives)
+            collect(self._plugins)
         check_trainer(self.trainer)
         if self.step_settings.use_liger_kernel:
             check_liger(self.trainer.strategy.root_device, self.base.load_config().model_type)
@@ -222,12 +229,18 @@ class SafetyFineTuning(LightningModule):
         optimizer = self.trainer.optimizers[0]
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         scheduler.base_lrs = [settings["lr"] for settings in self._groups]
-        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
-        for group, settings, factor in zip(optimizer.param_groups, self._groups, factors, strict=True):
-            group.update(settings, initial_lr=settings["lr"], lr=settings["lr"] * factor)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        if not isinstance(self.schedule, Stateful):  # one with a state may give another factor when asked again
+            factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+            rates = [settings["lr"] * factor for settings, factor in zip(self._groups, factors, strict=True)]
+        for group, settings, rate in zip(optimizer.param_groups, self._groups, rates, strict=True):
+            group.update(settings, initial_lr=settings["lr"], lr=rate)
         parameters, placement = self.trainable_weights.parameters, Placement(self.trainer)
         self._step = GradientStep(self._forward, parameters, self.step_settings, placement, self.manual_backward)
-        self._log = StepLog(self)
+        self._log = StepLog(self, logs_weights=not isinstance(self.balancer, FixedWeights))
+        if self._plugin_states is not None:  # making the optimizer has asked the schedule for factors since
+            restore(self._plugins, self._plugin_states, self._checkpoint_name)
+            self._plugin_states = None
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> None:
         """One optimizer step.
@@ -300,6 +313,7 @@ class SafetyFineTuning(LightningModule):
             self._step.check()
         previous = self._previous
         checkpoint["previous_step"] = previous and {"step": previous.step, "losses": dict(previous.losses)}
+        checkpoint["plugins"] = collect(self._plugins)
         checkpoint["base"] = self.base.content()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -307,10 +321,21 @@ class SafetyFineTuning(LightningModule):
 
         Raises:
             ModelError: the base is not the one that the checkpoint's weights were trained on.
+            ConfigError: a balancer, schedule, objective or sampler finds no state of its own, or there is one too many.
         """
         check_same_base(self.base, checkpoint.get("base"), self._checkpoint_name)
         previous = checkpoint.get("previous_step")
         self._previous = None if previous is None else StepReport(**previous)
+        self._plugin_states = checkpoint.get("plugins", {})
+        restore(self._plugins, self._plugin_states, self._checkpoint_name)
+
+    def observe(self, rates: Mapping[str, float], step: int) -> None:
+        """Tell the balancer what a check measured; see `Balancer.observe`."""
+        self.balancer.observe(rates, step)
+
+    @property
+    def _plugins(self) -> dict[str, object]:
+        return plugins_of(self, getattr(trainer_of(self), "datamodule", None))
 
     @property
     def _checkpoint_name(self) -> str:

@@ -99,6 +99,7 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
     """
     check_trainer(trainer, data.steps_per_epoch)
     check_sources(model.objectives, data.schedule)
+    model.balancer.check(model.objectives)
     has_validation = data.has_validation_rows and bool(trainer.limit_val_batches)
     check_callbacks(trainer, monitored_metrics(model.objectives, has_validation))
     check_optimizer(model.optimizer_factory, trainer.strategy.root_device)

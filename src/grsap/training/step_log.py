@@ -14,10 +14,12 @@ class StepLog:
 
     Args:
         module: whose metrics they become.
+        logs_weights: also log the objectives' coefficients, as `train/weight/<name>`.
     """
 
-    def __init__(self, module: LightningModule) -> None:
+    def __init__(self, module: LightningModule, logs_weights: bool) -> None:
         self._module = module
+        self._logs_weights = logs_weights
         self._started, self._num_tokens = time.perf_counter(), 0
 
     def is_due(self, step: int) -> bool:
@@ -38,6 +40,8 @@ class StepLog:
         log["train/tokens_per_second"] = self._num_tokens / max(1e-9, now - self._started)
         log["train/grad_norm"] = grad_norm
         log["train/learning_rate"] = learning_rate
+        if self._logs_weights:
+            log |= {f"train/weight/{name}": weight for name, weight in sums.weights.items()}
         self._module.log_dict(log, logger=False, on_step=True, on_epoch=False, batch_size=1)
         if self.is_due(sums.step):
             # Lightning would log after the step's checkpoint is written: a run killed in between would lose the numbers

@@ -1,0 +1,51 @@
+"""States of the classes that settings name (balancer, schedule, objectives, sampler) in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grsap.errors import ConfigError
+from grsap.plugins import PluginError, Stateful
+
+
+def plugins_of(model: Any, data: Any) -> dict[str, object]:
+    """Return the objects of a run that may have a state, by their key in the settings."""
+    objectives = {f"model.objectives: {each.name}": each for each in model.objectives}
+    sampler = {"data.sampler": data.sampler} if hasattr(data, "sampler") else {}
+    return {"model.balancer": model.balancer, "model.schedule": model.schedule, **objectives, **sampler}
+
+
+def collect(plugins: Mapping[str, object]) -> dict[str, Any]:
+    """Return the state of each object that has one, by its key and class."""
+    return {name: plugin.state_dict() for name, plugin in _stateful(plugins).items()}
+
+
+def restore(plugins: Mapping[str, object], states: Mapping[str, Any], checkpoint: str) -> None:
+    """Give each object its state back.
+
+    Raises:
+        ConfigError: the checkpoint lacks a state, or has one that no object of this run takes.
+    """
+    own = _stateful(plugins)
+    for there, here, problem in ((own, states, "lacks"), (states, own, "holds")):
+        if surplus := sorted(set(there) - set(here)):
+            needs = "which this run needs" if problem == "lacks" else "which nothing in this run takes"
+            raise ConfigError(
+                f"{checkpoint} {problem} the state of {', '.join(surplus)}, {needs}",
+                "Resume with the settings and classes that the run began with, or start a new run",
+            )
+    for name, plugin in own.items():
+        plugin.load_state_dict(states[name])
+
+
+def _stateful(plugins: Mapping[str, object]) -> dict[str, Stateful]:
+    found: dict[str, Stateful] = {}
+    for name, plugin in plugins.items():
+        saves, loads = hasattr(plugin, "state_dict"), hasattr(plugin, "load_state_dict")
+        if saves != loads:
+            has, other = ("state_dict", "load_state_dict") if saves else ("load_state_dict", "state_dict")
+            raise PluginError(plugin, has, f"has no {other} beside it", f"Write {other} too: a resumed run needs both")
+        if isinstance(plugin, Stateful):
+            found[f"{name} ({type(plugin).__name__})"] = plugin
+    return found
