@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tests.commands.conftest import NUM_REPLAY, NUM_TASK, Run, conversation, write_rows
 from tests.commands.test_masked_text import ROWS
 from tests.conftest import build_tiny_tokenizer
 
+from grsap.commands import dry_run
 from grsap.commands.dry_run import measure_packing
 from grsap.data import StepBatch
 from grsap.text.collation import MicroBatch
@@ -116,6 +118,17 @@ def test_memory_parts(out: Callable[..., str], run: Run) -> None:
     assert f"{2 * 2 * ((32 + 32) + (32 + 16))} trainable parameters" in text
     assert "base weights, quantization none" in text
     assert "no weights were loaded and nothing was written" in text
+
+
+def test_memory_is_estimated_with_the_chunk_size_of_the_step(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    chunks = []
+    estimate = dry_run.estimate_memory
+    monkeypatch.setattr(
+        dry_run, "estimate_memory", lambda *args: (chunks.append(args[2].chunk_size), estimate(*args))[1]
+    )
+    assert run.fit("--dry-run") == 0
+    assert run.fit("--dry-run", "--model.step.chunk_size", "7") == 0
+    assert chunks == [1024 if torch.cuda.is_available() else 256, 7]
 
 
 def test_nothing_is_written(out: Callable[..., str], run: Run) -> None:

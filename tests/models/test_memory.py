@@ -48,6 +48,12 @@ def test_lora_on_a_quantized_base() -> None:
     assert estimate.total == estimate.weights + estimate.trainable + estimate.activations
 
 
+def test_logits_are_those_of_a_chunk() -> None:
+    empty = empty_model(CONFIG, None)
+    large, small = (estimate_memory(empty, CONFIG, replace(FACTORS, max_targets=900, chunk_size=n)) for n in (512, 64))
+    assert large.activations - small.activations == (512 - 64) * VOCABULARY * 4 * 2  # with their gradient, in float32
+
+
 def test_full_fine_tuning_counts_all_as_trainable() -> None:
     factors = replace(FACTORS, quantization="none", bytes_per_value=4)
     estimate = estimate_memory(empty_model(CONFIG, None), CONFIG, factors)

@@ -14,6 +14,7 @@ from grsap.commands.masked_text import CLOSE, OPEN, TEXT_CLOSE, TEXT_OPEN, maske
 from grsap.commands.settings import RunSettings
 from grsap.console import Console
 from grsap.data import MixtureDataModule, StepBatch
+from grsap.models.compute import logits_chunk_size
 from grsap.models.memory import MemoryEstimate, MemoryFactors, estimate_memory
 from grsap.models.planned import check_model, planned_model
 from grsap.text.collation import SOURCES
@@ -165,6 +166,7 @@ def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
         gradient_checkpointing=base.gradient_checkpointing,
         max_tokens=packing.max_positions,
         max_targets=packing.max_targets,
+        chunk_size=module.step_settings.chunk_size or logits_chunk_size(device),
     )
     return estimate_memory(planned_model(base, module.lora), config, factors)
 

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from grsap.errors import ConfigError, DataError, ModelError
 from grsap.generation.base import Likelihood, ScoringRequest
 from grsap.generation.batching import batch_by_length
+from grsap.models.compute import logits_chunk_size
 from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
 from grsap.models.lora import OutputHead, backbone, compute_context, inner_model
 from grsap.text.collation import MicroBatch, collate_padded
 from grsap.text.encoding import EncodedRow
 
-CHUNK_SIZE = 512
-"""Tokens whose logits are held at once."""
 PIECE = 64
 """Rows that are scored between two writes."""
 
@@ -110,7 +109,8 @@ class LikelihoodScorer:
         )
         hidden = output.last_hidden_state.flatten(0, 1)[batch.target_positions]
         head = OutputHead(model)
-        parts = zip(hidden.split(CHUNK_SIZE), batch.target_ids.split(CHUNK_SIZE), strict=True)
+        chunk_size = logits_chunk_size(hidden.device)
+        parts = zip(hidden.split(chunk_size), batch.target_ids.split(chunk_size), strict=True)
         return torch.cat([head(states).float().log_softmax(-1).gather(-1, ids[:, None])[:, 0] for states, ids in parts])
 
 

@@ -33,6 +33,11 @@ def is_fast_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and not cpu_flags().isdisjoint(_BF16_FLAGS)
 
 
+def logits_chunk_size(device: torch.device) -> int:
+    """Tokens whose logits are held at once: on a processor 256, which saves memory and no time (decision 0011)."""
+    return 256 if device.type == "cpu" else 1024
+
+
 def resolve_device(name: str) -> torch.device:
     """The device of a setting; `auto` is the first GPU, or the processor where there is none.
 

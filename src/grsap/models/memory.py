@@ -15,9 +15,6 @@ from grsap.models.base import BaseModel
 from grsap.models.quantized import is_quantizable
 from grsap.models.shape import empty_model
 
-LOGITS_CHUNK_TOKENS = 1024
-"""Supervised tokens whose logits exist at once."""
-
 
 @dataclass(frozen=True)
 class MemoryEstimate:
@@ -54,6 +51,7 @@ class MemoryFactors:
         max_tokens: positions of the largest micro-batch, padding included.
         max_targets: supervised tokens of that micro-batch.
         optimizer_bytes: of optimizer state a trainable parameter; 8 for AdamW in float32, 2 in 8 bits.
+        chunk_size: supervised tokens whose logits exist at once.
     """
 
     quantization: str
@@ -63,6 +61,7 @@ class MemoryFactors:
     max_tokens: int
     max_targets: int
     optimizer_bytes: int = 8
+    chunk_size: int = 1024
 
 
 def estimate_memory(model: nn.Module, config: Any, factors: MemoryFactors) -> MemoryEstimate:
@@ -156,7 +155,7 @@ def activation_bytes(config: Any, factors: MemoryFactors) -> int:
     layers = int(text.num_hidden_layers)
     values = layers * hidden + layer if factors.gradient_checkpointing else layers * layer
     # Logits of one chunk and their gradient, in float32.
-    logits = 2 * 4 * int(text.vocab_size) * min(factors.max_targets, LOGITS_CHUNK_TOKENS)
+    logits = 2 * 4 * int(text.vocab_size) * min(factors.max_targets, factors.chunk_size)
     return factors.max_tokens * values * factors.bytes_per_value + logits
 
 

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from grsap.errors import ConfigError
+from grsap.models.compute import logits_chunk_size
 from grsap.models.evaluation_mode import evaluating
 from grsap.models.lora import OutputHead, adapter_off, autocast, backbone, compute_context, inner_model
 from grsap.models.row_attention import attend_by_row, attends_by_row, stop_attending_by_row
@@ -25,8 +26,6 @@ from grsap.text.collation import SOURCES, MicroBatch
 
 PROBE_LENGTH = 32
 """Tokens of the two rows by which packing is tried out."""
-CHUNK_SIZES = {"cpu": 256}
-"""Where another than 1,024 is better: on a processor it takes 8 % less memory and no more time (decision 0011)."""
 MAX_DIFFERENCE = 0.05
 """Relative, of hidden states; rows that see each other differ by 0.5 in a trained model (SmolLM2), in bf16 too."""
 
@@ -79,7 +78,7 @@ class Forward:
         self.dtype = dtype
         self.backbone = backbone(model)
         self.head = OutputHead(inner_model(model))
-        self.chunk_size = chunk_size or CHUNK_SIZES.get(self.head.layer.weight.device.type, 1024)
+        self.chunk_size = chunk_size or logits_chunk_size(self.head.layer.weight.device)
         attend_by_row(inner_model(model), dtype)
         self.reference_sources: list[Source] = [
             source
