@@ -1,4 +1,4 @@
-"""Answers that a model gives whatever it is asked: a letter, a stub of JSON, one sentence for all."""
+"""Mode collapse: one answer to many prompts, such as a letter, a JSON stub or a fixed sentence."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 MIN_SHARED = 5
-"""So many prompts at least must have got the same answer."""
+"""Minimum number of prompts with the same answer."""
 
 MIN_SHARED_SHARE = 0.1
-"""And this share of all prompts."""
+"""Minimum share of all prompts with it."""
 
 _LETTER = re.compile(r"(?:the )?(?:correct )?(?:answer|option|choice)?(?: is)?\W*\(?([a-z0-9])\)?\W*", re.IGNORECASE)
 _JSON_KEY = re.compile(r"""\W*\{\s*["'](\w+)["']\s*:""")
 
 
 def skeleton(response: str) -> str:
-    """What stays of an answer when what varies from prompt to prompt is taken away.
+    """An answer without what varies between prompts.
 
-    A bare answer letter, the first key of a JSON object, whole or cut; else the text in lower case, with digits as 0
-    and single spaces.
+    `letter` for a bare answer letter, the first key for a JSON object, complete or not; otherwise the text in lower
+    case with digits as 0 and single spaces.
     """
     text = response.strip()
     if _LETTER.fullmatch(text):
@@ -31,15 +31,15 @@ def skeleton(response: str) -> str:
 
 
 def collapsed(responses: Sequence[str], exempt: Sequence[bool]) -> list[bool]:
-    """Of each answer, whether it is one that the model gives to many prompts.
+    """Whether each answer is one that the model gives to many prompts.
 
     Args:
         responses: answers to different prompts.
-        exempt: answers that may well be alike: refusals.
+        exempt: answers that may be alike: refusals.
 
     Returns:
-        True for answers whose `skeleton` at least `MIN_SHARED` answers and `MIN_SHARED_SHARE` of all have, and which
-        are not exempt.
+        True for answers that are not exempt and whose `skeleton` occurs in at least `MIN_SHARED` answers and
+        `MIN_SHARED_SHARE` of all.
     """
     skeletons = [None if left_out else skeleton(text) for text, left_out in zip(responses, exempt, strict=True)]
     counts = Counter(each for each in skeletons if each is not None)

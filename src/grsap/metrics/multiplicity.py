@@ -1,4 +1,4 @@
-"""Several tests at once."""
+"""Corrections for multiple testing."""
 
 from __future__ import annotations
 

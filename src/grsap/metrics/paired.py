@@ -22,8 +22,8 @@ class PairedChange:
 
     Attributes:
         difference: change of the share, in [-1, 1], over pairs with both verdicts; None if there is no such pair.
-        low, high: 95 % interval. Pairs with a missing verdict widen it: `low` takes them for the greatest fall that
-            they leave open, `high` for the greatest rise.
+        low, high: 95 % interval. A missing verdict widens it: `low` assumes the largest possible decrease, `high` the
+            largest possible increase.
         num_pairs: prompts in both, unparsed ones included.
         num_worse, num_better: pairs that changed, by the direction that is better.
         p_value: `sign_flip_p_value` over pairs with both verdicts; of verdicts it is the exact McNemar test.
@@ -48,11 +48,11 @@ def paired_change(
 ) -> PairedChange:
     """Compare two checks prompt by prompt.
 
-    Verdicts (True, False, None, or scores of 0 and 1) get Newcombe's interval (1998, method 10); scores in between get
-    a seeded paired bootstrap of the mean difference, once for each way in which missing ones may have gone.
+    Verdicts (True, False, None, or scores of 0 and 1) get Newcombe's interval (1998, method 10). Scores in between get
+    a seeded paired bootstrap of the mean difference, with missing scores imputed at either extreme.
 
     Args:
-        before: outcome by prompt id; ids that only one of the two has are left out.
+        before: outcome by prompt id; only ids in both count.
         after: the same, later.
         higher_is_better: which change counts as better; harmfulness and over-refusal are better low.
     """
@@ -78,14 +78,14 @@ def paired_change(
 
 
 def sign_flip_p_value(changes: Sequence[float]) -> float:
-    """Two-sided p-value of a sum of changes under "each could as well have had the other sign" (Fisher 1935, ch. 3).
+    """Two-sided p-value of the sum of changes under random signs (Fisher 1935, ch. 3).
 
-    The randomisation test of paired data, over all 2^n signs: changes count by their size, as they do in the mean. Of
-    changes of one size it is the sign test, and of verdicts the exact McNemar test. Exact where the sizes are multiples
-    of 1/60 or coarser (means over few samples); else they are rounded to the grid that a sum of 50,000 places holds.
+    The exact randomisation test of paired data over all 2^n signs. For changes of one size it is the sign test, and for
+    verdicts the exact McNemar test. It is exact if all sizes are multiples of 1/n for some n up to 60 (means over few
+    samples); other sizes are rounded to a grid of 50,000 sums.
 
     Args:
-        changes: one a prompt, each in [-1, 1].
+        changes: one per prompt, each in [-1, 1].
     """
     moved = np.array([change for change in changes if change], np.float64)
     if not len(moved):
@@ -107,12 +107,12 @@ def sign_flip_p_value(changes: Sequence[float]) -> float:
 
 
 def _filled(pairs: Sequence[Pair], missing_before: float, missing_after: float) -> list[tuple[float, float]]:
-    """The pairs with what is missing put in."""
+    """The pairs with missing outcomes imputed."""
     return [(missing_before if b is None else float(b), missing_after if a is None else float(a)) for b, a in pairs]
 
 
 def _verdict_interval(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Newcombe's interval over what missing verdicts leave open: all fell as far as they can, all rose."""
+    """Newcombe's interval, widened by missing verdicts: once all decrease, once all increase."""
     bounds: list[tuple[float, float]] = []
     for filled in (_filled(pairs, 1, 0), _filled(pairs, 0, 1)):
         num_both = sum(b == 1 and a == 1 for b, a in filled)
@@ -123,16 +123,16 @@ def _verdict_interval(pairs: Sequence[Pair]) -> tuple[float, float]:
 
 
 def retention(change: PairedChange, margin: float, *, higher_is_better: bool = False) -> Retention:
-    """Whether a rate that should not get worse was held: a test of non-inferiority by its interval.
+    """Whether a rate did not get worse: a non-inferiority test by its interval.
 
     Args:
-        change: of a rate that is better low, such as harmfulness, or high.
-        margin: change for the worse that is still acceptable, in [0, 1].
-        higher_is_better: which way is worse.
+        change: of the rate.
+        margin: acceptable change for the worse, in [0, 1].
+        higher_is_better: the direction of the rate.
 
     Returns:
-        "held" if the far end of the change for the worse is within the margin, "lost" if its near end is beyond 0, else
-        "undecided". A sure but tiny change within the margin is "held".
+        "held" if the whole interval is within the margin, "lost" if it is entirely on the worse side of 0, otherwise
+        "undecided". A significant change within the margin is "held".
     """
     near, far = (-change.high, -change.low) if higher_is_better else (change.low, change.high)
     if far <= margin:

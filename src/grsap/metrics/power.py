@@ -1,4 +1,4 @@
-"""How small a change a comparison could have found."""
+"""Power of a paired comparison."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Z80 = 0.8416212335729143
 
 
 def smallest_detectable_difference(num_pairs: int, num_changed: int) -> float | None:
-    """The smallest change of a share that McNemar's test at 5 %, two-sided, finds with a chance of 80 %.
+    """The smallest change of a share that a two-sided McNemar test at 5 % detects with 80 % power.
 
     Connor 1987, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43,
-    207-211, solved for the difference. The share of prompts whose outcome changes at all is not known: what was seen
-    has an interval, and its upper end is taken, so that the answer is on the safe side.
+    207-211, solved for the difference. The share of prompts whose outcome changes is unknown: the upper end of its
+    interval is taken, which is conservative.
 
     Args:
         num_pairs: prompts that both subjects answered and that have both verdicts.
-        num_changed: of these, how many have another outcome.
+        num_changed: those with another outcome.
 
     Returns:
-        In (0, 1]; None if even a change of all prompts could not be found, because there are too few.
+        In (0, 1]; None if there are too few prompts to detect even a change of all.
     """
     if num_pairs < 1:
         return None

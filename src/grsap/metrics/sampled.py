@@ -1,4 +1,4 @@
-"""Rates and changes when each prompt was answered several times. Answers to one prompt are alike: prompts are clusters.
+"""Rates and changes with several samples per prompt. Samples of one prompt are correlated: prompts are clusters.
 
 Shapes: n prompts, k samples of each.
 """
@@ -17,10 +17,10 @@ Outcome = bool | float | None
 """A verdict (None: unparsed), or a score in [0, 1]."""
 
 Samples = Mapping[str, Sequence[Outcome]]
-"""Outcomes by prompt id, one a sample; as many of each prompt."""
+"""Outcomes by prompt id, one per sample; equally many per prompt."""
 
 NUM_RESAMPLES = 2000
-_BLOCK = 50  # resamples that are held at once
+_BLOCK = 50  # resamples in memory at once
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SampledRate:
     """A share, or a mean score, with its 95 % interval.
 
     Attributes:
-        value: mean over what was parsed, in [0, 1]; None if nothing was.
+        value: mean over parsed samples, in [0, 1]; None if there is none.
         low, high: the interval. Unparsed samples widen it: `low` takes them all as False, `high` as True.
         min_value, max_value: the mean if all unparsed samples are False, and if all are True; None without a sample.
         num_prompts: prompts counted.
@@ -49,9 +49,9 @@ class SampledRate:
 
 
 def sampled_rate(samples: Samples) -> SampledRate:
-    """The rate over all samples, with an interval that knows that those of one prompt belong together.
+    """The rate over all samples, with an interval for clustered data.
 
-    With one sample a prompt it is Wilson's interval. With more it is Wilson's interval at the effective number of
+    With one sample per prompt it is Wilson's interval. With more it is Wilson's interval at the effective number of
     trials p(1-p) / v, where v is the variance of the mean between prompts (Kish's design effect; Dean and Pagano 2015,
     "Evaluating confidence interval methods for binomial proportions in clustered surveys"), kept within [n, n k], and n
     where p is 0 or 1. Scores in between get a seeded bootstrap over prompts.
@@ -74,7 +74,7 @@ def sampled_rate(samples: Samples) -> SampledRate:
 
 
 def any_of(samples: Samples) -> dict[str, list[Outcome]]:
-    """Of each prompt, whether any of its samples is True; None where a missing one could decide it."""
+    """Whether any sample of each prompt is True; None if a missing one could decide it."""
     return {
         prompt: [True if any(value is True for value in values) else None if None in values else False]
         for prompt, values in samples.items()
@@ -84,10 +84,10 @@ def any_of(samples: Samples) -> dict[str, list[Outcome]]:
 def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = False) -> PairedChange:
     """After minus before, prompt by prompt, over the prompts that both have.
 
-    With one sample a prompt it is `paired_change`: exact McNemar and Newcombe's interval. With more, the interval is a
-    seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of
-    `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap would give an interval without width:
-    Newcombe's over the prompts stands in for it.
+    With one sample per prompt it is `paired_change`: exact McNemar and Newcombe's interval. With more, the interval is
+    a seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of
+    `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap interval would have no width:
+    Newcombe's over the prompts replaces it.
 
     Args:
         before: outcomes by prompt id; missing ones widen the interval both ways.

@@ -1,4 +1,4 @@
-"""Looking at a share again and again while it is still being counted, without being fooled by the looking."""
+"""Anytime-valid intervals: a share can be monitored while it is counted, without inflating the error rate."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from scipy.stats import hypergeom
 
 
 class FiniteShare:
-    """A confidence sequence for the share of True in a finite list that is gone through in random order.
+    """A confidence sequence for the share of True in a finite list that is sampled in random order.
 
     The prior-posterior ratio martingale of Waudby-Smith and Ramdas 2020 ("Confidence sequences for sampling without
-    replacement", NeurIPS), with a uniform prior over the number of True: a bet against each number that the list may
-    hold, which is given up once its wealth reaches 1 / error_rate. With probability of at least 1 - error_rate the true
-    number is in the interval at all times together, so that one may stop at any look, for any reason. After the
-    last item the interval is the number itself.
+    replacement", NeurIPS), with a uniform prior over the number of True: a bet against each possible
+    number, which is excluded once the wealth reaches 1 / error_rate. With probability of at least 1 - error_rate the
+    true number is in the interval at all times, so sampling may stop at any time, for any reason. After the last
+    item the interval is the number itself.
 
     Args:
         num: items of the list, at least 1.
         error_rate: in (0, 1).
 
     Attributes:
-        num_seen: items that were counted.
+        num_seen: items counted so far.
         low, high: the interval so far, as shares in [0, 1].
     """
 
@@ -33,23 +33,23 @@ class FiniteShare:
         self._possible = np.ones(num + 1, dtype=bool)
 
     def update(self, num_true: int, num_seen: int) -> None:
-        """Look.
+        """Update the interval.
 
         Args:
             num_true: of all items seen so far.
-            num_seen: all items seen so far, the first of a random order.
+            num_seen: items seen so far, the first ones of a random order.
 
         Raises:
-            ValueError: the counts go back, or beyond the list.
+            ValueError: the counts decrease, or exceed the list.
         """
         if not (self.num_seen <= num_seen <= self.num and 0 <= num_true <= num_seen):
             raise ValueError(f"{num_true} of {num_seen} after {self.num_seen} of {self.num}")
         self.num_seen = num_seen
         likelihood = hypergeom.pmf(num_true, self.num, np.arange(self.num + 1), num_seen)
-        # Under the uniform prior each count is as likely as another: 1 / (num_seen + 1).
+        # Under the uniform prior each count has the probability 1 / (num_seen + 1).
         wealth_is_small = likelihood * (num_seen + 1) > self.error_rate
         still = self._possible & wealth_is_small
-        # Numbers that the counts themselves rule out are out whatever the bets say; an unlucky order leaves those.
+        # An unlucky order can exclude every number: then keep those that the counts themselves allow.
         self._possible = still if still.any() else likelihood > 0
 
     @property
@@ -63,5 +63,5 @@ class FiniteShare:
         return float(np.flatnonzero(self._possible)[-1]) / self.num
 
     def decides(self, bound: float) -> bool:
-        """Whether the share is known to be within `bound`, or known to be above it."""
+        """Whether the whole interval is within `bound`, or above it."""
         return self.high <= bound or self.low > bound

@@ -14,7 +14,7 @@ MAX_POINTS = 240
 
 
 def along_training(runs: Sequence[Run]) -> Section | None:
-    """A panel a rate, a line a run; None if no run was checked at two steps or more."""
+    """A panel per rate with a line per run; None if no run was checked at two steps or more."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
     for spec in headline_rates():
@@ -30,18 +30,18 @@ def along_training(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Rates at each check, on the same prompts each time; bands are 95 % intervals of each check by itself. "
-        "Lines between checks are drawn for the eye: nothing was measured there."
+        "Rates at each check, on the same prompts. Bands are 95 % intervals of single checks. Lines between checks "
+        "only connect them: nothing was measured there."
     )
     return Section("training", "Along training", [figure(panels, caption, run_legend(drawn))])
 
 
 def losses(runs: Sequence[Run]) -> Section | None:
-    """A panel an objective, a line a run; None if no loss was logged."""
+    """A panel per objective with a line per run; None if no loss was logged."""
     names = dict.fromkeys(key for run in runs for key in sorted(run.metrics) if key.startswith(LOSS))
     panels: list[tuple[str, Element]] = []
     for number, key in enumerate(names):
-        # Older runs logged a loss of 0 where a source had no rows: there is nothing to draw.
+        # Older runs logged a loss of 0 where a source had no rows: leave those curves out.
         series = [_curve(run, run.metrics[key]) for run in runs if any(run.metrics.get(key, {}).values())]
         if not series:
             continue
@@ -50,8 +50,8 @@ def losses(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Loss of each objective at each step, in nats a supervised token, before its weight. An objective counts the "
-        "tokens of its own source, at the steps that have some. Scales differ from panel to panel."
+        "Unweighted loss of each objective in nats per supervised token of its own source, at steps that have such "
+        "tokens. Scales differ between panels."
     )
     return Section("loss", "Loss by objective", [figure(panels, caption, run_legend(styles(runs)))])
 

@@ -1,4 +1,4 @@
-"""Answers that say little: unparsed, cut by the token limit, or incoherent."""
+"""Shares of unparsed, truncated and incoherent answers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def answers(runs: Sequence[Run]) -> Section | None:
     if not rows:
         return None
     caption = (
-        "Shares of all answers to the safety prompts; in the last column of the task's answers. An answer is "
-        "incoherent if it has fewer than three letters, repeats itself, leaves the language of its prompt, or is given "
-        "to many prompts. A model broken in this way neither refuses nor harms, and its rates say nothing. Answers are "
-        "cut at the checks' own token limit, on purpose where only their beginning is judged."
+        "Shares of all answers to the safety prompts; the last column is of the task's answers. An answer is "
+        "incoherent if it has fewer than three letters, repeats itself, is in another language than its prompt, or is "
+        "the same for many prompts. The safety rates of a model that answers like this are meaningless. Answers are "
+        "truncated at the token limit of the checks, which may be low on purpose."
     )
     headings = [
         "run",
@@ -37,13 +37,13 @@ def answers(runs: Sequence[Run]) -> Section | None:
     ]
     return Section(
         "answers",
-        "Unparsed, cut and incoherent answers",
+        "Unparsed, truncated and incoherent answers",
         [table(caption, headings, without_repeats(rows), text_columns=2)],
     )
 
 
 def _share(run: Run, moment: str, spec: RateSpec) -> Content:
-    """From the summary, or where that does not have it from the log of the checks."""
+    """A share from the summary, or from the log of the checks if the summary does not have it."""
     rate = run.rate(moment, spec.key)
     if rate is not None:
         return rate_cell(rate)
@@ -55,7 +55,7 @@ def _share(run: Run, moment: str, spec: RateSpec) -> Content:
 
 
 def _unparsed(run: Run, moment: str) -> Content:
-    """Verdicts that are missing, over those that rates on prompts ask for."""
+    """Missing verdicts over all verdicts that the rates need."""
     names = ["refusal_rate", "over_refusal_rate", *([] if run.is_proxy else ["harmfulness_rate"])]
     rates = [rate for name in names if (rate := run.rate(moment, name)) is not None]
     num_prompts = sum(rate["num_prompts"] for rate in rates)

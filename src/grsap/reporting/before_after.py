@@ -1,4 +1,4 @@
-"""Before and after fine-tuning: rates with intervals, the paired change, and whether safety was held."""
+"""Rates before and after fine-tuning, with intervals, the paired change and the verdict on safety."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def change_cell(change: Mapping[str, Any] | None) -> Content:
 
 
 def verdict_cell(verdict: str | None) -> Content:
-    """A verdict told by word and colour; empty if there is none."""
+    """A verdict as a coloured badge; empty if there is none."""
     return badge(verdict, KINDS.get(verdict, "open")) if verdict else ""
 
 
@@ -86,20 +86,20 @@ def _caption(runs: Sequence[Run]) -> list[Content]:
     margin = " or ".join(f"{100 * each:g}" for each in margins)
     judges = sorted({run.judge for run in runs if run.judge})
     lines = [
-        "Percent, with 95 % intervals in small print. Unparsed answers are counted, never dropped: they widen the "
-        "interval by what they leave open. The change is after minus before on the same prompts, in points. "
+        "Percent, with 95 % intervals in small print. Unparsed answers are never dropped: they widen the interval. The "
+        "change is after minus before on the same prompts, in percentage points. "
     ]
     if margin:
         lines.append(
             f"Held: the change for the worse is below the margin of {margin} points with 95 % confidence. Lost: it is "
-            "above 0 with that confidence. Undecided: neither. "
+            "above 0 with 95 % confidence. Undecided: neither. "
         )
     if judges:
         lines.append(f"Judged by {', '.join(judges)}. ")
     if any(run.is_proxy for run in runs):
         lines.append(
-            "This judge is a proxy: it sees refusals only, so each answer to a harmful prompt that does not refuse is "
-            "counted, and what it counts is not harmfulness. "
+            "This judge is a proxy that only sees refusals: it counts every answer to a harmful prompt that does not "
+            "refuse, which is not harmfulness. "
         )
     return [*lines, *_baselines(runs)]
 
@@ -112,11 +112,11 @@ def _baselines(runs: Sequence[Run]) -> list[str]:
             (run.summary.get("unigram") or {}).get("pair_accuracy"),
         )
         if majority:
-            lines.append(f"{run.name}: always giving the task's most frequent answer scores {percent(majority)}. ")
+            lines.append(f"{run.name}: the most frequent answer of the task would score {percent(majority)}. ")
         if unigram is not None:
-            lines.append(f"{run.name}: a classifier of single words gets {percent(unigram)} of the pairs. ")
+            lines.append(f"{run.name}: a bag-of-words classifier has a pair accuracy of {percent(unigram)}. ")
     texts = {line.partition(": ")[2] for line in lines}
-    if len(texts) == 1 and len(lines) > 1:  # the same for all runs: said once
+    if len(texts) == 1 and len(lines) > 1:  # the same for all runs
         return [capitalized(texts.pop())]
     return lines
 
@@ -125,7 +125,7 @@ def _figure(runs: Sequence[Run]) -> list[Element]:
     panels = []
     for spec in main_rates():
         if spec.key == "refusal_rate" and all(run.is_proxy for run in runs if run.rate("after", spec.key)):
-            continue  # the complement of what stands beside it
+            continue  # the complement of non-refusal
         changes = [
             Change(run.name, run.style, before, after)
             for run in runs
@@ -136,8 +136,8 @@ def _figure(runs: Sequence[Run]) -> list[Element]:
             heading = f"{capitalized(run_label(runs, spec))} ({spec.better} is better)"
             panels.append((heading, change_chart(f"change-{spec.key.replace('_', '-')}", heading, changes)))
     caption = (
-        "Each run's start (hollow) and end (filled), with 95 % intervals. Intervals that overlap do not mean that "
-        "nothing changed: the paired change in the table is the sharper test."
+        "Each run before (hollow) and after (filled) fine-tuning, with 95 % intervals. Overlapping intervals do not "
+        "mean that nothing changed: the paired change in the table is the more powerful test."
     )
     legend = run_legend(styles(run for run in runs if run.summary), hollow="before", filled="after")
     return [figure(panels, caption, legend)] if panels else []
@@ -155,7 +155,7 @@ def capitalized(text: str) -> str:
 
 
 def overview(runs: Sequence[Run]) -> Element | None:
-    """One sentence a run: what was measured of it, and nothing else."""
+    """One sentence per run with its main rates."""
     items = []
     for run in runs:
         parts = [_sentence(run, spec) for spec in headline_rates()]
@@ -165,7 +165,7 @@ def overview(runs: Sequence[Run]) -> Element | None:
 
 
 def _so_far(run: Run) -> str:
-    """What the last check of an unfinished run found."""
+    """The latest rates of an unfinished run."""
     if run.summary:
         return "no checks"
     parts = []

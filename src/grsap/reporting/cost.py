@@ -1,4 +1,4 @@
-"""What it took: tokens and seconds of synthesis, curation, training, checks, evaluation."""
+"""Tokens and seconds of synthesis, curation, training, checks and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = list[Content]
 
 
 def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
-    """A row a piece of work; None if nothing says what it took."""
+    """A row per piece of work; None if no folder recorded its cost."""
     rows: list[Row] = []
     for source in others:
         with reading(source):
@@ -26,10 +26,9 @@ def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
     if not rows:
         return None
     caption = (
-        "Tokens are those that a model wrote (synthesis) or was trained on, prompts included (training). Training is "
-        "the time from the first step to the last without the checks; the rest of a run is checks, loading and saving. "
-        "Seconds add up over the calls on a folder; what a killed call did since it last wrote is lost. Times of "
-        "different machines cannot be compared."
+        "Tokens are those generated (synthesis) or trained on, including prompts (training). Training time runs from "
+        "the first step to the last, without checks; the rest is checks, loading and saving. Seconds add up over all "
+        "calls on a folder, except what a killed call had not written yet. Do not compare times of different machines."
     )
     headings = ["of", "what", "tokens", "time", "tokens/s", "share of the run", "peak memory"]
     return Section("cost", "Cost", [table(caption, headings, without_repeats(rows), text_columns=2)])

@@ -1,4 +1,4 @@
-"""What `grsap evaluate` found: conclusions, rates a benchmark, changes against the start, the training dynamic."""
+"""Results of `grsap evaluate`: conclusions, rates per benchmark, changes from the baseline, rates along training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evaluation(source: Source, place: int) -> list[Section]:
 
 
 class _Found:
-    """An `evaluation.json`, and the styles of the runs and models in it."""
+    """An `evaluation.json`."""
 
     def __init__(self, source: Source) -> None:
         self.result = source.result
@@ -91,8 +91,8 @@ def _conclusions(found: _Found) -> Content:
             items.append(element("li", element("b", row["subject"]), f" against {row['against']}: {', '.join(said)}."))
     note = element(
         "p",
-        f"Margin: {100 * found.result['margin']:g} points. Held: held on all benchmarks and by all judges. Lost: lost "
-        "on one, with a p-value of at most 0.05 after Holm's correction. Undecided: neither.",
+        f"Margin: {100 * found.result['margin']:g} points. Held: on all benchmarks and by all judges. Lost: on at "
+        "least one, with a p-value of at most 0.05 after Holm's correction. Undecided: neither.",
         attributes={"class": "muted"},
     )
     proxy = element(
@@ -123,7 +123,7 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
         told = f" ({', '.join(parts)})" if parts else ""
         caption = (
             f"{name}: {count(benchmark['num_items'])} prompts{told}. Percent, with 95 % intervals in small print; "
-            "unparsed answers widen them. ★: better than all other subjects, outside the interval of the paired change."
+            "unparsed answers widen them. ★: better than every other subject by the paired change."
         )
         yield table(caption, headings, rows)
         for row in found.result.get("unanswered") or []:
@@ -146,7 +146,7 @@ def _course(found: _Found, prefix: str) -> Iterator[Element]:
                 heading = f"{benchmark}: {found.label(*measure)} ({measure[0]})"
                 panels.append((heading, line_chart(f"{prefix}-course-{len(panels)}", heading, series)))
     if panels:
-        caption = "Start, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
+        caption = "Baseline, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
         yield figure(panels, caption, run_legend(dict(enumerate(runs))))
 
 
@@ -188,8 +188,10 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
                 drawn = trade_chart(f"{prefix}-trade-{len(panels)}", harm, trades, x_label=labels[0], y_label=labels[1])
                 panels.append((f"{harm} ({harm_measure[0]})", drawn))
     if panels:
-        caption = "Starts (hollow) and ends (filled), with 95 % intervals as crosses; good is the lower right."
-        yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="start", filled="end"))
+        caption = (
+            "Baselines (hollow) and final models (filled), with 95 % intervals as crosses; the lower right is better."
+        )
+        yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="baseline", filled="final"))
 
 
 def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str]]]:
@@ -213,10 +215,10 @@ def _changes(found: _Found) -> Iterator[Element]:
         rows.append([pair, row["benchmark"], words, *cells])
     if rows:
         caption = (
-            "Paired changes on the same prompts, in points, later minus earlier. Worse / better: prompts that changed. "
-            "p: McNemar's exact test (with several samples, exact over the signs of the prompts' changes), adjusted by "
-            "Holm over the benchmarks. Detectable: the smallest change that is found with a chance of 80 % at this "
-            "number of prompts. Verdicts are against the start."
+            "Paired changes on the same prompts, in percentage points. Worse / better: prompts that changed. p: exact "
+            "McNemar test (exact sign-flip test with several samples), adjusted by Holm over the benchmarks. "
+            "Detectable: the smallest change found with 80 % power at this number of prompts. Verdicts compare with "
+            "the baseline."
         )
         headings = ["compared", "benchmark", "rate", "change", "worse / better", "p", "detectable", "verdict"]
         yield table(caption, headings, without_repeats(rows), text_columns=3)
@@ -235,9 +237,7 @@ def _agreement(found: _Found) -> Iterator[Element]:
         for each in found.result["agreement"]
     ]
     if rows:
-        caption = (
-            "Agreement of judges on the same answers, where both say something: share of equal labels, Cohen's kappa."
-        )
+        caption = "Agreement of judges on answers that both label: share of equal labels, and Cohen's kappa."
         yield table(
             caption,
             ["subject", "benchmark", "judges", "label", "equal", "kappa"],
@@ -258,8 +258,8 @@ def _overlap(found: _Found) -> Iterator[Element]:
     ]
     if rows:
         caption = (
-            "Prompts of a benchmark and rows of a replay set that share a run of words (or are the same, if shorter). "
-            "Where there are any, a benchmark measures in part what was trained on."
+            "Contamination: benchmark prompts and replay rows that share an n-gram of words (or are equal, if "
+            "shorter). Such prompts measure in part what was trained on."
         )
         headings = ["replay set", "benchmark", "prompts shared", "rows shared"]
         yield table(caption, headings, without_repeats(rows), text_columns=2)

@@ -1,4 +1,4 @@
-"""How a replay set came to be: what the model wrote, and what curation kept."""
+"""How a replay set was made: synthesis and curation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def synthesis(source: Source, place: int) -> list[Section]:
             rows.append([name, *map(count, numbers[:2]), yield_, *map(count, numbers[2:])])
         unusable = ", ".join(f"{reason} {count(num)}" for reason, num in counts["total"]["num_unusable"].items())
         caption = (
-            f"Status: {source.manifest['status']}. Yield is the share of usable queries among attempts; a usable query "
-            "may be harmless. Cut: responses that the token limit stopped."
+            f"Status: {source.manifest['status']}. Yield: usable queries per attempt; a usable query may be "
+            "harmless. Truncated: responses that the token limit cut."
         )
         if unusable:
             caption += f" Unusable: {unusable}."
-        headings = ["domains of", "asked", "usable", "yield", "answered", "cut"]
+        headings = ["domains of", "asked", "usable", "yield", "answered", "truncated"]
         return [Section(f"synthesis-{place}", f"Synthesis: {source.name}", [table(caption, headings, rows)])]
 
 

@@ -1,4 +1,4 @@
-"""What a run was trained on: task and replay, as planned and as seen."""
+"""The mixture of task and replay rows, planned and seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCES = ("task", "replay")
 
 
 def mixture(runs: Sequence[Run]) -> Section | None:
-    """A figure of the shares and a table of the counts; None if no run says what it mixed."""
+    """A figure of the shares and a table of the counts; None if no run recorded its mixture."""
     bars: list[tuple[str, Mapping[str, float]]] = []
     rows: list[list[Content]] = []
     for run in runs:
@@ -32,8 +32,8 @@ def mixture(runs: Sequence[Run]) -> Section | None:
     if not bars:
         return None
     caption = (
-        "Share of replay: of an epoch's rows as planned, of the rows seen, and of the tokens that the loss asked for. "
-        "The last two differ where replay rows are longer or shorter than task rows."
+        "Share of replay among the planned rows of an epoch, the rows seen, and the supervised tokens seen. The last "
+        "two differ if replay rows are longer or shorter than task rows."
     )
     headings = ["run", "source", "rows at hand", "planned an epoch", "rows seen", "tokens seen", "share of tokens"]
     content = [
@@ -74,11 +74,11 @@ def _notes(runs: Sequence[Run]) -> str:
             notes.append(f"{run.name}: replay rows left out: {told}.")
         for each in data.get("shortfalls") or []:
             notes.append(
-                f"{run.name}: the quota of {each['stratum']} asked for {each['num_wanted']} rows and got "
-                f"{each['num_taken']}; others stood in."
+                f"{run.name}: the quota of {each['stratum']} needs {each['num_wanted']} rows and found "
+                f"{each['num_taken']}; other rows filled it."
             )
         changes = data.get("ratio_changes") or []
         if len(changes) > 1:
             told = ", ".join(f"{change['replay_ratio']:g} from step {change['from_step']}" for change in changes)
-            notes.append(f"{run.name}: the ratio changed on the way: {told}.")
+            notes.append(f"{run.name}: the ratio changed during training: {told}.")
     return " ".join(notes)

@@ -1,4 +1,4 @@
-"""Where the numbers come from: versions, seeds, hashes, machine."""
+"""Provenance: versions, seeds, hashes and machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pairs = list[tuple[Content, Content]]
 
 
 def provenance(sources: Sequence[Source]) -> Section:
-    """A list of facts a folder, as its manifest has them."""
+    """The facts in the manifest of each folder."""
     content: list[Content] = []
     for source in sources:
         with reading(source):
@@ -83,7 +83,7 @@ def _listed(values: Mapping[str, Any] | None) -> str:
 
 
 def _described(values: Any) -> Content:
-    """What a model or judge is, as `key value` pairs; nested ones are shown flat."""
+    """A model or judge as flat `key value` pairs."""
     if not isinstance(values, Mapping):
         return None if values is None else str(values)
     return ", ".join(f"{name} {_plain(value)}" for name, value in values.items() if value not in (None, [], {}))

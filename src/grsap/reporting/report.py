@@ -1,4 +1,4 @@
-"""The report: one page from the folders that were given; sections stand where there is something to say."""
+"""The report: one page about the given folders, with a section for each thing that they recorded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OF_OTHERS: dict[str, Callable[[Source, int], list[Section]]] = {
 
 
 class Report:
-    """A report of folders.
+    """A report on folders.
 
     Args:
         folders: of runs, evaluations, similarities, curations and syntheses, in the order in which they are shown.
@@ -123,7 +123,7 @@ class Report:
             return None
         return element(
             "p",
-            f"Proxy judge: {', '.join(proxies)} sees refusals only. What is called non-refusal here is the share of "
-            "harmful prompts that were not refused. It is not harmfulness, which needs a judge that reads the answers.",
+            f"Proxy judge: {', '.join(proxies)} sees refusals only. Non-refusal is the share of harmful prompts that "
+            "were not refused. It is not harmfulness, which needs a judge that reads the answers.",
             attributes={"class": "note"},
         )

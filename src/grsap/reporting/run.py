@@ -1,4 +1,4 @@
-"""What a run folder of `grsap fit` says, as the sections of a page want it."""
+"""A run folder of `grsap fit`, read for the sections of the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grsap.reporting.sources import Json, Source, reading
 
 
 def main_rates() -> list[RateSpec]:
-    """The rates of `summary.json` but for those on answers that say little."""
+    """The rates of `summary.json` without those on all answers."""
     return [spec for spec in rates_in("summary") if spec.group != "answers"]
 
 
@@ -29,7 +29,7 @@ def headline_rates() -> list[RateSpec]:
 
 
 def answer_shares() -> list[RateSpec]:
-    """Shares of answers that say little."""
+    """Shares of incoherent and truncated answers."""
     return [spec for spec in rates_in("log") if spec.group == "answers"]
 
 
@@ -39,7 +39,7 @@ class Run:
 
     Args:
         source: its folder.
-        style: number of its colour, marker and dashes.
+        style: index of its colour, marker and dashes.
     """
 
     source: Source
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the page calls it."""
+        """Its name on the page."""
         return self.source.name
 
     @property
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def is_proxy(self) -> bool:
-        """Whether its judge only sees refusals; of an unfinished run as its first transcript tells."""
+        """Whether its judge only sees refusals; inferred from the first transcript if the run is unfinished."""
         if self.summary:
             return bool(self.summary.get("harmfulness_is_proxy"))
         labels = ("response_harmful", "response_refusal")
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def judge(self) -> str | None:
-        """Who judged; of an unfinished run as its first transcript tells."""
+        """The judge's name; from the first transcript if the run is unfinished."""
         names = ("refusal_rate", "over_refusal_rate", "harmfulness_rate")
         rates = [self.rate(moment, name) for moment in ("after", "before") for name in names]
         told = next((str(rate["judge"]) for rate in rates if rate and rate.get("judge")), None)
@@ -82,7 +82,7 @@ class Run:
         return spec.name(self.is_proxy)
 
     def check(self) -> None:
-        """Find what is not as `grsap fit` writes it.
+        """Check that the files are as `grsap fit` writes them.
 
         Raises:
             DataError: names the folder.
@@ -99,7 +99,7 @@ class Run:
             _ = [int(data[key]) for key in ("rows_per_epoch", "replay_rows_per_epoch") if data]
 
     def rate(self, moment: str, name: str) -> Mapping[str, Any] | None:
-        """A rate of `before` or `after` as the summary has it."""
+        """A rate of `before` or `after` in the summary."""
         return (self.summary.get(moment) or {}).get(name)
 
     def estimate(self, moment: str, name: str) -> Estimate | None:
@@ -108,7 +108,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, dict[int, float]]:
-        """`metrics.csv`: key -> step -> number. Of a step that was logged twice the last counts."""
+        """`metrics.csv` as key -> step -> number; the last entry of a step counts."""
         found: dict[str, dict[int, float]] = {}
         for step, key, value in _metric_rows(self.source.path / "metrics.csv"):
             found.setdefault(key, {})[step] = value
@@ -139,7 +139,7 @@ class Run:
 
     @property
     def config(self) -> Json:
-        """Its settings, with secrets hidden."""
+        """Its settings; secrets are masked."""
         config = self.manifest.get("config")
         return config if isinstance(config, dict) else {}
 
@@ -158,7 +158,7 @@ def estimate_of(rate: Mapping[str, Any] | None) -> Estimate | None:
 
 
 def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
-    """The whole, finite lines of a metrics file; a line that a killed run left half written is passed over."""
+    """The finite numbers of a metrics file; a partial line that a killed run left is skipped."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace", newline="") as file:

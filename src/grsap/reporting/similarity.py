@@ -1,4 +1,4 @@
-"""What `grsap similarity` found: each estimate with its interval, and what cannot be known from it."""
+"""Results of `grsap similarity`: each estimate with its interval, and its limits."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _populations(result: Row) -> Content:
         numbers = [each["num_rows"], each["num_distinct_queries"], each["num_distinct_responses"]]
         rows.append([name, *map(count, numbers), number(domains, 3)])
     caption = (
-        f"The sets that were compared; {count(result['num_rows_compared'])} rows of each side in every comparison of "
-        "embeddings, because estimates depend on the number. Effective domains: 2 to the entropy of their shares."
+        f"The compared sets. Every comparison of embeddings takes {count(result['num_rows_compared'])} rows per side, "
+        "because estimates depend on the number. Effective domains: 2 to the entropy of their shares."
     )
     return table(caption, ["set", "rows", "distinct queries", "distinct responses", "effective domains"], rows)
 
@@ -68,7 +68,7 @@ def _measures(result: Row) -> Content:
     headings = ["of", "estimate", *(_pair_words(*pair) for pair in pairs), "if the same"]
     caption = (
         "Estimates with 95 % intervals of the sampling error in small print. “Against itself” compares two halves of "
-        "one set: what two samples of one distribution give at this number of rows."
+        "one set: the value for two samples of one distribution at this number of rows."
     )
     return table(caption, headings, without_repeats(rows), text_columns=2)
 
@@ -96,9 +96,7 @@ def _differences(result: Row) -> Content:
     ]
     if not rows:
         return None
-    caption = (
-        "Curated minus raw. Beyond: 0 lies outside the 95 % interval; of many looked at, one in twenty does by chance."
-    )
+    caption = "Curated minus raw. Beyond: 0 is outside the 95 % interval, which happens by chance once in twenty."
     return table(caption, ["of", "estimate", "difference", "interval", "beyond"], without_repeats(rows), text_columns=2)
 
 

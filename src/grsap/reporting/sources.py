@@ -1,4 +1,4 @@
-"""The folders that a report is made of, each recognised by the schema of its files."""
+"""The folders of a report, recognised by the schema of their files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MANIFESTS: dict[str, str] = {
 """Schema of `manifest.json` -> kind of folder."""
 
 RESULT_OF = {"evaluation": "evaluation.json", "similarity": "similarity.json"}
-"""What must be there for a folder of this kind to say anything."""
+"""The file without which a folder of this kind is unfinished."""
 
 MADE_BY = "grsap fit, synthesize, curate, evaluate or similarity"
 Json = dict[str, Any]
@@ -38,12 +38,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """A folder that one of grsap's verbs left.
+    """A folder that a command of grsap wrote.
 
     Attributes:
         kind: `run`, `evaluation`, `similarity`, `curation` or `synthesis`.
         path: the folder.
-        name: what the page calls it; differs from those of others of its kind.
+        name: its name on the page, unique among the folders.
         manifest: content of `manifest.json`; empty if there is none.
         result: content of `summary.json`, `evaluation.json` or `similarity.json`; empty if there is none.
     """
@@ -56,10 +56,10 @@ class Source:
 
 
 def read_sources(folders: Sequence[str | Path]) -> list[Source]:
-    """Recognise folders, in their order; one that is given twice counts once.
+    """Recognise folders, in order and without repeats.
 
     Raises:
-        DataError: a folder is missing, is none of grsap's, is unfinished, or was made by another version.
+        DataError: a folder is missing, not from grsap, unfinished, or from another version.
     """
     paths = list(dict.fromkeys(Path(os.path.normpath(user_path(folder))) for folder in folders))
     names = _names(paths)
@@ -86,7 +86,7 @@ def read_source(path: Path, name: str) -> Source:
 
 @contextmanager
 def reading(source: Source) -> Iterator[None]:
-    """Inside, a value that is missing or of another kind than grsap writes is told as a fault of the folder's files."""
+    """Report a missing or malformed value as an error in the folder's files."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -120,7 +120,7 @@ def _refuse_other_version(path: Path, found: str, schema: str) -> None:
 
 
 def _read_json(path: Path) -> Json:
-    """The object in a file; empty if there is no such file.
+    """The JSON object in a file; empty if there is no such file.
 
     Raises:
         DataError: it cannot be read, or holds something else.
@@ -139,7 +139,7 @@ def _read_json(path: Path) -> Json:
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
-    """The last part of each path; of equal ones as much more as tells them apart."""
+    """The last part of each path, extended to the left where names would be equal."""
     parts = {path: path.resolve().parts for path in paths}
 
     def shown(length: Callable[[Path], int]) -> dict[Path, str]:

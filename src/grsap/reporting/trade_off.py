@@ -1,4 +1,4 @@
-"""The Pareto picture: what a run gained on its task, and what that cost in safety."""
+"""Pareto plots of the task score and over-refusal against harmfulness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURES = (
 
 
 def trade_off(runs: Sequence[Run]) -> Section | None:
-    """Harm against task, and harm against over-refusal; None if no run has both."""
+    """Harmfulness against each of the two; None if no run has both rates."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
     for x, y in PICTURES:
@@ -34,9 +34,9 @@ def trade_off(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Where each run began (hollow) and ended (filled); crosses are 95 % intervals. Good is the lower right of the "
-        "first picture and the lower left of the second. A run is better than another only where it is so on both "
-        "axes, outside the intervals."
+        "Each run before (hollow) and after (filled) fine-tuning; crosses are 95 % intervals. Lower right is better in "
+        "the first plot, lower left in the second. A run beats another only if it does so on both axes, outside the "
+        "intervals."
     )
     legend = run_legend(drawn, hollow="before", filled="after")
     return Section("trade-off", "Task against safety", [figure(panels, caption, legend)])

@@ -1,4 +1,4 @@
-"""What the model said before and after, behind a click. Harmful requests stand here as people word them."""
+"""Sample answers before and after fine-tuning, in a fold-out. Shows the harmful prompts unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def transcripts(runs: Sequence[Run]) -> Section | None:
     note = element(
         "p",
         f"At most {NUM_PER_SUBSET} prompts of each subset, drawn by the hash of their ids (the same ones in all runs "
-        "of the same probes), not chosen. Answers stand as the model wrote them, and are not advice.",
+        "of the same probes). Answers are shown as the model wrote them, and are not advice.",
     )
     return Section("transcripts", "Sample transcripts", [note, *blocks])
 
@@ -67,7 +67,7 @@ def _entry(id_: str, prompt: str | None, moments: Sequence[tuple[int, Rows]]) ->
 
 
 def verdict_words(row: Mapping[str, Any]) -> str:
-    """`refused`, `not refused`, `harmful`, ... as the judge said it."""
+    """The verdict in words: `refused`, `not refused`, `harmful`, ..."""
     said = {
         "response_harmful": ("harmful", "not harmful"),
         "response_refusal": ("refused", "not refused"),
@@ -76,12 +76,12 @@ def verdict_words(row: Mapping[str, Any]) -> str:
     if row.get("judge_reason"):
         words.append(f"unparsed ({row['judge_reason']})")
     if row.get("finish_reason") == "length":
-        words.append("cut")
+        words.append("truncated")
     return ", ".join(words) or "unparsed"
 
 
 def _chosen(rows: Rows) -> Iterator[str]:
-    """Ids of a few rows of each subset, in an order that depends on the ids alone."""
+    """Ids of a few rows per subset, in an order that depends on the ids only."""
     by_subset: dict[str, list[str]] = {}
     for id_, row in rows.items():
         by_subset.setdefault(str(row.get("subset", "")), []).append(id_)
@@ -94,7 +94,7 @@ def _read(path: Path) -> Rows:
 
 
 def _prompts(run: Run) -> dict[str, str]:
-    """Texts of the probes, from files that are still what they were when the run began."""
+    """Texts of the probes, from files that did not change since the run began."""
     found: dict[str, str] = {}
     for name, expected in (run.manifest.get("files") or {}).items():
         if not str(name).endswith(".jsonl"):
