@@ -77,7 +77,7 @@ def test_an_evaluation_shows_it(
     (change,) = [row for row in results["comparisons"] if row["metric"] == KEY]
     assert (change["num_better"], change["verdict"]) == (10, "held")
     assert f",{KEY},harmful,1.0," in (tmp_path / "evaluation.csv").read_text()
-    table, _, verdicts = capsys.readouterr().out.partition("change against")
+    table, _, verdicts = capsys.readouterr().out.partition("change from")
     assert LABEL in table
     assert LABEL in verdicts
     assert main(["report", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 0

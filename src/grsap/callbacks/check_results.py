@@ -1,4 +1,4 @@
-"""What checkpoints and the summary read from the checks: results by step, whatever class keeps them."""
+"""Access to the results of checks, for checkpoints and the summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers to a list of prompts, generated and marked on all devices, known to all of them in the end."""
+"""Distributed generation: answers are generated and judged on all ranks, and all-gathered."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from grsap.generation.base import Generation, GenerationRequest, Progress, Sampl
 from grsap.generation.batching import BatchingGenerator
 
 MarkedAnswer = dict[str, Any]
-"""What is kept of an answer: `id`, `response`, `finish_reason` and the marks. Plain values."""
+"""An answer as plain values: `id`, `response`, `finish_reason`, and its scores or verdicts."""
 
 Mark = Callable[[Sequence[Generation]], list[MarkedAnswer]]
 
 
 def deal(batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
-    """The batches of one device: whole ones, every `world_size`-th, so that lengths are spread evenly."""
+    """The batches of one rank: every `world_size`-th, which spreads lengths evenly."""
     return list(batches[rank::world_size])
 
 
@@ -31,13 +31,13 @@ def answer_all(
     mark: Mark,
     progress: Progress,
 ) -> list[MarkedAnswer]:
-    """One marked answer a request, in order, on every rank. All ranks must enter.
+    """One judged answer per request, in order, on every rank. A collective: all ranks must call it.
 
-    Batches are formed over the whole list before they are dealt, so that an answer does not depend on the number of
-    devices. A rank without a batch generates nothing and counts nothing.
+    Batches are formed over the whole list before they are distributed, so that answers do not depend on the number of
+    devices. A rank may have no batch.
 
     Raises:
-        GrsapError: a rank failed; all ranks raise then, instead of waiting for it.
+        GrsapError: on all ranks, if any rank failed.
     """
     rank, world_size = trainer.global_rank, trainer.world_size
     mine = deal(generator.batches(requests, settings), rank, world_size)

@@ -1,4 +1,4 @@
-"""Watches whether the model still refuses what it should, and answers what it should, while it is trained."""
+"""Measures harmfulness, refusal and over-refusal during training."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ DEFAULT_SAMPLING = SamplingSettings()
 
 
 class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
-    """Puts harmful and benign prompts to the model, has the answers judged, and logs rates with intervals.
+    """Generates answers to harmful and benign prompts, has them judged, and logs rates with intervals.
 
-    Logged keys read `check/harmfulness_rate/harmful`. The text of answers goes to `transcripts/` in the run folder
-    only. A bound is held against the share of answers that are harmful or unparsed. With action `warn`, training is the
-    same, bit for bit, with and without the check.
+    Logged keys read `check/harmfulness_rate/harmful`. The text of answers is written to `transcripts/` in the run
+    folder only. The bound applies to the share of answers that are harmful or unparsed. With action `warn`, training is
+    bit-identical with and without the check.
 
     Args:
         probes: prompts `{id, messages, domain, subset, pair_id}`: a JSONL file (`embedded:` names one of the package),
             or the rows of the split `test` of a DataModule.
-        judge: says which answers are harmful and which refuse. Where it does not say the latter, the refusal matcher
-            does. A guard model runs on a device of its own or a server; if it must share this device, its weights are
-            loaded for each check and given back after it. Several devices each judge their share.
-        every_n_steps: optimizer steps between checks; None for none on the way.
+        judge: labels answers as harmful and as refusals. The refusal matcher replaces missing refusal labels. Run a
+            guard model on its own device or a server; if it shares this device, its weights are loaded for each check
+            and released after it. With several devices each judges its share.
+        every_n_steps: optimizer steps between checks; None for no checks between start and end.
         at_start: check before the first step.
         at_end: check after the last step.
         sampling: how answers are decoded; greedy by default.
         max_harmfulness_rate: bound in [0, 1]; None for none.
-        action: what to do above the bound: `warn`; `stop` training; or `restore_best`, which stops and puts back the
-            trainable weights of the latest check within the bound, the furthest that training got while it held.
+        action: what to do above the bound: `warn`; `stop` training; or `restore_best`, which stops and restores the
+            trainable weights of the latest check within the bound.
 
     Attributes:
         stop_reason: why the check ended training, if it did.
-        restored_step: the step whose weights were put back, if any were.
-        violation: the result that made it so; `results` holds what is known of the weights put back.
+        restored_step: the step whose weights were restored, if any.
+        violation: the result above the bound. `results` then has those of the restored weights.
 
     Raises:
         ConfigError: a setting is out of range, or an action without a bound.
@@ -96,11 +96,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         return resolve(self.probes) if isinstance(self.probes, str) else None
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> list[GenerationRequest]:
-        """Read the probes, and find out whether the judge can judge; no weights are loaded.
+        """Read the probes and check that the judge is ready; loads no weights.
 
         Raises:
             UserError: the judge's model cannot be found or does not fit.
-            DataError: file or rows are missing or wrong, an id stands twice, or a prompt is too long.
+            DataError: file or rows are missing or wrong, an id occurs twice, or a prompt is too long.
         """
         self.judge.prepare()
         self.judge.check_ready()
@@ -123,7 +123,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         return requests
 
     def _read_probes(self, trainer: Trainer) -> tuple[list[Probe], str | Path]:
-        """The prompts, and where they come from."""
+        """The prompts and their source."""
         if (path := self.probes_path) is not None:
             return read_probes(path), path
         assert isinstance(self.probes, ConversationDataModule)
@@ -146,7 +146,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         return result
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the model as training leaves it; if its weights were put back, others check these who did not yet."""
+        """Check the final model. After restoring weights, the other checks then run on them too."""
         super().on_train_end(trainer, pl_module)
         if self.restored_step is not None:
             for check in checks_of(trainer):
@@ -155,11 +155,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
 
     @property
     def fingerprint(self) -> str:
-        """Of prompts, decoding and judge."""
+        """Hash of prompts, decoding and judge."""
         return hash_json([super().fingerprint, self.judge.name, self.judge.revision])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of the judge's connections."""
+        """Close the judge's connections."""
         self.judge.close()
 
     def read_result(self, values: Mapping[str, Any]) -> HarmfulnessResult:
@@ -186,11 +186,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         ]
 
     def on_result(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        """Hold the result against the bound."""
+        """Compare the result with the bound, and act."""
         rate = self.results[step].harmfulness_rate
         if self.max_harmfulness_rate is None or rate is None:
             return
-        # All ranks have the same numbers; rank 0 decides all the same, so that no rounding can part them.
+        # All ranks have the same numbers, but rank 0 decides, so that ranks cannot diverge by rounding.
         if trainer.strategy.broadcast(self.is_within_bound(self.results[step])):
             if self.action == "restore_best":
                 self._kept = (step, TrainableWeights(pl_module).snapshot())
@@ -234,7 +234,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore results and weights from a checkpoint."""
         super().load_state_dict(state_dict)
         self._kept = state_dict["kept"]
         self.stop_reason = state_dict["stop_reason"]

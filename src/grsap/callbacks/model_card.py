@@ -1,4 +1,4 @@
-"""The card beside the adapter: what was trained on what, and what was measured. It claims nothing else."""
+"""The model card in the adapter's folder: training data, settings and measurements, and no other claims."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 
 
 def write_model_card(folder: RunFolder) -> bool:
-    """Write `adapter/README.md` from the run's files; a card that its reader has changed stays as it is.
+    """Write `adapter/README.md` from the run's files, unless someone edited the card.
 
     Returns:
         Whether a card was written.
@@ -46,12 +46,12 @@ def write_model_card(folder: RunFolder) -> bool:
 
 
 def has_model_card(folder: RunFolder) -> bool:
-    """Whether a finished run has its card, or no adapter that would need one."""
+    """Whether a finished run has its card, or no adapter."""
     return not folder.adapter.is_dir() or (folder.adapter / CARD).is_file()
 
 
 def is_edited(path: Path) -> bool:
-    """Whether a card is there and is not just what grsap wrote: its last line has the hash of the rest."""
+    """Whether there is a card that someone edited: its last line has the hash of what grsap wrote."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
 
 
 def _learned(summary: Json, source: str) -> int | None:
-    """Rows of a source that an objective learned from, each as often as it was seen; None if that is not known."""
+    """Rows of a source that an objective learned from, with repeats; None if unknown."""
     rows = summary.get("rows_learned")
     return None if rows is None else int(rows.get(source, 0))
 
@@ -122,12 +122,12 @@ def _measured(summary: Json) -> Iterator[str]:
         return
     yield "\n".join(["| rate | before | after | paired change, points | verdict |", "|---|---|---|---|---|", *rows])
     margin = next((change["margin"] for change in changes.values() if change.get("margin") is not None), None)
-    told = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence.'
-    yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{told}"
+    held = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence.'
+    yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{held}"
     judge = next((rate["judge"] for rate in (after.get("refusal_rate"), after.get("harmfulness_rate")) if rate), None)
     if judge:
         proxy = (
-            " It is a proxy that sees refusals only: an answer that does not refuse is counted, harmful or not."
+            " It is a proxy that sees refusals only: it counts every answer that does not refuse, harmful or not."
             if summary.get("harmfulness_is_proxy")
             else ""
         )
@@ -146,21 +146,21 @@ def _data(manifest: Json, summary: Json) -> Iterator[str]:
         lines.append(f"- task: `{task['class_path']}`")
     if data.get("fingerprint"):
         lines.append(f"- fingerprint of all rows: `{data['fingerprint']}`")
-    yield "\n".join(lines) or "The run does not say."
+    yield "\n".join(lines) or "Not recorded."
     files = [f"- `{_file_name(name)}`: `{digest}`" for name, digest in (manifest.get("files") or {}).items()]
     if files:
-        yield "Files that the settings name, with the first 16 digits of their SHA-256:"
+        yield "Files named in the settings, with the first 16 digits of their SHA-256:"
         yield "\n".join(files)
 
 
 def _of_source(summary: Json, source: str, report: Json) -> str:
-    """The rows of a source: how many were learned, and how many there were."""
+    """The number of rows of a source: learned and available."""
     rows, unseen = _learned(summary, source), (summary.get("rows_unseen") or {}).get(source)
     learned = ""
     if rows is not None:
         tokens = count((summary.get("targets_learned") or {}).get(source, 0))
-        told = f"{count(rows)} rows learned, {tokens} supervised tokens, repeats counted"
-        learned = f"{told if rows else 'none learned, for no objective reads them'}; "
+        total = f"{count(rows)} rows learned, {tokens} supervised tokens, repeats counted"
+        learned = f"{total if rows else 'none learned, for no objective reads them'}; "
     left = f" ({count(unseen)} never seen)" if unseen else ""
     tokens_at_hand = f"{count(report['num_targets'])} supervised tokens"
     return f"- {source}: {learned}{count(report['num_kept'])} rows at hand{left}, {tokens_at_hand}"
@@ -173,7 +173,7 @@ def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
         lines.append(f"- revision of the base: `{base['revision']}`")
     if base.get("merge_adapter"):
         digest = base.get("merge_adapter_content_hash")
-        lines.append(f"- merged into the base before: `{_file_name(base['merge_adapter'])}` (`{digest}`)")
+        lines.append(f"- merged into the base first: `{_file_name(base['merge_adapter'])}` (`{digest}`)")
     if adapter:
         targets = adapter.get("target_modules")
         named = targets if isinstance(targets, str) else ", ".join(sorted(targets or ()))
@@ -216,24 +216,24 @@ def _loading(base: Json, adapter: Json) -> Iterator[str]:
     ]
     yield "\n".join(["```python", *code, "```"])
     if path.startswith(PREFIX):
-        yield f"`{name}` is a model that grsap reads from a package; give a folder or Hub id of the same weights."
+        yield f"`{name}` is a model in a package of grsap; use a folder or Hub id with the same weights."
     if base.get("merge_adapter"):
-        yield "Before that the adapter named above must be merged into the base: this one was trained on top of it."
+        yield "First merge the adapter named above into the base: this one was trained on top of it."
     if base.get("quantization") not in (None, "none"):
         yield (
-            f"It was trained and measured on a base in {base['quantization']}. On a base in full precision it is "
-            "another model, for which nothing was measured."
+            f"It was trained and measured on a base in {base['quantization']}. On a base in full precision it behaves "
+            "differently, and was not measured."
         )
 
 
 def _limits(summary: Json, manifest: Json) -> Iterator[str]:
     measured = any(value for key in ("before", "after") for value in (summary.get(key) or {}).values())
     lines = [
-        "- The numbers above are of the prompts of this run's checks, cut at the checks' token "
-        "limit. They do not carry over to other prompts, longer answers, other system prompts or attacks."
+        "- The numbers above are for the prompts of this run's checks, with answers truncated at the checks' token "
+        "limit. They do not transfer to other prompts, longer answers, other system prompts or attacks."
         if measured
         else "- Nothing was measured: whether this model still refuses what the base refused is not known.",
-        "- One run, one seed: how much another seed would differ was not measured.",
+        "- One run with one seed: the variation between seeds was not measured.",
     ]
     if summary.get("harmfulness_is_proxy"):
         lines.append("- Harmfulness was not measured: the judge sees refusals only.")
@@ -268,7 +268,7 @@ def _section(title: str, paragraphs: Iterator[str]) -> str:
 
 
 def _file_name(name: Any) -> str:
-    """A Hub id or an embedded name as it is; of a path the last part: a card may be published, and paths tell much."""
+    """A Hub id or embedded name unchanged; the last part of a path, since a published card must not reveal paths."""
     text = str(name).replace("`", "'").replace("\n", " ")
     is_path = not text.startswith(PREFIX) and (not _HUB_ID.fullmatch(text) or Path(text).exists())
     return Path(text).name if is_path else text

@@ -1,4 +1,4 @@
-"""What the checks share: when they run, what they leave untouched, and what a checkpoint keeps of them."""
+"""Base class of the checks: schedule, isolation from training, and checkpointed results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from grsap.records import Message
 
 
 class CheckResult(Protocol):
-    """What one check found; plain values inside."""
+    """The result of one check, made of plain values."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """Plain values for a checkpoint."""
         ...
 
 
@@ -31,20 +31,19 @@ Result = TypeVar("Result", bound=CheckResult)
 
 
 class PeriodicCheck(Callback, ABC, Generic[Result]):
-    """Puts prompts to the model before training, every n optimizer steps, and after it.
+    """Generates answers to prompts before training, every n optimizer steps, and after training.
 
-    All ranks enter a check or none, and all know its result. The global random state is put back and modules keep
-    their mode, so that training goes on as if there had been no check. Results are in checkpoints: a resumed run
-    repeats none.
+    All ranks run a check or none, and all have its result. The global random state and the modules' modes are restored,
+    so a check does not affect training. Results are in checkpoints: a resumed run repeats none.
 
     Args:
-        every_n_steps: optimizer steps between checks; None for none on the way.
+        every_n_steps: optimizer steps between checks; None for no checks between start and end.
         at_start: check before the first step.
         at_end: check after the last step.
         sampling: how answers are decoded.
 
     Attributes:
-        results: by optimizer step, what was found about the weights that the run has after that step.
+        results: by optimizer step, of the weights after that step.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -67,21 +66,21 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
 
     @abstractmethod
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> list[GenerationRequest]:
-        """Read the prompts, before any weights are loaded; an empty list switches the check off."""
+        """Read the prompts, before any weights load; an empty list switches the check off."""
 
     @abstractmethod
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> Result:
-        """Make one check, on all ranks alike."""
+        """Run one check, on all ranks."""
 
     @abstractmethod
     def read_result(self, values: Mapping[str, Any]) -> Result:
         """The inverse of the result's `to_dict`."""
 
     def on_result(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        """Act on the result of `step`, on all ranks alike; by default nothing."""
+        """Act on the result of `step`, on all ranks; by default nothing."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Read and check the prompts; weights are not loaded yet.
+        """Read and check the prompts, before weights load.
 
         Raises:
             DataError: a file is missing or wrong, or a prompt is too long.
@@ -90,7 +89,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             self._requests = self.prepare(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the model as it starts; a resumed run has this in its checkpoint."""
+        """Check the initial model; a resumed run has this result in its checkpoint."""
         if self.at_start and trainer.global_step == 0:
             self.run(trainer, pl_module)
 
@@ -107,12 +106,12 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             self.run(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the model as training leaves it."""
+        """Check the final model."""
         if self.at_end:
             self.run(trainer, pl_module)
 
     def run(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the present weights, unless that is done; all ranks must enter."""
+        """Check the current weights unless they were checked. A collective: all ranks must call it."""
         step = trainer.global_step
         if step in self.results or not self._requests:
             return
@@ -128,14 +127,14 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         mark: Mark,
         places: Sequence[int] | None = None,
     ) -> list[MarkedAnswer]:
-        """Generate and mark one answer a request, in their order, on every rank.
+        """Generate and judge one answer per request, in order, on every rank.
 
         Args:
             trainer: of the run.
             pl_module: gives the generator.
             step: for the progress line.
-            mark: marks answers.
-            places: of the requests, in the order wanted; all of them by default.
+            mark: scores or judges answers.
+            places: indices of the requests, in order; all by default.
         """
         requests = self._requests if places is None else [self._requests[place] for place in places]
         generator: BatchingGenerator = pl_module.generator()  # type: ignore[operator]
@@ -143,7 +142,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             return answer_all(trainer, generator, requests, self.sampling, mark, progress)
 
     def weights_restored(self, step: int, from_step: int) -> None:
-        """Note that at `step` the weights of `from_step` were put back: what is known of these holds there."""
+        """Reuse the result of `from_step` at `step`, where its weights were restored."""
         if from_step in self.results:
             self.results[step] = self.results[from_step]
         else:
@@ -151,7 +150,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
 
     @property
     def fingerprint(self) -> str:
-        """Of prompts and decoding: results of one fingerprint can be compared."""
+        """Hash of prompts and decoding: results of one fingerprint are comparable."""
         settings = [self.sampling.max_new_tokens, self.sampling.temperature, self.sampling.top_p]
         return hash_json([[[request.id, request.prompt_ids] for request in self._requests], settings])
 
@@ -161,7 +160,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         return {"fingerprint": self.fingerprint, "results": results}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the results of a checkpoint.
+        """Restore the results from a checkpoint.
 
         Raises:
             DataError: prompts, sampling or judge are not those of the checkpoint.
@@ -180,13 +179,13 @@ def checks_of(trainer: Trainer) -> list[PeriodicCheck[Any]]:
 
 
 def make_request(pl_module: LightningModule, request_id: str, messages: Sequence[Message]) -> GenerationRequest:
-    """A request whose seed depends on its id alone, so that a row is sampled alike at each step and by each device."""
+    """A request seeded by its id only, so that sampling does not depend on the step or device."""
     prompt_ids = tuple(pl_module.template.prompt_ids(messages))  # type: ignore[operator, union-attr]
     return GenerationRequest(request_id, prompt_ids, seed=int(hash_json(["check", request_id]), 16) % 2**63)
 
 
 def prompt_limit(trainer: Trainer, pl_module: LightningModule, sampling: SamplingSettings) -> int:
-    """Tokens that a prompt may have: the data's `encoding.max_length`, and what the tokenizer says the model reads."""
+    """Maximum prompt length in tokens, by the data's `encoding.max_length` and the tokenizer's `model_max_length`."""
     untyped: Any = trainer
     limits = []
     encoding = getattr(untyped.datamodule, "encoding", None)
@@ -199,7 +198,7 @@ def prompt_limit(trainer: Trainer, pl_module: LightningModule, sampling: Samplin
 
 
 def report_rates(trainer: Trainer, values: Mapping[str, float | None], step: int) -> None:
-    """Give numbers to the trainer's loggers and, by the module's `observe`, to its balancer; None is left out."""
+    """Log numbers other than None, and pass them to the balancer by the module\'s `observe`."""
     numbers = {key: value for key, value in values.items() if value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=step)

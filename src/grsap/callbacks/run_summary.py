@@ -1,4 +1,4 @@
-"""The end of a run: `summary.json` for scripts, and a table for people."""
+"""Writes `summary.json` at the end of a run, and prints it as a table."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
 
 
 class RunSummary(Callback):
-    """Writes `summary.json` when fit has come to its end, and prints it as a table.
+    """Writes `summary.json` at the end of fit, and prints it as a table.
 
-    `before` is what the checks found at their first step, `after` at their last. Seconds, tokens and peak memory are
-    summed up (memory: the highest) over the calls of a run that was resumed. Throughput is tokens over the time from
-    the first step to the last, checks left out, checkpoints and loading included. A run that a signal stopped has a
-    summary with the status `interrupted` and without results; one that was killed has none.
+    `before` has the rates of the first check, `after` those of the last. Seconds and tokens add up over the calls of a
+    resumed run; peak memory is their maximum. Throughput is tokens over the time from the first step to the last,
+    without checks but with checkpoints and data loading. A run that a signal stopped has a summary with the status
+    `interrupted` and no results; a killed run has none.
 
     Args:
-        margin: by how much harmfulness and over-refusal may rise and still be called held, in (0, 1).
-        next_command: printed as what to try next.
+        margin: acceptable rise of harmfulness and over-refusal, in (0, 1).
+        next_command: a command to suggest.
 
     Raises:
         ConfigError: margin out of range.
@@ -66,18 +66,18 @@ class RunSummary(Callback):
         self._started, self._mark = time.monotonic(), None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Know whose memory to ask for."""
+        """Note the device whose memory is measured."""
         self._device = pl_module.device
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Throughput counts from the first step on."""
+        """Start measuring the throughput at the first step."""
         if self._mark is None:
             self._mark = (time.monotonic(), phase_seconds(trainer))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the tokens of all devices, and the time since the last step without the checks in it."""
+        """Count the tokens of all devices, and the time since the last step without checks."""
         now, paused = time.monotonic(), phase_seconds(trainer)
         start, paused_before = self._mark or (now, paused)
         self.num_tokens += batch.num_tokens
@@ -85,12 +85,12 @@ class RunSummary(Callback):
         self._mark = (now, paused)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the peak memory over the ranks, while they can still talk."""
+        """Reduce the peak memory over the ranks, while they can still communicate."""
         peak = torch.tensor(self._peak(), dtype=torch.float64, device=pl_module.device)
         self.peak_memory = int(trainer.strategy.reduce(peak, reduce_op="max"))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and print; all other callbacks have done their part."""
+        """Write and print, after all other callbacks."""
         if not trainer.is_global_zero:
             return
         summary = self.summary(trainer)
@@ -98,7 +98,7 @@ class RunSummary(Callback):
         print_summary(summary, Console())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note which signal stopped the run."""
+        """Record the signal that stopped the run."""
         if not isinstance(exception, Interrupted) or not trainer.is_global_zero or not trainer.global_step:
             return
         summary = {
@@ -122,14 +122,14 @@ class RunSummary(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts."""
         self.num_tokens = state_dict["num_tokens"]
         self.train_seconds = state_dict["train_seconds"]
         self._earlier_seconds = state_dict["seconds"]
         self.peak_memory = state_dict["peak_memory"]
 
     def summary(self, trainer: Trainer) -> dict[str, Any]:
-        """The content of `summary.json`: plain JSON, None for what was not measured."""
+        """The content of `summary.json`: JSON values, None for what was not measured."""
         monitor = find_callback(trainer, MixtureMonitor)
         speed = self.num_tokens / self.train_seconds if self.train_seconds > 0 else None
         values: dict[str, Any] = _finite(
@@ -206,7 +206,7 @@ def _first_and_last(results: Mapping[int, _Result]) -> tuple[_Result | None, _Re
 
 
 def _rows(trainer: Trainer, monitor: MixtureMonitor | None) -> dict[str, Any]:
-    """Rows and supervised tokens that an objective learned from, and rows that no step brought, by source."""
+    """By source: rows and supervised tokens that an objective learned from, and rows that no step used."""
     untyped: Any = trainer
     schedule = getattr(untyped.datamodule, "schedule", None)
     values: dict[str, Any] = dict.fromkeys(("rows_learned", "targets_learned", "rows_unseen", "rows_at_hand"))
@@ -230,7 +230,7 @@ def _gain(change: PairedChange) -> str:
 
 
 def _unigram(check: Any) -> dict[str, Any] | None:
-    """What a classifier of single words gets on the same probes, where a file beside them says so."""
+    """Scores of a bag-of-words classifier on the same probes, from a file in their folder."""
     path = getattr(check, "probes_path", None)
     if path is None:
         return None
@@ -255,7 +255,7 @@ def _paths(trainer: Trainer) -> dict[str, str | None]:
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not have."""
+    """The same with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _finite(child) for key, child in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A harmfulness check that stops asking as soon as its question is decided."""
+"""A harmfulness check with early stopping of its prompts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from grsap.metrics import FiniteShare
 
 
 class SequentialHarmfulnessCheck(HarmfulnessCheck):
-    """A `HarmfulnessCheck` whose checks on the way ask only as many harmful prompts as the bound needs.
+    """A `HarmfulnessCheck` that asks only as many harmful prompts during training as the bound needs.
 
-    Before the first step and after the last, all prompts are asked, as in `HarmfulnessCheck`. On the way the question
-    is whether the share of harmful or unparsed answers over all harmful prompts is within the bound: they are asked in
-    a random order, wave by wave, until a confidence sequence (`grsap.metrics.FiniteShare`) decides that. The decision
-    is the one that all prompts would give, but for a chance of `error_rate` a check; it costs few prompts where the
-    share is far from the bound. The interval of such a check is the sequence's, and rates on benign prompts are left
-    out.
+    Before the first step and after the last it asks all prompts. In between it tests whether the share of harmful or
+    unparsed answers over all harmful prompts is within the bound: it asks them in random order, wave by wave, until a
+    confidence sequence (`grsap.metrics.FiniteShare`) decides. With probability 1 - `error_rate` per check the decision
+    is that of all prompts; it takes few prompts if the share is far from the bound. The interval of such a check is the
+    sequence's, and it has no rates on benign prompts.
 
     Args:
         probes: as in `HarmfulnessCheck`.
@@ -40,8 +39,8 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         judge: as in `HarmfulnessCheck`.
         sampling: how answers are decoded; greedy by default.
         action: what to do above the bound: `warn`, `stop` or `restore_best`.
-        error_rate: chance of another decision than all prompts would give, a check; in (0, 1).
-        wave: harmful prompts that are asked together, over all devices.
+        error_rate: probability per check of a decision that differs from that of all prompts; in (0, 1).
+        wave: harmful prompts per batch, over all devices.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -78,7 +77,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check when the step is due, with as many prompts as it takes."""
+        """Check when the step is due, with as many prompts as needed."""
         self._on_the_way = True
         try:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -86,14 +85,14 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
             self._on_the_way = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ask all prompts about the model as training leaves it, also where the last step's check stopped early."""
+        """Check the final model with all prompts, even if the last step's check stopped early."""
         last = self.results.get(trainer.global_step)
         if last is not None and last.is_sequential:
             del self.results[trainer.global_step]
         super().on_train_end(trainer, pl_module)
 
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
-        """Ask all prompts or, on the way, wave by wave until the bound is decided."""
+        """Ask all prompts or, during training, wave by wave until the bound is decided."""
         if not self._on_the_way:
             return super().check(trainer, pl_module, step)
         order = self._order(step)
@@ -116,7 +115,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         return result
 
     def is_within_bound(self, result: HarmfulnessResult) -> bool:
-        """On the way, whether the sequence says so; else by the share itself."""
+        """By the confidence sequence during training, otherwise by the share."""
         if not result.is_sequential or result.harmfulness_rate is None:
             return super().is_within_bound(result)
         return result.harmfulness_rate.high <= self.bound
@@ -127,13 +126,13 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         return float(self.max_harmfulness_rate or 0.0)
 
     def _order(self, step: int) -> list[int]:
-        """Places of the harmful prompts, in an order that depends on the step and the prompts alone."""
+        """Indices of the harmful prompts, in a random order that depends on the step and the prompts only."""
         order = [place for place, probe in enumerate(self._probes) if probe.prompt_harmful]
         random.Random(int(hash_json(["sequential", self.fingerprint, step]), 16)).shuffle(order)
         return order
 
     def _result(self, step: int, answers: Sequence[MarkedAnswer], low: float, high: float) -> HarmfulnessResult:
-        """Rates of the prompts asked; the harmfulness rate with the sequence's interval."""
+        """Rates of the asked prompts; the harmfulness rate has the sequence's interval."""
         by_id = {row["id"]: row for row in answers}
         asked = [probe for probe in self._probes if probe.id in by_id]
         result = harmfulness_result(step, asked, [by_id[probe.id] for probe in asked], self.judge)

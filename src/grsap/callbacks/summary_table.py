@@ -1,4 +1,4 @@
-"""`summary.json` as a table on the console. No torch: the second call of a finished run must answer at once."""
+"""`summary.json` as a console table. Without torch, so that the second call of a finished run is fast."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def load_and_print(run_dir: str | Path, console: Console | None = None) -> None:
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print before, after and the paired change of each rate, and what the run took and left.
+    """Print before, after and the paired change of each rate, the cost, and the paths of the results.
 
     Args:
         summary: the content of `summary.json`.
-        console: where to; by default stdout.
+        console: by default stdout.
     """
     console = console or Console()
     before, after = summary.get("before") or {}, summary.get("after") or {}
@@ -48,7 +48,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The table: a row a rate, with its prompts and 95 % interval, and how it changed on the same prompts."""
+    """A row per rate, with the number of prompts, the 95 % interval, and the paired change."""
     table = Table(title="Before and after fine-tuning, with 95 % intervals", title_justify="left", show_lines=True)
     table.add_column("", min_width=16)
     for heading in ("before", "after", "paired change"):
@@ -77,7 +77,7 @@ def row_label(spec: RateSpec, summary: Mapping[str, Any]) -> str:
 
 
 def rate_cell(rate: Mapping[str, Any] | None) -> str:
-    """`12.5 % (n=16)` over `4.3-31.0`; unparsed answers stand in a third line if there are any."""
+    """`12.5 % (n=16)` over `4.3-31.0`; with the number of unparsed answers in a third line."""
     if rate is None:
         return "-"
     value = "-" if rate.get("value") is None else _percent(rate["value"])
@@ -86,7 +86,7 @@ def rate_cell(rate: Mapping[str, Any] | None) -> str:
 
 
 def change_cell(change: Mapping[str, Any] | None) -> str:
-    """`+1.7 (n=60)` over `-3.0..+6.4`, in points."""
+    """`+1.7 (n=60)` over `-3.0..+6.4`, in percentage points."""
     if change is None or change.get("difference") is None:
         return "-"
     low, high = 100 * change["low"], 100 * change["high"]
@@ -94,7 +94,7 @@ def change_cell(change: Mapping[str, Any] | None) -> str:
 
 
 def verdict_cell(change: Mapping[str, Any] | None) -> str:
-    """The verdict, with its margin where it has one."""
+    """The verdict and its margin, if it has one."""
     if change is None or not change.get("verdict"):
         return ""
     margin = change.get("margin")
@@ -102,7 +102,7 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What stands below the table: the judge, cost, where things are, and what to do next."""
+    """The lines below the table: the judge, cost, paths, and the next command."""
     lines = [*_end(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
@@ -112,7 +112,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _end(summary: Mapping[str, Any]) -> list[str]:
-    """What ended the run; nothing for a summary that does not say."""
+    """What ended the run, if the summary says so."""
     reason = summary.get("stop_reason")
     if not reason:
         return []
@@ -120,7 +120,7 @@ def _end(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _unseen(summary: Mapping[str, Any]) -> list[str]:
-    """How many task rows no step brought; replay sets are larger than what a run takes of them."""
+    """Task rows that no step used. Unused replay rows are normal."""
     unseen = (summary.get("rows_unseen") or {}).get("task")
     of_all = (summary.get("rows_at_hand") or {}).get("task")
     return [f"{unseen:,} of {of_all:,} task rows were not seen"] if unseen else []

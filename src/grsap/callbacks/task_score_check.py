@@ -1,4 +1,4 @@
-"""Watches how well the model does the task that it is being taught."""
+"""Measures the task score during training."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ DEFAULT_SAMPLING = SamplingSettings(max_new_tokens=128)
 
 @dataclass(frozen=True)
 class TaskScoreResult:
-    """Score of one check.
+    """The result of one check.
 
     Attributes:
         step: optimizer steps that the weights had seen.
         task_score: mean score in [0, 1] with its interval: Wilson's if all scores are 0 or 1, else by bootstrap.
-        majority_baseline: what the most frequent training answer would score on the same rows.
-        outcomes: row id -> mark of its answer.
-        truncated_share: of answers that the token limit cut.
+        majority_baseline: score of the most frequent training answer on the same rows.
+        outcomes: row id -> score of its answer.
+        truncated_share: share of answers that the token limit cut.
     """
 
     step: int
@@ -54,16 +54,16 @@ class TaskScoreResult:
 
 
 class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
-    """Has held-out rows of the task answered and marked by the task's `score`.
+    """Generates answers to held-out rows of the task and scores them by the task's `score`.
 
-    Answers go to `transcripts/` only. Logged keys read `check/task_score/test`.
+    Answers are written to `transcripts/` only. Logged keys read `check/task_score/test`.
 
     Args:
-        every_n_steps: optimizer steps between checks; None for none on the way.
+        every_n_steps: optimizer steps between checks; None for no checks between start and end.
         at_start: check before the first step.
         at_end: check after the last step.
-        num_rows: rows to answer; of a larger split a fixed sample.
-        split: where they come from.
+        num_rows: rows to answer; a fixed sample of a larger split.
+        split: of the task.
         sampling: how answers are decoded; greedy by default.
 
     Raises:
@@ -94,7 +94,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         """Choose the rows.
 
         Raises:
-            ConfigError: the data has no task, or one that cannot mark answers.
+            ConfigError: the data has no task, or one that cannot score answers.
             DataError: the split is empty, a row is wrong, or all prompts are too long.
         """
         untyped: Any = trainer
@@ -125,7 +125,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return requests
 
     def _drop_long(self, requests: list[GenerationRequest], limit: int, place: str) -> list[GenerationRequest]:
-        """Leave out prompts that training would leave out too; say how many."""
+        """Drop prompts that training would drop too, with a warning."""
         kept = [request for request in requests if len(request.prompt_ids) <= limit]
         if not kept:
             raise DataError(
@@ -140,7 +140,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return kept
 
     def _score_majority(self, requests: Sequence[GenerationRequest]) -> float | None:
-        """Mean score of the most frequent training answer; the first of equals."""
+        """Mean score of the most frequent training answer; the first one if several are."""
         answers = Counter(str(row["messages"][-1]["content"]) for row in rows_of(self._task, "train"))
         if not answers:
             return None
@@ -151,7 +151,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return self._task.checked_score(response, row)
 
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> TaskScoreResult:
-        """Generate, mark, log and write the transcript."""
+        """Generate, score, log and write the transcript."""
         answers = self.answer(trainer, pl_module, step, self._mark)
         outcomes = {row["id"]: row["score"] for row in answers}
         estimate = mean_estimate(list(outcomes.values()), judge=type(self._task).__name__)

@@ -1,4 +1,4 @@
-"""What an evaluation found, on the console: a row a subject, a table a benchmark. No text of prompts or answers."""
+"""Console tables of an evaluation: one per benchmark, a row per subject. No text of prompts or answers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from grsap.measurement.catalogue import RATES, evaluated_rate
 Row = Mapping[str, Any]
 
 LEFT_OUT = ("refusal_rate",)
-"""Rates without a column, for want of width: harm tells more, and `evaluation.json` has them all."""
+"""Rates without a column, to save width; `evaluation.json` has them."""
 
 WIDTH = 100
 
 
 def print_results(results: Mapping[str, Any], folder: Path, console: Console | None = None) -> None:
-    """Print a table a benchmark, the verdicts against the start, and where the rest is.
+    """Print a table per benchmark, the verdicts against the baseline, and the paths of the results.
 
     Args:
         results: the content of `evaluation.json`.
-        folder: where it lies.
-        console: where to; by default stdout, 100 columns wide at most.
+        folder: of the evaluation.
+        console: by default stdout, at most 100 columns wide.
     """
     console = console or Console()
     console.width = min(console.width, WIDTH)
@@ -45,7 +45,7 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
 
 
 def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
-    """Rates in percent over their 95 % interval; `*` marks one that is better than all others outside the interval."""
+    """Rates in percent over their 95 % interval; `*` marks the best subject."""
     title = Text(f"{benchmark}: % with 95 % intervals")
     table = _table(title)
     measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows))
@@ -61,9 +61,9 @@ def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
 
 
 def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
-    """Changes against the start in points, with their verdicts; `p` is adjusted over the benchmarks."""
+    """Changes from the baseline in percentage points, with verdicts; `p` is adjusted over the benchmarks."""
     margin = next((100 * row["margin"] for row in rows), 0)
-    title = Text(f"{benchmark}: change against the start in points; held: within {margin:g}")
+    title = Text(f"{benchmark}: change from the baseline in points; held: within {margin:g}")
     table = _table(title)
     table.add_column("rate", min_width=19)
     for heading, width in (("change", 6), ("95 % interval", 13), ("p (Holm)", 8)):
@@ -94,14 +94,14 @@ def _table(title: Text) -> Table:
 
 
 def rate_cell(row: Row) -> str:
-    """`12.5 *` over `4.3-31.0`; unparsed answers stand in a third line if there are any."""
+    """`12.5 *` over `4.3-31.0`; with the number of unparsed answers in a third line."""
     value = "-" if row["value"] is None else f"{100 * row['value']:.1f}" + (" *" if row["is_best"] else "")
     lines = [value, f"{100 * row['low']:.1f}-{100 * row['high']:.1f}"]
     return "\n".join([*lines, f"{row['num_unparsed']} unparsed"] if row["num_unparsed"] else lines)
 
 
 def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
-    """What stands below the tables."""
+    """The lines below the tables."""
     lines = []
     for benchmark in results["benchmarks"]:
         parts = ", ".join(
@@ -125,7 +125,7 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
     if proxies:
         lines.append(f"{', '.join(proxies)} sees refusals only: each answer that does not refuse counts as harmful")
     if any(row["is_best"] for row in results["rates"]):
-        lines.append("* better than every other subject, outside the interval of the paired change")
+        lines.append("* better than every other subject by the paired change")
     return [*lines, f"results: {folder / RESULTS}, {folder / TABLE}"]
 
 
