@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, overload
@@ -172,7 +171,3 @@ class Rows(Sequence[SafetyRecord]):
         """Domain of each row."""
         raw = self._ledger.raw
         return [raw.domains[place] for place in raw.domain_of[self.numbers]]
-
-    def num_by_domain(self) -> Counter[str]:
-        """Rows of each domain."""
-        return Counter(self.domains)

@@ -36,11 +36,6 @@ class Query:
     text: str
     reason: Reason | None = None
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether it can be answered."""
-        return self.reason is None
-
 
 def read_quoted(text: str, *, ended: bool, template: ChatTemplate | None = None) -> Query:
     """The query in text that goes on after an opening double quote, up to the quote that closes it.

@@ -1,12 +1,11 @@
 """Conversations to tensors: chat template, response mask, encoding, packing, collation."""
 
-from grsap.text.collation import IGNORE_INDEX, SOURCES, MicroBatch, RowSpan, collate_packed, collate_padded
+from grsap.text.collation import SOURCES, MicroBatch, RowSpan, collate_packed, collate_padded
 from grsap.text.encoding import EncodedRow, EncodedRows, EncodingReport, EncodingSettings, encode_rows
 from grsap.text.packing import pack, pad_groups
 from grsap.text.template import ChatTemplate, LossOn, TokenizedConversation
 
 __all__ = [
-    "IGNORE_INDEX",
     "SOURCES",
     "ChatTemplate",
     "EncodedRow",

@@ -17,10 +17,8 @@ from torch import Tensor
 from grsap.records import Source
 from grsap.text.encoding import EncodedRow
 
-IGNORE_INDEX = -100
-
 SOURCES: tuple[Source, ...] = ("task", "replay")
-"""A source's id in `MicroBatch.target_sources` is its place here."""
+"""Order of the rows of a micro-batch."""
 
 
 class RowSpan(NamedTuple):
@@ -41,7 +39,6 @@ class MicroBatch:
         attention_mask: (B, L) int64 when padded; None when packed, where `position_ids` keeps rows apart.
         target_positions: (T,) int64, flat index into B x L of the position whose logits predict the target.
         target_ids: (T,) int64, the supervised tokens.
-        target_sources: (T,) int64, index into SOURCES.
         target_rows: (T,) int64, index into `row_ids`.
         target_offsets: (T,) int64, place of the token in its response, from 0.
         row_ids, sources, spans: one entry a row. Task rows stand before replay rows, and targets stand in the order of
@@ -54,7 +51,6 @@ class MicroBatch:
     attention_mask: Tensor | None
     target_positions: Tensor
     target_ids: Tensor
-    target_sources: Tensor
     target_rows: Tensor
     target_offsets: Tensor
     row_ids: tuple[str, ...]
@@ -130,12 +126,11 @@ def _micro_batch(
     attention_mask: npt.NDArray[np.int64] | None,
 ) -> MicroBatch:
     width = input_ids.shape[1]
-    positions, sources, numbers, offsets, counts = [], [], [], [], []
+    positions, numbers, offsets, counts = [], [], [], []
     for number, (row, span) in enumerate(zip(rows, spans, strict=True)):
         targets = np.flatnonzero(row.supervised[1:]) + 1
         counts.append(len(targets))
         positions.append(span.batch_index * width + span.start + targets - 1)
-        sources.append(np.full(len(targets), SOURCES.index(row.source)))
         numbers.append(np.full(len(targets), number))
         offsets.append(_offsets(targets))
     flat = _concatenate(positions)
@@ -145,7 +140,6 @@ def _micro_batch(
         attention_mask=None if attention_mask is None else torch.from_numpy(attention_mask),
         target_positions=torch.from_numpy(flat),
         target_ids=torch.from_numpy(input_ids.reshape(-1)[flat + 1].astype(np.int64)),
-        target_sources=torch.from_numpy(_concatenate(sources)),
         target_rows=torch.from_numpy(_concatenate(numbers)),
         target_offsets=torch.from_numpy(_concatenate(offsets)),
         row_ids=tuple(row.id for row in rows),
