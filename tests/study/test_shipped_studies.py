@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from grsap.cli import main
-from grsap.study import StageSpec
+from grsap.study import Figure, StageSpec, Study
 from grsap.study.filling import Filler
 from grsap.study.plan import PlannedStage, plan_stages
 
@@ -81,3 +81,19 @@ def test_the_miniatures_stages_parse(tmp_path: Path, capsys: pytest.CaptureFixtu
             }
             assert (found["data"]["replay"] is None) == (ratio == 0)
     assert len(seen) == 14
+
+
+PAPER = "paper/study.yaml"
+STUDIES = [MINI, FULL, *((PAPER, f"paper/{name}.yaml") for name in ("table_main", "table_original", "table_ratio"))]
+
+
+@pytest.mark.parametrize("names", STUDIES, ids=lambda names: Path(names[-1]).stem)
+def test_each_shipped_study_passes_its_own_check(names: tuple[str, ...]) -> None:
+    """Also where a stage that no goal needs names stages of axes that the study has not."""
+    config: dict[str, Any] = {}
+    for name in names:
+        config |= yaml.safe_load((RECIPES / name).read_text())
+    stages = [StageSpec(**each) for each in config["stages"]]
+    figures = [Figure(**each) for each in config.get("figures", [])]
+    study = Study(stages, config["axes"], config["choices"], config.get("goals", []), figures)
+    study.check()

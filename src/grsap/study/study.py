@@ -11,7 +11,7 @@ from grsap.errors import ConfigError
 from grsap.study.figures import Figure
 from grsap.study.filling import Filler
 from grsap.study.machine import Machine
-from grsap.study.plan import PlannedStage, StageSpec, plan_stages
+from grsap.study.plan import PlannedStage, StageSpec, all_stages, plan_stages
 
 MACHINE = Machine()
 
@@ -58,12 +58,12 @@ class Study:
         folder = Path("runs/study")
         stages = self.planned(folder)
         names = [stage.name for stage in stages]
-        known = plan_stages(self.stages, Filler(str(folder), self.axes, self.choices), ())
+        known = list(all_stages(self.stages, Filler(str(folder), self.axes, self.choices)))
         for figure in self.figures:
-            if not any(fnmatchcase(stage.name, figure.stages) for stage in known):
+            if not any(fnmatchcase(name, figure.stages) for name in known):
                 raise ConfigError(
                     f"figure {figure.name}: no stage is called {figure.stages}",
-                    f"Stages are {', '.join(stage.name for stage in known[:8])}",
+                    f"Stages are {', '.join(known[:8])}",
                 )
         for pattern in self.report:
             if not any(fnmatchcase(name, pattern) for name in names):
