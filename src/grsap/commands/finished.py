@@ -8,6 +8,8 @@ import yaml
 
 from grsap.commands.config_keys import config_files
 from grsap.commands.invocation import Invocation
+from grsap.embedded import resolve
+from grsap.errors import UserError
 from grsap.files import hash_file, hash_json, user_path, write_atomic
 from grsap.json_text import read_json
 from grsap.training.run_folder import INVOCATION
@@ -55,6 +57,31 @@ def finished_run(invocation: Invocation) -> Path | None:
     except (OSError, ValueError):
         return None
     return run_dir if same and isinstance(summary, dict) and summary.get("status") == "finished" else None
+
+
+def changed_inputs(run_dir: Path) -> list[str]:
+    """The inputs of a finished run, as its manifest names them, that are other ones now. What is gone is not named."""
+    try:
+        manifest = read_json(run_dir / "manifest.json")
+        files, base = dict(manifest["files"]), dict(manifest["base"])
+        ended_ns = (run_dir / "summary.json").stat().st_mtime_ns
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    changed = [name for name, found in files.items() if _is_other_file(name, found)]
+    folder = Path(str(base.get("path")))
+    # Hashing needs torch, which takes seconds to import, and reads all weights: not for files that are older.
+    if folder.is_dir() and any(file.stat().st_ctime_ns > ended_ns for file in folder.iterdir()):
+        from grsap.models.weight_files import WeightFiles
+
+        changed += [str(folder)] * (WeightFiles.of_model(folder).hash != base.get("content_hash"))
+    return changed
+
+
+def _is_other_file(name: str, expected: str) -> bool:
+    try:
+        return hash_file(resolve(name)) != expected
+    except (OSError, UserError):
+        return False
 
 
 def is_marked_finished(run_dir: Path) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grsap.commands.finished import finished_run, is_marked_finished, mark_finished
+from grsap.commands.finished import changed_inputs, finished_run, is_marked_finished, mark_finished
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
 from grsap.errors import RunFolderError
@@ -113,7 +113,16 @@ def train(settings: RunSettings, checkpoint: Path | None) -> int:
 
 
 def tell_finished(run_dir: Path) -> int:
-    """Print the summary of a run that is already done."""
+    """Print the summary of a run that is already done.
+
+    Raises:
+        RunFolderError: inputs of the run have changed: its results are not theirs.
+    """
+    if changed := changed_inputs(run_dir):
+        raise RunFolderError(
+            f"the run in {run_dir} is finished, and {', '.join(changed)} changed since",
+            "Restore what changed, or choose another --run_dir",
+        )
     from grsap.callbacks import load_and_print
 
     say(f"The run in {run_dir} is finished. To do it again, choose another --run_dir or remove the folder.")
