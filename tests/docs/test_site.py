@@ -88,3 +88,10 @@ def test_links_and_titles_are_those_of_the_site(source: str, text: str, expected
 def test_the_builder_is_pinned() -> None:
     lines = Path(ROOT / "docs" / "requirements.txt").read_text().splitlines()
     assert all("==" in line for line in lines if not line.startswith("#"))
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    names = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert [name[:4] for name in names] == [f"{number:04}" for number in range(1, len(names) + 1)]
+    titles = [(ROOT / "docs" / "decisions" / name).read_text().partition(":")[0] for name in names]
+    assert titles == [f"# {name[:4]}" for name in names]
