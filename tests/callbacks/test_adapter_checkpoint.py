@@ -26,10 +26,10 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedToken
 
 from grsap.callbacks import AdapterCheckpoint, adapter_checkpoint
 from grsap.callbacks.model_export import export_model, write_adapter
-from grsap.callbacks.run_length import check_same_step
 from grsap.errors import ConfigError, RunFolderError
 from grsap.files import hash_file
 from grsap.training.run_folder import RunFolder, checkpoint_damage
+from grsap.training.run_length import check_same_step
 
 
 def saved(run_dir: Path) -> list[str]:

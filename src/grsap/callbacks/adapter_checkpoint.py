@@ -14,7 +14,6 @@ from grsap.callbacks.check_results import best_step, checked_steps
 from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.read_back import check_readable
-from grsap.callbacks.run_length import check_same_step, is_last_step
 from grsap.compat import fit_loop_state, validates_after_step
 from grsap.console import say
 from grsap.disk import writing
@@ -22,7 +21,7 @@ from grsap.errors import ConfigError
 from grsap.files import publish_dir, set_aside
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
-from grsap.training.run_length import limited_steps
+from grsap.training.run_length import check_same_step, is_last_step, limited_steps
 
 _MAX_AGE_S = 900.0
 _MAX_AGE_IN_SAVES = 20.0

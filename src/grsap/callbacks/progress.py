@@ -12,11 +12,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from grsap.callbacks.phases import phase, phase_seconds
-from grsap.callbacks.run_length import total_steps
 from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.generation.base import Progress
 from grsap.progress import EVERY_S, Display, Work, duration
+from grsap.training.run_length import total_steps
 
 _SMOOTHING = 0.1
 _LOSS_EVERY_S = 0.5

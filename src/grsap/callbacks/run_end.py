@@ -9,9 +9,8 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from grsap.callbacks.lookup import callbacks_of
-from grsap.callbacks.run_length import total_steps
 from grsap.progress import duration
-from grsap.training.run_length import bound_of, limited_steps, planned_steps
+from grsap.training.run_length import bound_of, limited_steps, planned_steps, total_steps
 
 
 def expected_end(trainer: Trainer, steps_per_epoch: int) -> str:

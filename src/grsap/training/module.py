@@ -33,12 +33,11 @@ from grsap.text.template import ChatTemplate
 from grsap.training.checkpoint_checks import check_same_base, check_tensors
 from grsap.training.forward import Forward
 from grsap.training.gradient_step import GradientStep
-from grsap.training.learned_sources import check_sources
 from grsap.training.placement import Placement
 from grsap.training.plugin_states import collect, plugins_of, restore
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
-from grsap.training.settings_checks import check_settings, check_trainer, finds_unused_parameters
+from grsap.training.settings_checks import check_settings, check_sources, check_trainer, finds_unused_parameters
 from grsap.training.step_log import StepLog
 from grsap.training.step_settings import StepSettings
 from grsap.training.trainable_weights import TrainableWeights

@@ -11,16 +11,17 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
+from lightning.pytorch.utilities import rank_zero_warn
 from peft import LoraConfig
 
 from grsap.compat import ddp_arguments, start_method
+from grsap.data.plan import Schedule
 from grsap.errors import ConfigError
 from grsap.models import BaseModel
 from grsap.models.adapters import starts_from_base
 from grsap.objectives import Objective
 from grsap.plugins import described
 from grsap.training.callback_checks import check_callbacks, monitored_metrics
-from grsap.training.learned_sources import check_sources
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import learning_rate_factor
 
@@ -112,6 +113,29 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
     if num_steps is not None:
         for step in {0, num_steps // 2, max(0, num_steps - 1)}:
             learning_rate_factor(model.schedule, step, max(1, num_steps))
+
+
+def check_sources(objectives: Sequence[Objective], schedule: Schedule) -> None:
+    """See that rows which stand in the steps are learned from; warn of those whose only objectives have the weight 0.
+
+    Raises:
+        ConfigError: no objective reads the rows of a source that has some in each epoch.
+    """
+    learned = {objective.source for objective in objectives if objective.weight > 0}
+    num_replay = schedule.replay_before(schedule.steps_per_epoch)
+    for source, num_rows in (("task", schedule.num_rows - num_replay), ("replay", num_replay)):
+        if not num_rows or source in learned:
+            continue
+        problem = f"an epoch has {num_rows} {source} rows, and no objective learns from them"
+        if any(objective.source == source for objective in objectives):
+            rank_zero_warn(f"{problem}: the weight of each that reads them is 0.")
+            continue
+        told = ", ".join(f"{objective.name} (source {objective.source})" for objective in objectives)
+        without = "set data.replay to null and" if source == "replay" else "set"
+        raise ConfigError(
+            f"{problem}; model.objectives: {told}",
+            f"Add an objective with the source {source}, or {without} replay_ratio to {0 if source == 'replay' else 1}",
+        )
 
 
 def check_optimizer(make: OptimizerCallable, device: torch.device) -> None:
