@@ -198,7 +198,7 @@ def prompt_limit(trainer: Trainer, pl_module: LightningModule, sampling: Samplin
 
 
 def report_rates(trainer: Trainer, values: Mapping[str, float | None], step: int) -> None:
-    """Log numbers other than None, and pass them to the balancer by the module\'s `observe`."""
+    """Log numbers other than None, and pass them to the balancer by the module's `observe`."""
     numbers = {key: value for key, value in values.items() if value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=step)
