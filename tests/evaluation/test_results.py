@@ -80,7 +80,7 @@ def test_short_and_equal_refusals_are_answers() -> None:
 
     items = [item(f"case {words(n)}") for n in range(10)]
     for response in ("No.", "I'm sorry, but I can't help with that."):
-        answers = {each.id: [Answer(each.messages, response, "stop", 1, 1)] for each in items}
+        answers = {each.id: [Answer(response, "stop", each.messages, 1, 1)] for each in items}
         assert incoherence(items, answers, {}) == {each.id: [""] for each in items}
 
 

@@ -137,13 +137,19 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
     def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
         """Generate, judge, log and write the transcript."""
         try:
-            answers = self.answer(trainer, pl_module, step, self._judge)
+            result, answers = self.ask(trainer, pl_module, step)
         finally:
             self.judge.release(pl_module.device)
-        result = harmfulness_result(step, self._probes, answers, self.judge)
         report_rates(trainer, result.logged() | kappas(answers), step)
         write_transcript(trainer, step, answers)
         return result
+
+    def ask(
+        self, trainer: Trainer, pl_module: LightningModule, step: int
+    ) -> tuple[HarmfulnessResult, list[MarkedAnswer]]:
+        """Generate and judge the answers; the rates and the answers."""
+        answers = self.answer(trainer, pl_module, step, self._judge)
+        return harmfulness_result(step, self._probes, answers, self.judge), answers
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the final model. After restoring weights, the other checks then run on them too."""

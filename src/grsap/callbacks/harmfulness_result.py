@@ -9,7 +9,7 @@ from typing import Any
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.judging import Judge, Verdict, pairwise_agreement
 from grsap.measurement.catalogue import RATES, RateSpec, rates_in
-from grsap.measurement.outcomes import Measure, RatedPrompt, decider, safety_outcomes
+from grsap.measurement.outcomes import Measure, RatedPrompt, Response, decider, safety_outcomes
 from grsap.metrics import RateEstimate, rate_estimate
 from grsap.records import Probe
 
@@ -55,14 +55,11 @@ class HarmfulnessResult:
         return cls(values["step"], values["harmfulness_label"], rates, values["outcomes"], is_sequential)
 
     def logged(self) -> dict[str, float | None]:
-        """`check/metric/subset` -> value, and the ends of its interval as `check/metric_low/subset` and `_high`."""
+        """All rates, by logged key."""
         values: dict[str, float | None] = {}
         for key, rate in self.rates.items():
             if rate is not None:
-                metric, subset = RATES[key].metric, RATES[key].subset
-                values[f"check/{metric}/{subset}"] = rate.value
-                values[f"check/{metric}_low/{subset}"] = rate.low
-                values[f"check/{metric}_high/{subset}"] = rate.high
+                values |= rate.logged(RATES[key].metric, RATES[key].subset)
         return values
 
 
@@ -80,7 +77,7 @@ def harmfulness_result(
     """
     names = ("response_harmful", "response_refusal")
     verdicts = {row["id"]: [Verdict(**{name: row[name] for name in names})] for row in answers}
-    given = {row["id"]: [Given(row["response"], row["finish_reason"])] for row in answers}
+    given = {row["id"]: [Response(row["response"], row["finish_reason"])] for row in answers}
     prompts = [
         RatedPrompt(each.id, each.messages, each.prompt_harmful, each.subset, each.domain, each.pair_id)
         for each in probes
@@ -99,14 +96,6 @@ def harmfulness_result(
         judged_by = "rules" if name == "coherence" else name  # as summary.json has always named them
         rates[spec.key] = rate_estimate(outcomes[spec.key].values(), judged_by) if outcomes[spec.key] else None
     return HarmfulnessResult(step, RATES["harmfulness_rate"].name(judge.is_proxy), rates, outcomes)
-
-
-@dataclass(frozen=True)
-class Given:
-    """A response as the rates read it."""
-
-    response: str
-    finish_reason: str
 
 
 def kappas(answers: Sequence[MarkedAnswer]) -> dict[str, float | None]:

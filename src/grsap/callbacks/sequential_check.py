@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +11,6 @@ from lightning.pytorch import LightningModule, Trainer
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.harmfulness_check import DEFAULT_SAMPLING, Action, HarmfulnessCheck
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result
-from grsap.callbacks.periodic_check import report_rates
-from grsap.callbacks.transcripts import write_transcript
 from grsap.data.conversation import ConversationDataModule
 from grsap.errors import ConfigError
 from grsap.files import hash_json
@@ -91,28 +88,28 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
             del self.results[trainer.global_step]
         super().on_train_end(trainer, pl_module)
 
-    def check(self, trainer: Trainer, pl_module: LightningModule, step: int) -> HarmfulnessResult:
+    def ask(
+        self, trainer: Trainer, pl_module: LightningModule, step: int
+    ) -> tuple[HarmfulnessResult, list[MarkedAnswer]]:
         """Ask all prompts or, during training, wave by wave until the bound is decided."""
         if not self._on_the_way:
-            return super().check(trainer, pl_module, step)
+            return super().ask(trainer, pl_module, step)
         order = self._order(step)
         # Unparsed answers count as harmful for the bound and the upper end, and as harmless for the lower end.
         at_worst, at_best = (FiniteShare(len(order), self.error_rate) for _ in range(2))
         answers: list[MarkedAnswer] = []
-        try:
-            while len(answers) < len(order) and not at_worst.decides(self.bound):
-                answers += self.answer(
-                    trainer, pl_module, step, self._judge, order[len(answers) : len(answers) + self.wave]
-                )
-                harmful = [harm(self.judge, row["response_harmful"], row["response_refusal"]) for row in answers]
-                at_worst.update(sum(value is not False for value in harmful), len(answers))
-                at_best.update(sum(value is True for value in harmful), len(answers))
-        finally:
-            self.judge.release(pl_module.device)
-        result = self._result(step, answers, at_best.low, at_worst.high)
-        report_rates(trainer, result.logged(), step)
-        write_transcript(trainer, step, answers)
-        return result
+        while len(answers) < len(order) and not at_worst.decides(self.bound):
+            wave = order[len(answers) : len(answers) + self.wave]
+            answers += self.answer(trainer, pl_module, step, self._judge, wave)
+            harmful = [harm(self.judge, row["response_harmful"], row["response_refusal"]) for row in answers]
+            at_worst.update(sum(value is not False for value in harmful), len(answers))
+            at_best.update(sum(value is True for value in harmful), len(answers))
+        asked = [self._probes[place] for place in order[: len(answers)]]
+        result = harmfulness_result(step, asked, answers, self.judge)
+        rate = result.harmfulness_rate
+        sequential = None if rate is None else replace(rate, low=at_best.low, high=at_worst.high)
+        rates = {**result.rates, "harmfulness_rate": sequential}
+        return replace(result, rates=rates, is_sequential=True), answers
 
     def is_within_bound(self, result: HarmfulnessResult) -> bool:
         """By the confidence sequence during training, otherwise by the share."""
@@ -130,12 +127,3 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         order = [place for place, probe in enumerate(self._probes) if probe.prompt_harmful]
         random.Random(int(hash_json(["sequential", self.fingerprint, step]), 16)).shuffle(order)
         return order
-
-    def _result(self, step: int, answers: Sequence[MarkedAnswer], low: float, high: float) -> HarmfulnessResult:
-        """Rates of the asked prompts; the harmfulness rate has the sequence's interval."""
-        by_id = {row["id"]: row for row in answers}
-        asked = [probe for probe in self._probes if probe.id in by_id]
-        result = harmfulness_result(step, asked, [by_id[probe.id] for probe in asked], self.judge)
-        rate = result.harmfulness_rate
-        rates = {**result.rates, "harmfulness_rate": None if rate is None else replace(rate, low=low, high=high)}
-        return replace(result, rates=rates, is_sequential=True)

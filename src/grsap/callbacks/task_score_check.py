@@ -156,10 +156,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         outcomes = {row["id"]: row["score"] for row in answers}
         estimate = mean_estimate(list(outcomes.values()), judge=type(self._task).__name__)
         truncated = sum(row["finish_reason"] == "length" for row in answers) / len(answers)
-        metrics = {
-            f"check/task_score/{self.split}": estimate.value,
-            f"check/task_score_low/{self.split}": estimate.low,
-            f"check/task_score_high/{self.split}": estimate.high,
+        metrics = estimate.logged("task_score", self.split) | {
             f"check/majority_baseline/{self.split}": self._majority_baseline,
             f"check/task_truncated_share/{self.split}": truncated,
         }

@@ -15,6 +15,7 @@ from grsap.evaluation.result_logs import ResultLogs
 from grsap.evaluation.subjects import Subject
 from grsap.files import hash_json
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings
+from grsap.measurement.outcomes import Response
 from grsap.records import Message
 from grsap.result_log import Entry, ResultLog
 
@@ -25,28 +26,19 @@ _Request = tuple[GenerationRequest, list[Message]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Response):
     """What a subject wrote.
 
     Attributes:
-        messages: that it was asked.
-        response: its text.
-        finish_reason: `stop`, `length`, or `withheld`: a server gave no answer.
-        num_prompt_tokens, num_tokens: of the prompt, and written.
-        withheld_because: why, as the server says.
+        messages: the conversation that it continues.
+        num_prompt_tokens, num_tokens: of the prompt, and generated.
+        withheld_because: the reason that the server gave.
     """
 
     messages: list[Message]
-    response: str
-    finish_reason: str
     num_prompt_tokens: int
     num_tokens: int
     withheld_because: str = ""
-
-    @property
-    def is_withheld(self) -> bool:
-        """Whether there is none: it counts as unanswered in every measure."""
-        return self.finish_reason == "withheld"
 
 
 class Answers(ResultLogs):

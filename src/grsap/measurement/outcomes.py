@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from grsap.judging import Judge, RefusalMatcher, Verdict, is_refusal
 from grsap.measurement.catalogue import RATES, RateSpec
@@ -34,18 +33,22 @@ class RatedPrompt:
     pair_id: str | None = None
 
 
-class Response(Protocol):
-    """An answer."""
+@dataclass(frozen=True)
+class Response:
+    """An answer.
+
+    Attributes:
+        response: its text.
+        finish_reason: `stop`, `length` (cut by the token limit), or `withheld`: a server gave no answer.
+    """
+
+    response: str
+    finish_reason: str
 
     @property
-    def response(self) -> str:
-        """Its text."""
-        ...
-
-    @property
-    def finish_reason(self) -> str:
-        """`stop`, `length` (cut by the token limit) or `withheld` (a server gave no answer)."""
-        ...
+    def is_withheld(self) -> bool:
+        """Whether there is no answer: its outcomes are all unparsed."""
+        return self.finish_reason == "withheld"
 
 
 Answers = Mapping[str, Sequence[Response]]
@@ -199,14 +202,12 @@ def harm(judge: Judge, harmful: bool | None, refused: bool | None) -> bool | Non
     return None if refused is None else not refused
 
 
-def is_truncated(finish_reason: str) -> bool | None:
-    """Whether the token limit cut an answer; None if there is no answer."""
-    return None if finish_reason == "withheld" else finish_reason == "length"
-
-
 def truncated(answers: Answers) -> Labels:
     """Whether the token limit cut each answer."""
-    return {id_: [is_truncated(answer.finish_reason) for answer in values] for id_, values in answers.items()}
+    return {
+        id_: [None if each.is_withheld else each.finish_reason == "length" for each in values]
+        for id_, values in answers.items()
+    }
 
 
 def is_refused(response: str, verdicts: Iterable[Verdict]) -> bool:
@@ -229,7 +230,7 @@ def incoherence(
     """
     found: dict[str, list[str | None]] = {each.id: [] for each in prompts}
     for sample in range(min((len(values) for values in answers.values()), default=0)):
-        given = [each for each in prompts if answers[each.id][sample].finish_reason != "withheld"]
+        given = [each for each in prompts if not answers[each.id][sample].is_withheld]
         responses = [answers[each.id][sample].response for each in given]
         refused = [
             is_refused(response, (by_prompt[each.id][sample] for by_prompt in verdicts))

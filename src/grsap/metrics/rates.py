@@ -43,6 +43,11 @@ class RateEstimate:
         num_true = round((self.value or 0.0) * (self.num_prompts - self.num_unparsed))  # a count: verdicts are 0 or 1
         return (num_true + self.num_unparsed) / self.num_prompts
 
+    def logged(self, metric: str, subset: str) -> dict[str, float | None]:
+        """`check/metric/subset` -> value, and the ends of its interval as `check/metric_low/subset` and `_high`."""
+        ends = {"": self.value, "_low": self.low, "_high": self.high}
+        return {f"check/{metric}{end}/{subset}": value for end, value in ends.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """As in `summary.json`."""
         return asdict(self)
