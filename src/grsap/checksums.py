@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from grsap.appending import json_line
 from grsap.errors import DataError
 from grsap.files import hash_bytes, write_json
 from grsap.json_text import read_json
-from grsap.records import parse_line, read_jsonl
+from grsap.records import parse_line
 
 CHECKSUM = "checksum"
 """Key of the first 16 hex digits of SHA-256 of the other keys, as ASCII JSON with sorted keys."""
@@ -32,23 +32,22 @@ def checked_line(value: Mapping[str, Any]) -> bytes:
     return json_line(with_checksum(value))
 
 
-def read_checked_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object without its checksum) for each line.
-
-    Raises:
-        DataError: the file is missing, or a line was changed since it was written; names it.
-    """
-    for line, value in read_jsonl(path):
-        yield line, _without_checksum(value, path, line)
-
-
 def parse_checked_line(raw: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
     """The object on a line that `checked_line` made, without its checksum.
 
     Raises:
         DataError: the line was changed since it was written.
     """
-    return _without_checksum(parse_line(raw, path, line), path, line)
+    value = parse_line(raw, path, line)
+    if not is_whole(value):
+        raise DataError(
+            "is damaged: its checksum does not fit",
+            "Restore the file, or delete the line and those after it: they are made again",
+            path=path,
+            line=line,
+        )
+    del value[CHECKSUM]
+    return value
 
 
 def write_checked_json(path: str | Path, value: Mapping[str, Any]) -> None:
@@ -70,18 +69,6 @@ def read_checked_json(path: str | Path) -> dict[str, Any] | None:
         value = None
     if not isinstance(value, dict) or not is_whole(value):
         raise DataError("is damaged: its checksum does not fit", "Restore the file, or delete it", path=path)
-    del value[CHECKSUM]
-    return value
-
-
-def _without_checksum(value: dict[str, Any], path: Path, line: int | None) -> dict[str, Any]:
-    if not is_whole(value):
-        raise DataError(
-            "is damaged: its checksum does not fit",
-            "Restore the file, or delete the line and those after it: they are made again",
-            path=path,
-            line=line,
-        )
     del value[CHECKSUM]
     return value
 
