@@ -47,9 +47,8 @@ def start_method(strategy: Strategy) -> str:
 
     Upstream: `DDPStrategy._start_method` (lightning 2.6.6).
     """
-    from lightning.pytorch.strategies import DDPStrategy
-
-    return strategy._start_method if isinstance(strategy, DDPStrategy) else "popen"
+    method: str = getattr(strategy, "_start_method", "popen")
+    return method
 
 
 def child_processes(strategy: Strategy) -> list[subprocess.Popen[bytes]]:
