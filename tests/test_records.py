@@ -92,7 +92,7 @@ def test_good_messages_pass() -> None:
         (b'{"a": 1}\n{"a": \n', "rows.jsonl, line 2: not JSON (Expecting value, column 6)"),
         (b'{"a": 1}\n\n[1]\n', "rows.jsonl, line 3: a list, not an object"),
         (b'{"a": "\xff"}\n', "rows.jsonl, line 1: not UTF-8"),
-        (b'\n{"a": 1, "a": 1}\n', "rows.jsonl, line 2: not JSON (the key 'a' stands twice in one object)"),
+        (b'\n{"a": 1, "a": 1}\n', "rows.jsonl, line 2: not JSON (the key 'a' occurs twice in one object)"),
         (b'{"a": -Infinity}\n', "rows.jsonl, line 1: not JSON (-Infinity is not JSON: write null)"),
     ],
 )

@@ -22,7 +22,7 @@ _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^]["{}]++', re.DOTALL)
 def parse_json(text: str, *, constants: bool = False) -> Any:
     """Parse one JSON value. Unlike `json.loads` it refuses what JSON does not have or what would lose data.
 
-    Refused are a key that stands twice in an object (Python would keep the last), NaN and infinity, numbers that are
+    Refused are a key that occurs twice in an object (Python would keep the last), NaN and infinity, numbers that are
     too large, more than `MAX_DEPTH` levels of nesting, and texts of more than `MAX_BYTES` characters. Halves of
     surrogate pairs are left to whoever uses the text: see `grsap.turns.check_unicode`.
 
@@ -91,7 +91,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         key = next(key for key, number in Counter(key for key, _ in pairs).items() if number > 1)
-        raise ValueError(f"the key {key!r} stands twice in one object")
+        raise ValueError(f"the key {key!r} occurs twice in one object")
     return found
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grsap.data.dealing import StepBuilder, deal
+from grsap.data.dealing import StepBuilder, balance_tokens
 from grsap.data.plan import PlannedRow
 from grsap.data.step import StepBatch
 from grsap.text.encoding import EncodedRow
@@ -36,13 +36,13 @@ PLANNED = [PlannedRow("task", n, 0) for n in range(6)] + [PlannedRow("replay", n
 
 def test_longest_rows_are_dealt_first_to_the_lightest():
     # 9 -> 0, 8 -> 1, 7 -> 1 (8 < 9) = 15, 5 -> 0 = 14, 4 -> 0 = 18, 3 -> 1 = 18
-    assert deal([3, 9, 5, 8, 4, 7], 2) == [[1, 2, 4], [0, 3, 5]]
-    assert deal([5, 5], 4) == [[0], [1], [], []]
+    assert balance_tokens([3, 9, 5, 8, 4, 7], 2) == [[1, 2, 4], [0, 3, 5]]
+    assert balance_tokens([5, 5], 4) == [[0], [1], [], []]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 8))
 def test_dealing_brings_each_row_once_and_balances(lengths: list[int], world_size: int):
-    hands = deal(lengths, world_size)
+    hands = balance_tokens(lengths, world_size)
     assert sorted(index for hand in hands for index in hand) == list(range(len(lengths)))
     loads = [sum(lengths[index] for index in hand) for hand in hands]
     assert max(loads) - min(loads) <= max(lengths)

@@ -77,14 +77,14 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
         ("a.jsonl", f'{GOOD}\n{{"prompt": "a", "response": " "}}', 2, r"turn 2 \(assistant\) has no text"),
         ("a.jsonl", json.dumps({"prompt": "a", "response": 5}), 1, "column 'response' is of type int, not text"),
         ("a.jsonl", json.dumps({"question": "a"}), 1, r"no column 'prompt' .*Its columns are question: map yours"),
-        ("a.csv", 'prompt,response\na,b\n"c\nd",e\nf,g,h\n', 5, r"not as many cells as the header \(2\)"),
-        ("a.csv", "prompt,response\na\n", 2, r"not as many cells as the header \(2\)"),
+        ("a.csv", 'prompt,response\na,b\n"c\nd",e\nf,g,h\n', 5, r"cells, and the header has 2"),
+        ("a.csv", "prompt,response\na\n", 2, r"cells, and the header has 2"),
         ("a.csv", 'prompt,response\na,"b"c\n', 2, "not CSV"),
         ("a.csv", 'prompt,response\na,"b\n', 2, "not CSV"),
         ("a.jsonl", b'{"prompt": "\xff"}', 1, "not UTF-8"),
         ("a.jsonl", b"\x1f\x8b\x08\x00\xff", 1, "gzip-compressed. Unpack it first"),
-        ("a.jsonl", '{"prompt": "a", "response": "b", "response": "c"}', 1, "key 'response' stands twice"),
-        ("a.jsonl", '{"messages": [{"role": "user", "role": "user", "content": "a"}]}', 1, "key 'role' stands twice"),
+        ("a.jsonl", '{"prompt": "a", "response": "b", "response": "c"}', 1, "key 'response' occurs twice"),
+        ("a.jsonl", '{"messages": [{"role": "user", "role": "user", "content": "a"}]}', 1, "key 'role' occurs twice"),
         ("a.jsonl", '{"prompt": "a", "response": NaN}', 1, "NaN is not JSON: write null"),
         ("a.jsonl", '{"prompt": "a", "response": "b", "n": 1e999}', 1, "the number 1e999 is too large"),
         ("a.jsonl", '{"n": 1' + "0" * 5000 + "}", 1, "a whole number of more than 300 digits"),
@@ -108,7 +108,7 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
             r"turn 1 \(user\) has a part of type image_url, which is not read",
         ),
         ("a.csv", "prompt,response\n\n\na,\n", 4, r"turn 2 \(assistant\) has no text"),
-        ("a.csv", "\n\nprompt,response\n\n\na,b,c\n", 6, "not as many cells"),
+        ("a.csv", "\n\nprompt,response\n\n\na,b,c\n", 6, "cells, and the header has"),
         ("a.csv", "prompt,response\na,b\0c\n", 2, "a NUL character in it"),
         ("a.csv", "prompt;response\na;b\n", 2, "Separate the cells by commas"),
         ("a.parquet", b"PAR1 no", None, "not a Parquet file"),
@@ -197,7 +197,7 @@ def test_tools_and_switches_of_rows_are_told_apart(tmp_path: Path):
 
 def test_a_typing_error_is_told_beside_what_would_vanish(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", json.dumps({"prompt": "a", "response": "b", "system_prompt": "c"}))
-    with pytest.raises(DataError, match=r"'system_prompt' is part .*; columns.system is 'sytem', which it has not"):
+    with pytest.raises(DataError, match=r"'system_prompt' is part .*; columns.system is 'sytem', which is missing"):
         read(path, columns={"system": "sytem"})
 
 
@@ -253,7 +253,7 @@ def test_two_columns_of_one_name(tmp_path: Path, kind: str):
     else:
         names = ["prompt", "response", "response"]
         parquet.write_table(pa.Table.from_arrays([pa.array(["a"])] * 3, names=names), path)
-    with pytest.raises(DataError, match=rf"a.{kind}: the column 'response' stands twice. Rename or remove"):
+    with pytest.raises(DataError, match=rf"a.{kind}: the column 'response' occurs twice. Rename or remove"):
         read(str(path))
 
 

@@ -323,7 +323,7 @@ TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
         ([], r"OwnTask.rows\('train'\) gives no row"),
         (["text"], r"OwnTask.rows\('train'\), line 1: a str, not a mapping"),
         ([{"messages": TURNS}, {"prompt": "a"}], r"OwnTask.rows\('train'\), line 2: messages is not a list of turns"),
-        ([{"messages": TURNS, "id": "x"}] * 2, r"line 2: the id 'x' stands twice"),
+        ([{"messages": TURNS, "id": "x"}] * 2, r"line 2: the id 'x' occurs twice"),
     ],
 )
 def test_a_task_of_ones_own_gets_good_errors(make_mixture, given: list, problem: str):

@@ -164,7 +164,7 @@ def test_ids_of_imported_rows_do_not_change_between_runs(tmp_path: Path):
         ({**safety(1), "colour": "red"}, "unexpected keyword argument 'colour'"),
         ({**safety(1), "judge": {"nom": "x"}}, "unexpected keyword argument 'nom'"),
         ({**safety(1), "behaviour": "rude"}, "behaviour is 'rude'. Use refusal, safe_explanation, benign_answer"),
-        (safety(0), "the id 's0' stands twice"),
+        (safety(0), "the id 's0' occurs twice"),
     ],
 )
 def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, row: dict, problem: str):

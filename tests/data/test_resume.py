@@ -244,6 +244,6 @@ def test_another_order_of_the_same_rows_stops_the_resume(make_mixture, tmp_path:
     path = tmp_path / "at.ckpt"
     trainer(tmp_path, SaveAt(2, path, stop=False), max_steps=2).fit(Recorder(), datamodule=mixture(0.5))
     model = Recorder()
-    with pytest.raises(ConfigError, match=r"data\.sampler brings the rows in another order"):
+    with pytest.raises(ConfigError, match=r"data\.sampler gives another order of rows"):
         trainer(tmp_path).fit(model, datamodule=mixture(1.0), ckpt_path=path)
     assert model.seen == []

@@ -220,7 +220,7 @@ def test_templates_and_messages() -> None:
         ({"choose": {"column": "from", "cases": {"x": {"r": "b"}}}}, "no column 'b'"),
         ({"columns": {"prompt": "q", "response": "safe"}}, "column 'safe' is of type bool, not text"),
         ({"columns": {"prompt": "q", "response": "a", "behaviour": "topic"}}, "behaviour is 'theft'. Use refusal"),
-        ({"columns": {"prompt": "q", "response": "a", "id": "from"}}, "line 2: the id 'x' stands twice"),
+        ({"columns": {"prompt": "q", "response": "a", "id": "from"}}, "line 2: the id 'x' occurs twice"),
         ({"where": {"from": ["nowhere"]}}, "no row is left (10 not_selected)"),
         ({"prompt_template": "{q}"}, "columns.prompt and prompt_template are both set. Keep one of them"),
         (

@@ -1,4 +1,4 @@
-"""How many rows make a step, and how many tokens a forward pass."""
+"""Rows per step and tokens per forward pass."""
 
 from __future__ import annotations
 

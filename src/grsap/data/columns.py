@@ -1,4 +1,4 @@
-"""From the columns of a file to conversations."""
+"""Reading conversations from the columns of a file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHAT_COLUMNS = frozenset(
         *("image", "images", "audio", "audios", "video", "videos"),
     )
 )
-"""Columns that people put parts of a conversation into. A row that fills one which is not read would be learned
-without that part, so it stops the run unless `ignore_columns` names it."""
+"""Columns that commonly hold parts of a conversation. A row with a value in one that is not read would be learned
+without that part: this is an error unless `ignore_columns` names the column."""
 
 _MAP_IT = "Map it with columns, use it in a template,"
 _NO_TOOLS = "Rows with tools are not trained: leave them out,"
@@ -37,7 +37,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row stands, for messages."""
+    """File and line of a row, for messages."""
 
     path: str | Path
     line: int
@@ -87,8 +87,8 @@ class ColumnMap:
         """The rows with `messages` added; other columns stay, for `score`, but for those to ignore.
 
         Raises:
-            DataError: a column is missing or holds no text, the turns are wrong, a part of the conversation would not
-                be read, or no row has a column that `columns` names.
+            DataError: a column is missing or holds no text, the turns are wrong, a part of the conversation would be
+                lost, or no row has a column that `columns` names.
         """
         self.begin()
         found = [self._conversation(row, place) for place, row in rows]
@@ -184,7 +184,7 @@ class ColumnMap:
     def _check_nothing_is_lost(self, row: Mapping[str, Any], used: set[str], place: Place) -> None:
         for name in row:
             if name in CHAT_COLUMNS and name not in used and name not in self._ignored and not is_empty(row[name]):
-                typed = [f"columns.{ours} is {theirs!r}, which it has not" for ours, theirs in self._missing.items()]
+                typed = [f"columns.{ours} is {theirs!r}, which is missing" for ours, theirs in self._missing.items()]
                 raise place.error(
                     "; ".join([f"column {name!r} is part of a conversation and would not be learned", *typed]),
                     f"{_REMEDIES.get(name, _MAP_IT)} or set ignore_columns: [{name}]",
@@ -214,7 +214,7 @@ def is_empty(value: object) -> bool:
 
 
 def not_text(name: str, value: object, place: Place) -> DataError:
-    """What to say of a cell that should be text."""
+    """The error for a cell that should be text."""
     remedy = "Write it as a string"
     if isinstance(value, datetime.date | datetime.time):
         remedy = (
@@ -258,11 +258,11 @@ class _Null(Exception):
 
 
 MAX_WIDTH = 1000
-"""Of a column in a template; more is a slip, and could fill the memory."""
+"""Limit of a format width in a template, which could otherwise fill the memory."""
 
 
 class _TextFormatter(string.Formatter):
-    """`str.format` that puts in texts and numbers alone: Python's words for null, lists or dates are no one's text."""
+    """`str.format` for texts and numbers only: never Python's representation of null, lists or dates."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         value, first = super().get_field(field_name, args, kwargs)

@@ -1,4 +1,4 @@
-"""The plug-in contract: a task is one class with one method to write."""
+"""The plug-in interface of tasks: one class with one method to write."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Row = Mapping[str, Any]
 class ConversationDataModule(LightningDataModule, ABC):
     """A set of conversations to learn from.
 
-    Write `rows`; write `score` too if answers can be marked, and task scores appear in checks and tables.
-    Files may be fetched in Lightning's `prepare_data`.
+    Write `rows`. Write `score` too if answers can be scored: task scores then appear in checks and tables. Fetch files
+    in Lightning's `prepare_data`.
     """
 
     @abstractmethod
@@ -32,7 +32,7 @@ class ConversationDataModule(LightningDataModule, ABC):
         """
 
     def score(self, response: str, row: Row) -> float:
-        """Mark an answer to `row`, in [0, 1]; 1 is right."""
+        """Score an answer to `row`, in [0, 1]; 1 is right."""
         raise NotImplementedError
 
     def checked_score(self, response: str, row: Row) -> float:

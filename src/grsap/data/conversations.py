@@ -1,4 +1,4 @@
-"""A task's rows, checked for what a task of one's own may get wrong."""
+"""Reading and checking the rows of a task, which may be a user's class."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
     """The rows of a split, with their turns checked.
 
     Raises:
-        DataError: a row is not a mapping, its turns are wrong, an id stands twice, or there is no row though the split
-            is `required`.
+        DataError: a row is not a mapping, its turns are wrong, an id occurs twice, or a `required` split has no
+            row.
     """
     label = place_of(task, split)
     rows: list[Row] = []
@@ -41,7 +41,7 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
         check_text(row_id, "id", path=path, line=line)
         if row_id and row_id in seen:
             raise DataError(
-                f"the id {row_id!r} stands twice", "Give each row an id of its own, or none", path=path, line=line
+                f"the id {row_id!r} occurs twice", "Give each row an id of its own, or none", path=path, line=line
             )
         seen.add(row_id)
         messages = read_messages(row.get("messages"), path=path, line=line)

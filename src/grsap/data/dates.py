@@ -1,4 +1,4 @@
-"""A second small task: dates as people write them, to be written as numbers."""
+"""A second small task: converting written dates to ISO format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 
 
 class DatesTask(ConversationDataModule):
-    """Write a date such as "the 3rd of March 2021" as 2021-03-03. No date stands twice, in one split or in two.
+    """Write a date such as "the 3rd of March 2021" as 2021-03-03. Dates are unique over all splits.
 
     Args:
         num_train: rows to train on.
@@ -33,7 +33,7 @@ class DatesTask(ConversationDataModule):
         seed: random seed of the dates.
 
     Raises:
-        ConfigError: more rows than there are days from 1950 to 2049, or fewer than none.
+        ConfigError: a negative number of rows, or more than there are days from 1950 to 2049.
     """
 
     def __init__(self, num_train: int = 600, num_test: int = 120, seed: int = 0) -> None:
@@ -48,7 +48,7 @@ class DatesTask(ConversationDataModule):
         self.seed = seed
 
     def rows(self, split: Split) -> list[Row]:
-        """Rows with `id`, `messages` and `expected`. The test rows do not depend on how many rows one learns from."""
+        """Rows with `id`, `messages` and `expected`. The test rows do not depend on `num_train`."""
         num_days = (LAST - FIRST).days + 1
         days = random.Random(f"{self.seed}/dates").sample(range(num_days), num_days)
         chosen = {"test": days[: self.num_test], "train": days[num_days - self.num_train :]}.get(split, [])

@@ -1,4 +1,4 @@
-"""From the plan of a step to the micro-batches of one device: rows are dealt by length, then packed."""
+"""Assigning the rows of a step to devices by length, and packing them into micro-batches."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from grsap.text.encoding import EncodedRow
 from grsap.text.packing import pack, pad_groups
 
 
-def deal(lengths: Sequence[int], world_size: int) -> list[list[int]]:
-    """Deal rows to devices so that they get about the same number of tokens.
+def balance_tokens(lengths: Sequence[int], world_size: int) -> list[list[int]]:
+    """Assign rows to devices so that each gets about the same number of tokens.
 
-    Longest first, each to the device with the fewest tokens so far (the lowest rank of several): at most 4/3 of the
-    best possible load (Graham, 1969). Returns the indices of each rank, ascending.
+    Longest first, each to the device with the fewest tokens so far (ties: the lowest rank). The greatest load is at
+    most 4/3 of the optimum (Graham, 1969). Returns the row indices of each rank, ascending.
     """
     loads = [(0, rank) for rank in range(world_size)]
-    hands: list[list[int]] = [[] for _ in range(world_size)]
+    assigned: list[list[int]] = [[] for _ in range(world_size)]
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         load, rank = heapq.heappop(loads)
-        hands[rank].append(index)
+        assigned[rank].append(index)
         heapq.heappush(loads, (load + lengths[index], rank))
-    return [sorted(hand) for hand in hands]
+    return [sorted(indices) for indices in assigned]
 
 
 @dataclass(frozen=True)
 class StepBuilder:
-    """Makes `StepBatch`es. Loader workers hold a copy of it, so it knows neither trainer nor schedule.
+    """Builds `StepBatch`es. Loader workers hold a copy, so it has neither trainer nor schedule.
 
     Attributes:
         rows: the encoded rows of each source.
         max_tokens: token budget of a micro-batch, padding included.
-        packed: rows of a micro-batch stand in one line; else each is padded to the longest.
+        packed: concatenate the rows of a micro-batch; else pad each to the longest.
         pad_token_id: fills padded micro-batches.
     """
 
@@ -48,13 +48,13 @@ class StepBuilder:
     pad_token_id: int
 
     def build(self, step: int, planned: Sequence[PlannedRow], rank: int, world_size: int) -> StepBatch:
-        """What device `rank` of `world_size` does in the step: a function of the arguments alone.
+        """Build the batch of device `rank`: a pure function of the arguments.
 
-        A rank that gets no row has one micro-batch without targets, so that all ranks enter backward.
+        A rank without rows gets one micro-batch without targets, so that all ranks enter backward.
         """
         rows = [self.rows[row.source][row.index] for row in planned]
-        hand = deal([row.length for row in rows], world_size)[rank]
-        mine = [rows[index] for index in hand] or [_without_targets(min(rows, key=lambda row: row.length))]
+        indices = balance_tokens([row.length for row in rows], world_size)[rank]
+        mine = [rows[index] for index in indices] or [_without_targets(min(rows, key=lambda row: row.length))]
         num_targets = {source: sum(row.num_targets for row in rows if row.source == source) for source in SOURCES}
         return StepBatch(
             step=step,

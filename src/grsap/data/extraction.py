@@ -1,4 +1,4 @@
-"""The quickstart's task: structured extraction from sentences that are made up from a seed."""
+"""The quickstart's task: structured extraction from sentences generated from a seed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from grsap.records import Split
 
 INSTRUCTION = "Extract the order as JSON: "
 SPLITS: tuple[Split, ...] = ("test", "validation", "train")
-"""In the order in which they are drawn: the test rows do not depend on how many rows one learns from."""
+"""Drawing order: the test rows do not depend on the number of training rows."""
 
 
 class ExtractionTask(ConversationDataModule):
     """Extract the order as JSON from a sentence with a name, city, item, colour, quantity and date.
 
-    A small model learns it in minutes and cannot do it before. Quantities stand as digits or as words. No sentence
-    stands in two splits, or twice in one; the 20 sentence forms are shared.
+    A small model learns it in minutes and cannot do it before. Quantities are digits or words. Sentences are unique
+    over all splits; their 20 templates are shared.
 
     Args:
         num_train: rows to train on.

@@ -19,7 +19,7 @@ PREFETCH_FACTOR = 2
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step and its rows over all devices: what the main process hands to a loader worker."""
+    """A step and its rows over all devices, as sent to a loader worker."""
 
     step: int
     rows: tuple[PlannedRow, ...]
@@ -44,12 +44,12 @@ class StepDataset(Dataset[StepBatch]):
 
 
 class PlannedSteps(Sampler[PlannedStep]):
-    """The steps that are still to do in this epoch.
+    """The remaining steps of this epoch.
 
     Args:
-        steps_per_epoch: length of the epoch; what `len` says also when some of it is done.
-        position: (next step, steps done in this epoch), asked when the first item is taken.
-        plan: the rows of a step. It runs in the main process, where changes of the ratio are known.
+        steps_per_epoch: length of the epoch; `len` returns it also when some steps are done.
+        position: returns (next step, steps done in this epoch); called at the first `next`.
+        plan: the rows of a step. Called in the main process, which knows changes of the ratio.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class PlannedSteps(Sampler[PlannedStep]):
 
 
 class StepLoader(DataLoader[StepBatch]):
-    """A sized loader that goes on where the run stands.
+    """A sized loader that starts at the run's current step.
 
-    `len` is the whole epoch, also after a resume: Lightning adds the steps done before to what it fetches. Iteration
-    starts with the first item that is taken, not with `iter`: Lightning may call `iter` before it restores its
-    counters (`estimated_stepping_batches` in `configure_optimizers` does that), and workers prefetch at once.
-    The position is the run's own step, so the loader has no state; the two methods tell Lightning that it can resume.
+    `len` is the whole epoch, also after a resume: Lightning adds the steps done before to the number it fetches.
+    Iteration starts at the first `next`, not at `iter`: Lightning may call `iter` before it restores its counters
+    (`estimated_stepping_batches` in `configure_optimizers` does), and workers prefetch at once. The position is the
+    run's step, so the loader has no state; Lightning resumes only loaders that have the two state methods.
     """
 
     def __iter__(self) -> Iterator[StepBatch]:  # type: ignore[override]
@@ -96,7 +96,7 @@ def _keep(item: Any) -> Any:
 
 
 def _leave_signals_to_the_run(worker_id: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach all processes; workers go on until the run has saved and lets them go."""
+    """Ignore signals that reach all processes (Ctrl-C, a scheduler's SIGTERM): workers run until the run has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -104,7 +104,7 @@ def _leave_signals_to_the_run(worker_id: int) -> None:
 def step_loader(
     dataset: StepDataset, steps: Sampler[PlannedStep] | Sequence[PlannedStep], num_workers: int
 ) -> StepLoader:
-    """A loader of one batch a step, with `num_workers` processes (0: in this one)."""
+    """A loader with one batch per step and `num_workers` processes (0: none)."""
     return StepLoader(
         dataset,
         batch_size=None,
@@ -113,5 +113,5 @@ def step_loader(
         num_workers=num_workers,
         prefetch_factor=PREFETCH_FACTOR if num_workers else None,
         worker_init_fn=_leave_signals_to_the_run,
-        generator=torch.Generator(),  # else the loader draws its workers' seed from the generator of the training
+        generator=torch.Generator(),  # else the loader draws its workers' seed from the training's generator
     )

@@ -38,13 +38,13 @@ DEFAULT_ENCODING = EncodingSettings()
 class MixtureDataModule(LightningDataModule):
     """Mixes a task with a replay set. One item of its training loader is one optimizer step of this device.
 
-    Which rows a step has depends on seed, schedule and rows alone: not on devices, workers or micro-batches, and not
-    on where the run was interrupted. The Trainer needs `use_distributed_sampler=False`: rows are dealt to devices here.
+    Which rows a step has depends on seed, schedule and rows only: not on devices, workers, micro-batches or
+    interruptions. The Trainer needs `use_distributed_sampler=False`: this class distributes rows over devices.
 
     Args:
-        task: what to learn.
-        replay: what to keep; None for plain fine-tuning.
-        sampler: how much of each, in which order.
+        task: rows to learn.
+        replay: safety rows to mix in; None for plain fine-tuning.
+        sampler: how many rows of each, in which order.
         base: its chat template encodes the rows; weights are not loaded.
         batching: rows of a step, tokens of a micro-batch.
         encoding: lengths, and which tokens are supervised.
@@ -56,7 +56,7 @@ class MixtureDataModule(LightningDataModule):
         reports: what encoding kept and dropped, by source.
         schedule: sizes and ratios, with the changes made so far.
         shortfalls: quotas of the sampler that the replay rows cannot fill.
-        fingerprint: of the encoded rows; a checkpoint goes on only with the same.
+        fingerprint: of the encoded rows; a checkpoint resumes only with the same.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class MixtureDataModule(LightningDataModule):
         self._builder: StepBuilder
         self._step = 0
 
-    # Lightning calls hooks on the outermost DataModule only: they are handed on here.
+    # Lightning calls hooks of the outermost DataModule only: they are forwarded to the children.
 
     def prepare_data(self) -> None:
         """Fetch files, on one process."""
@@ -121,17 +121,17 @@ class MixtureDataModule(LightningDataModule):
             self._evaluation_rows[split] = self._encode(conversations, "task", split)[0] if conversations else []
 
     def teardown(self, stage: str) -> None:
-        """Hand on."""
+        """Forward to the children."""
         for _, child in self._children():
             child.teardown(stage)
 
     def on_exception(self, exception: BaseException) -> None:
-        """Hand on."""
+        """Forward to the children."""
         for _, child in self._children():
             child.on_exception(exception)
 
     def _children(self) -> list[tuple[str, LightningDataModule]]:
-        """Task and replay by name, attached to the trainer as Lightning would do with an outermost DataModule."""
+        """Task and replay by name, attached to the trainer as Lightning attaches an outermost DataModule."""
         children: list[tuple[str, LightningDataModule]] = [("task", self.task)]
         if self.replay is not None:
             children.append(("replay", self.replay))
@@ -180,7 +180,7 @@ class MixtureDataModule(LightningDataModule):
 
     @cached_property
     def packs_rows(self) -> bool:
-        """Whether several rows lie in one sequence; else they are padded.
+        """Whether rows are packed into one sequence; else they are padded.
 
         Raises:
             ConfigError: packing is on, and the base model cannot keep packed rows apart.
@@ -196,31 +196,31 @@ class MixtureDataModule(LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch, on any number of devices."""
+        """Optimizer steps of one epoch; independent of the number of devices."""
         return self.schedule.steps_per_epoch
 
     def plan(self, step: int) -> list[PlannedRow]:
-        """The rows of an optimizer step over all devices; steps count on over epochs."""
+        """The rows of an optimizer step over all devices; steps are counted over all epochs."""
         return plan(self.seed, step, self.schedule, self._order)
 
     def why_unseen(self, source: Source) -> str:
-        """Why rows of a source are not seen in a run, as the end of a sentence; empty if only its length says it."""
+        """Why a run does not see all rows of a source, as a parenthesis; empty if only its length is the reason."""
         takes_place = source == "task" and getattr(self.sampler, "control", None) == "total" and self.replay_rows
         return " (sampler.control is total: replay rows take their place)" if takes_place else ""
 
     def step_batch(self, step: int, rank: int, world_size: int) -> StepBatch:
-        """What device `rank` of `world_size` does in a step."""
+        """The batch of device `rank` of `world_size` in a step."""
         return self._builder.build(step, self.plan(step), rank, world_size)
 
     def change_replay_ratio(self, replay_ratio: float, from_step: int | None = None) -> int:
-        """Set the share of replay rows from a step on that no loader has planned yet. All ranks must call it alike.
+        """Set the share of replay rows from a step that no loader has planned yet. All ranks must make the same call.
 
         Args:
             replay_ratio: replay rows / all rows, in [0, 1], whatever the sampler's control.
-            from_step: by default the first step that is free.
+            from_step: by default the first step that is not planned.
 
         Returns:
-            The step from which it holds.
+            The first step with the new ratio.
 
         Raises:
             ConfigError: the ratio is out of range, or the step is planned already.
@@ -244,10 +244,10 @@ class MixtureDataModule(LightningDataModule):
     # Loaders.
 
     def train_dataloader(self) -> StepLoader:
-        """The rest of the current epoch, from the step where the run stands; its `len` is the whole epoch.
+        """The rest of the current epoch, from the run's current step; its `len` is the whole epoch.
 
         Raises:
-            ConfigError: the Trainer would deal or repeat the steps by itself.
+            ConfigError: the Trainer would distribute or repeat the steps itself.
         """
         self._check_trainer()
         steps = PlannedSteps(self.steps_per_epoch, self._position, self.plan)
@@ -268,7 +268,7 @@ class MixtureDataModule(LightningDataModule):
     def _evaluation_loader(self, split: Split) -> StepLoader | list[StepLoader]:
         rows = self._evaluation_rows[split]
         if not rows:
-            # Lightning asks whether that is meant; it is.
+            # Lightning warns of an empty loader; this one is empty on purpose.
             warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
             return []
         size = self.batching.global_batch_size
@@ -288,7 +288,7 @@ class MixtureDataModule(LightningDataModule):
             return
         if trainer.world_size > 1 and uses_distributed_sampler(trainer):
             raise ConfigError(
-                "trainer.use_distributed_sampler is true, so that Lightning would deal the steps a second time",
+                "trainer.use_distributed_sampler is true, so Lightning would distribute the steps a second time",
                 "Set trainer.use_distributed_sampler to false",
             )
         if trainer.overfit_batches:  # type: ignore[attr-defined]
@@ -299,7 +299,7 @@ class MixtureDataModule(LightningDataModule):
         return self._step if self.trainer is None else self.trainer.global_step
 
     def _position(self) -> tuple[int, int]:
-        """The next step, and how many items of this epoch Lightning counts as taken already."""
+        """The next step, and how many items of this epoch Lightning has counted."""
         step = self._current_step()
         if self.trainer is None:
             return step, step % self.steps_per_epoch
@@ -311,18 +311,18 @@ class MixtureDataModule(LightningDataModule):
         return OrderState(self._current_step(), self.seed, self.schedule, self.fingerprint, self._first_pass)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the order of rows hangs on, and the children's own state. Plain values only."""
+        """State that determines the order of rows, and the children's state. Plain values only."""
         if not self.fingerprint:
             return {}
         children = {name: state for name, child in self._children() if (state := child.state_dict())}
         return {**self._order_state().to_dict(), "children": children}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint: its changes of the ratio hold.
+        """Restore a checkpoint's step and changes of the ratio.
 
         Raises:
-            DataError: the rows are not those of the checkpoint.
-            ConfigError: seed, batch size or sampler are not those of the checkpoint.
+            DataError: the rows differ from the checkpoint's.
+            ConfigError: seed, batch size or sampler differ from the checkpoint's.
         """
         for name, child in self._children():
             if name in state_dict["children"]:
@@ -334,7 +334,7 @@ class MixtureDataModule(LightningDataModule):
         self.schedule, self._step = saved.schedule, saved.step
 
     def summary(self) -> dict[str, Any]:
-        """What was mixed, as JSON values for the manifest; `replay_share` is the realised share of an epoch."""
+        """The mixture as JSON values for the manifest; `replay_share` is the realised share of an epoch."""
         schedule = self.schedule
         num_replay = schedule.replay_before(schedule.steps_per_epoch)
         return {

@@ -1,4 +1,4 @@
-"""The order of rows in a checkpoint: where the run stands, and what it must find again to go on."""
+"""The order of rows in a checkpoint: the run's position, and what must be unchanged on resume."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from grsap.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class OrderState:
-    """All that the order of rows hangs on.
+    """State that determines the order of rows.
 
     Attributes:
         step: optimizer steps done.
         seed: of the shuffles.
         schedule: sizes, and the changes of the ratio so far.
         fingerprint: of the encoded rows.
-        order: hash of the order of the first pass, of task and replay rows: what the sampler makes of them.
+        order: hash of the sampler's order of the first pass, of task and replay rows.
     """
 
     step: int
@@ -39,11 +39,11 @@ class OrderState:
         return cls(state["step"], state["seed"], schedule, state["fingerprint"], state["order"])
 
     def check_continues(self, now: OrderState) -> None:
-        """Check that a run that is set up as `now` can go on from this checkpoint.
+        """Check that a run with state `now` can resume from this checkpoint.
 
         Raises:
-            DataError: the rows are others.
-            ConfigError: seed, batch size or sampler are others.
+            DataError: the rows differ.
+            ConfigError: seed, batch size or sampler differ.
         """
         if self.fingerprint != now.fingerprint:
             raise DataError(
@@ -58,7 +58,7 @@ class OrderState:
                 )
         if self.order != now.order:
             raise ConfigError(
-                "data.sampler brings the rows in another order than at the checkpoint",
+                "data.sampler gives another order of rows than at the checkpoint",
                 "Resume with the sampler and the quotas that the run began with, or start a new run",
             )
 

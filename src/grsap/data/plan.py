@@ -1,4 +1,4 @@
-"""Which rows stand in which step: a pure function of (seed, step, schedule), the same on one device or eight.
+"""Which rows each step has: a pure function of (seed, step, schedule), independent of the number of devices.
 
 Each source is a stream of passes over its rows, each pass in an order of its own. A step takes the next rows of both
 streams; how many of each follows from the ratio alone. So the rows of any step are found without the steps before it.
@@ -96,7 +96,7 @@ class Schedule:
         """The schedule with another ratio from `from_step` on; steps before it keep their rows.
 
         Raises:
-            ConfigError: the ratio is outside [0, 1], a source it needs has no rows, or a later change stands already.
+            ConfigError: the ratio is outside [0, 1], a source it needs has no rows, or a later change exists.
         """
         check_ratio(replay_ratio)
         if replay_ratio > 0 and not self.num_replay:

@@ -1,4 +1,4 @@
-"""The replay set: safety conversations that keep the model as it was aligned."""
+"""The replay set: safety conversations that preserve the model's alignment."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ReplayDataModule(LightningDataModule):
                 excluded[found] += 1
                 continue
             if found.id in records:
-                raise place.error(f"the id {found.id!r} stands twice", "Give each row an id of its own")
+                raise place.error(f"the id {found.id!r} occurs twice", "Give each row an id of its own")
             records[found.id] = found
             lines.append(place.line)
         num_rows = len(records) + excluded.total()

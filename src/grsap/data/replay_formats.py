@@ -19,7 +19,7 @@ _MESSAGES, _QUERY = ColumnMap(), ColumnMap({"prompt": "query"})
 
 
 def read_row(row: Row, place: Place, ignore_columns: Collection[str] = ()) -> SafetyRecord | Excluded:
-    """Read a row of any known form, which its columns tell.
+    """Read a row in any known format, recognised by its columns.
 
     Args:
         row: column -> value.
@@ -27,7 +27,7 @@ def read_row(row: Row, place: Place, ignore_columns: Collection[str] = ()) -> Sa
         ignore_columns: columns that hold parts of a conversation and are not to be read.
 
     Raises:
-        DataError: no known form, or something is wrong in the row.
+        DataError: the format is unknown, or a value is wrong.
     """
     for key, read in FORMATS.items():
         if key in row:
@@ -67,7 +67,7 @@ def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
     """The reference code's CSV: columns query, response, domain, difficulty, is_safe."""
     if "response" not in row or "is_safe" not in row:
         missing = [name for name in ("response", "is_safe") if name not in row]
-        raise place.error(f"no column {' and no column '.join(missing)}", "It stands beside `query`: add it")
+        raise place.error(f"no column {' and no column '.join(missing)}", "Rows with `query` need it: add it")
     if any(is_null(row[name]) for name in ("query", "response")):
         return "empty_text"
     label = _response_label(row, place)
@@ -93,7 +93,7 @@ FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
     "messages": _messages,
     "query": _query_response,
 }
-"""The column that tells a form, first match wins."""
+"""The column by which a format is recognised; the first match wins."""
 
 
 def make_record(messages: list[Message], row: Row, place: Place, response_harmful: bool | None = None) -> SafetyRecord:

@@ -1,4 +1,4 @@
-"""Which rows of a data set count, and what their labels say."""
+"""Selecting rows of a data set, and reading their labels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from grsap.data.columns import Place, cell
 
 Value = str | bool | int
-"""What a config writes for a cell. Compared as text, without case: `true`, `True` and `"TRUE"` are one value."""
+"""A cell's value in a config. Compared as text, without case: `true`, `True` and `"TRUE"` are equal."""
 
 YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 
 Where = Mapping[str, Sequence[Value]]
-"""Column -> the values that count. A row counts if each of the columns holds one of its values."""
+"""Column -> accepted values. A row is selected if each of the columns holds one of them."""
 
 
 @dataclass(frozen=True)
 class HarmLabel:
-    """A column that says what is harmful; rows with other values than these are not labelled.
+    """A column of harm labels; rows with other values are unlabelled.
 
     Args:
         column: its name.
@@ -40,7 +40,7 @@ class HarmLabel:
 
 
 def is_selected(row: Mapping[str, Any], where: Where, place: Place) -> bool:
-    """Whether a row counts; raises DataError if a column is missing."""
+    """Whether a row is selected; raises DataError if a column is missing."""
     return all(is_one_of(cell(row, column, place, "where"), values) for column, values in where.items())
 
 
@@ -50,7 +50,7 @@ def is_left_out(row: Mapping[str, Any], without: Where, place: Place) -> bool:
 
 
 def is_one_of(value: object, wanted: Sequence[Value]) -> bool:
-    """Whether a cell holds one of the values. YAML reads `yes` and `off` as booleans, so these words count as such."""
+    """Whether a cell holds one of the values. YAML reads `yes` and `off` as booleans, so these words equal them."""
     key = value_key(value)
     return any(key in YAML_WORDS[each] if isinstance(each, bool) else key == value_key(each) for each in wanted)
 

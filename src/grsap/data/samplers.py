@@ -16,7 +16,7 @@ from grsap.records import Behaviour, SafetyRecord, Source
 
 
 class Sampler(ABC):
-    """Says how many rows of each source an epoch has, and in which order a pass over them goes.
+    """Decides how many rows of each source an epoch has, and the order of each pass over them.
 
     Write `schedule`; the orders are shuffles unless overridden. All three must be functions of their arguments alone.
     """
@@ -43,7 +43,7 @@ class Sampler(ABC):
         return permutation(seed, "replay", pass_index, len(records))
 
     def shortfalls(self, schedule: Schedule, seed: int, records: Sequence[SafetyRecord]) -> list[Shortfall]:
-        """What this sampler wants of the replay rows and they do not hold, for log and manifest."""
+        """Quotas that the replay set cannot fill, for log and manifest."""
         return []
 
     def checked_schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
@@ -78,7 +78,7 @@ class Sampler(ABC):
             records: the rows.
 
         Raises:
-            PluginError: it does not bring each row once.
+            PluginError: it is no permutation of the rows.
         """
         found: Any
         if source == "task":
@@ -90,9 +90,9 @@ class Sampler(ABC):
         except TypeError:
             order = None
         if order is None or sorted(order) != list(range(len(records))):
-            told = described(found) if order is None else f"{len(order)} indices, not each of {len(records)} rows once"
+            what = described(found) if order is None else f"{len(order)} indices, not each of {len(records)} rows once"
             raise PluginError(
-                self, f"{source}_order", f"returns {told}", "Return a permutation of range(number of rows)"
+                self, f"{source}_order", f"returns {what}", "Return a permutation of range(number of rows)"
             )
         return order
 
@@ -133,7 +133,7 @@ class RatioSampler(Sampler):
 
 
 class ProportionalSampler(Sampler):
-    """All rows of both sources once an epoch: the replay share is what the files make it."""
+    """All rows of both sources once an epoch; the files' sizes determine the replay share."""
 
     def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
         """See `Sampler.schedule`."""
@@ -142,12 +142,12 @@ class ProportionalSampler(Sampler):
 
 
 class StratifiedReplaySampler(RatioSampler):
-    """A fixed ratio whose replay rows keep quotas over difficulty x behaviour x domain, in each beginning of a pass.
+    """A fixed ratio with quotas over difficulty x behaviour x domain in every prefix of a pass's replay rows.
 
-    hard : easy is 1 : 1 as in the paper, "when feasible"; behaviours and domains that occur share equally unless told
-    otherwise (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty stand in when hard or easy ones are
-    used up. Each pass still brings every row once, so quotas that the rows cannot fill are met by rows of other strata:
-    that is reported, and an error if `on_shortfall` says so.
+    hard : easy is 1 : 1 as in the paper, "when feasible"; behaviours and domains have equal shares by
+    default (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty replace hard or easy ones that are
+    used up. Each pass contains every row once, so rows of other strata meet the quotas that the replay set cannot fill;
+    this is reported, or raised with `on_shortfall: error`.
 
     Args:
         replay_ratio: as in `RatioSampler`.

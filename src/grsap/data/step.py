@@ -1,4 +1,4 @@
-"""What the training loader yields: everything one device does in one optimizer step."""
+"""One item of the training loader: one device's work in one optimizer step."""
 
 from __future__ import annotations
 

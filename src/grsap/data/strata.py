@@ -1,4 +1,4 @@
-"""Replay rows in quotas: difficulty, then behaviour, then domain."""
+"""Quotas of replay rows by difficulty, then behaviour, then domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grsap.records import SafetyRecord
 
 
 class Cell(NamedTuple):
-    """What a quota speaks of; None where the record does not say."""
+    """Stratum key; None for a value that the record lacks."""
 
     difficulty: str | None
     behaviour: str | None
@@ -19,7 +19,7 @@ class Cell(NamedTuple):
 
 
 def cell_of(record: SafetyRecord) -> Cell:
-    """The cell a record lies in."""
+    """The cell of a record."""
     return Cell(record.difficulty, record.behaviour, record.domain)
 
 
@@ -30,7 +30,7 @@ class Shortfall:
     Attributes:
         stratum: such as `hard` or `hard/refusal/theft`.
         num_wanted: rows that the quota asks for in one pass (in one epoch, where that is shorter).
-        num_taken: rows drawn for it; others stand in the place of the rest.
+        num_taken: rows drawn for it; other strata fill the rest.
     """
 
     stratum: str
@@ -53,7 +53,7 @@ class _Stratum:
     num_drawn: int = 0
 
     def draw(self) -> int:
-        """Take a row from the child that lags its quota most; the first of equals in the order of the pass."""
+        """Take a row from the child furthest below its quota; ties go to the first in the order of the pass."""
         turn = self.num_drawn + 1
         self.num_left -= 1
         self.num_drawn = turn
@@ -64,12 +64,12 @@ class _Stratum:
 
 
 def stratified_order(order: Sequence[int], cells: Sequence[Cell], quotas: Quotas) -> list[int]:
-    """Reorder a pass so that each beginning of it keeps the quotas as well as it can.
+    """Reorder a pass so that every prefix meets the quotas as closely as possible.
 
-    Each row stands in it once: when a stratum is used up, the others go on in its place.
+    Each row occurs once: when a stratum is used up, the others replace it.
 
     Args:
-        order: the shuffled indices of the pass; rows of one cell keep their order in it.
+        order: the shuffled indices of the pass; rows of one cell keep their relative order.
         cells: of each row, by index.
         quotas: by level.
     """
@@ -99,11 +99,11 @@ def _set_quotas(node: _Stratum, quotas: Quotas) -> None:
 
 
 def find_shortfalls(drawn: Sequence[Cell], available: Sequence[Cell], quotas: Quotas) -> list[Shortfall]:
-    """The strata, at each level, that are used up and miss what their quota asks for by a row or more.
+    """The strata, at each level, that are used up and a row or more below their quota.
 
     Args:
-        drawn: cells of the rows that the pass brings.
-        available: cells of all rows, which say what values occur.
+        drawn: cells of the rows of the pass.
+        available: cells of all rows; their values are the strata.
         quotas: by level.
     """
     found: list[Shortfall] = []
@@ -125,7 +125,7 @@ def find_shortfalls(drawn: Sequence[Cell], available: Sequence[Cell], quotas: Qu
 
 
 def describe_shortfalls(found: Sequence[Shortfall], limit: int = 5) -> str:
-    """One sentence for log and terminal; all of them stand in the manifest."""
+    """One sentence for log and terminal; the manifest lists all."""
     parts = [f"{item.stratum} {item.num_taken} of {item.num_wanted}" for item in found[:limit]]
     more = f", and {len(found) - limit} more" if len(found) > limit else ""
     return f"Replay quotas that the rows cannot fill, met by other rows: {'; '.join(parts)}{more}"

@@ -17,7 +17,7 @@ MAX_CELL_CHARACTERS = 10_000_000
 PARQUET_ROWS = 256
 """Rows that are decompressed together."""
 MAX_BATCH_BYTES = 2**30
-"""What they may take: a few bytes of a file can stand for any number of equal cells."""
+"""Limit of their memory: a few bytes of a file can expand to any number of equal cells."""
 
 
 def read_table(path: str | Path) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -58,7 +58,7 @@ def check_file(path: Path) -> None:
 def _check_columns(names: Sequence[str], path: Path) -> None:
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
-        raise DataError(f"the column {twice[0]!r} stands twice", "Rename or remove one of the two", path=path)
+        raise DataError(f"the column {twice[0]!r} occurs twice", "Rename or remove one of the two", path=path)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -81,7 +81,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 if len(cells) != len(header):
                     raise DataError(
-                        f"the row has not as many cells as the header ({len(header)})",
+                        f"the row has {len(cells)} cells, and the header has {len(header)}",
                         "Quote cells that hold commas or line breaks",
                         path=path,
                         line=begin,

@@ -1,0 +1,51 @@
+"""The source speaks the field's English: words of the old dialect do not come back. CONTRIBUTING.md has the list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import grsap
+
+ROOT = Path(grsap.__file__).parent
+CLEAN = ("data",)
+"""Folders and modules that are rewritten."""
+
+DIALECT = {
+    r"stands? (?!for\b)|stand$": "is, occurs, precedes",
+    r"(go|goes|going|went) on\b(?! \{)": "continue, resume",
+    r"to be had": "available",
+    r"has not\b(?! \w+(ed|en|wn|un)\b)": "lacks, does not have",
+    r"\btold\b": "reported, passed, named",
+    r"\bhands? on\b|\bhanded on\b": "forward, pass",
+    r"\btells\b": "names, reports, returns",
+    r"of one's own": "user-defined",
+    r"\bmend(s|ed)?\b": "repair, correct",
+    r"\bhangs? on\b": "depends on",
+    r"casts?_off|told_by": "a field term",
+    r"\bas it stands\b": "unchanged",
+    r"\bbe it\b": "or",
+    r"\bSee (that|from)\b": "Check that",
+    r"\bwhat is (told|known)\b": "the known values",
+}
+"""Pattern -> what to write instead."""
+
+FILES = sorted(
+    path
+    for name in CLEAN
+    for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+    if path.name not in ("extraction_texts.py", "refusal_phrases.py")  # data, not prose
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_word_of_the_dialect(path: Path) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}, line {number}: {match[0].strip()!r} (write: {instead})"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for pattern, instead in DIALECT.items()
+        if (match := re.search(pattern, line))
+    ]
+    assert not found, "\n".join(found)
