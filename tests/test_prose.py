@@ -10,7 +10,7 @@ import pytest
 import grsap
 
 ROOT = Path(grsap.__file__).parent
-CLEAN = ("data",)
+CLEAN = ("data", "text")
 """Folders and modules that are rewritten."""
 
 DIALECT = {

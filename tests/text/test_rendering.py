@@ -102,7 +102,5 @@ def test_a_template_that_runs_away_is_the_models_fault(shaped, program: str, mon
     monkeypatch.setattr(rendering, "MAX_SECONDS", 0.05)
     tokenizer = shaped("qwen25")
     tokenizer.chat_template = program
-    with pytest.raises(
-        TemplateError, match=r"the chat template runs away: it .*use another one: set model.base.chat_te"
-    ):
+    with pytest.raises(TemplateError, match=r"the chat template runs away: it .*use another one: set chat_template"):
         ChatTemplate(tokenizer)

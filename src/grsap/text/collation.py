@@ -1,4 +1,4 @@
-"""Rows to tensors: micro-batches, packed or padded.
+"""Collating rows into micro-batches, packed or padded.
 
 Shapes: B rows of the tensor (1 when packed), L positions, T supervised tokens.
 """
@@ -22,7 +22,7 @@ SOURCES: tuple[Source, ...] = ("task", "replay")
 
 
 class RowSpan(NamedTuple):
-    """Where a row lies: `input_ids[batch_index, start : start + length]`."""
+    """Position of a row: `input_ids[batch_index, start : start + length]`."""
 
     batch_index: int
     start: int
@@ -31,7 +31,7 @@ class RowSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass takes.
+    """Input of one forward pass.
 
     Attributes:
         input_ids: (B, L) int64.
@@ -41,9 +41,9 @@ class MicroBatch:
         target_ids: (T,) int64, the supervised tokens.
         target_rows: (T,) int64, index into `row_ids`.
         target_offsets: (T,) int64, place of the token in its response, from 0.
-        row_ids, sources, spans: one entry a row. Task rows stand before replay rows, and targets stand in the order of
-            rows, so that each source's targets are one slice.
-        num_targets: supervised tokens of each row, known without asking the device.
+        row_ids, sources, spans: one entry per row. Task rows precede replay rows, and targets are in the order of rows,
+            so that each source's targets are one slice.
+        num_targets: supervised tokens of each row, known without a device sync.
     """
 
     input_ids: Tensor
@@ -82,10 +82,10 @@ class MicroBatch:
 
 
 def collate_packed(rows: Sequence[EncodedRow]) -> MicroBatch:
-    """Put rows end to end in one, task before replay: B = 1, L = the sum of their lengths, `attention_mask` None.
+    """Concatenate rows, task before replay: B = 1, L = the sum of their lengths, `attention_mask` None.
 
-    The model keeps the rows apart by `position_ids`, which transformers does only with `use_cache=False`. No rows give
-    one token of id 0 and no target, for a device that has none in a step.
+    `position_ids` separate the rows, which transformers supports only with `use_cache=False`. Without rows, one token
+    of id 0 and no target: for a device that has none in a step.
     """
     rows = _by_source(rows)
     starts = np.cumsum([0, *(row.length for row in rows)])
@@ -96,10 +96,10 @@ def collate_packed(rows: Sequence[EncodedRow]) -> MicroBatch:
 
 
 def collate_padded(rows: Sequence[EncodedRow], pad_token_id: int) -> MicroBatch:
-    """Put each row in a row of its own, task before replay, padded on the right: B = number of rows, L = the longest.
+    """Pad rows on the right, task before replay: B = number of rows, L = the longest.
 
-    No rows give one token of id `pad_token_id` and no target. A pad token is never a target, also where the tokenizer
-    pads with its end of sequence: targets are named by position.
+    Without rows, one token of id `pad_token_id` and no target. A pad token is never a target, even where the tokenizer
+    pads with its end of sequence: targets are given by position.
     """
     rows = _by_source(rows)
     length = max((row.length for row in rows), default=1)

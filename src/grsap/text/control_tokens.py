@@ -1,7 +1,7 @@
 """Control tokens belong to the chat template: untrusted text that spells one is kept from becoming one.
 
-transformers has `apply_chat_template(..., sanitize_control_tokens=True)` since 5.23 only, and it gives ids without the
-places of the turns. The same guard stands here on the text, for every version and with the turns' places known.
+transformers has `apply_chat_template(..., sanitize_control_tokens=True)` since 5.23 only, and returns no positions of
+turns. This module applies the same guard to the text, for all versions, with known positions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 class ControlTokens:
     """The tokens that only the chat template may write.
 
-    These are the tokenizer's special tokens, the added tokens that stand in the template's text (Qwen 3's `<think>` is
+    These are the tokenizer's special tokens, the added tokens in the template's text (Qwen 3's `<think>` is
     an added token that is not special), and those in the tokenizer's `chat_control_tokens`.
 
     Args:
@@ -69,7 +69,7 @@ class ControlTokens:
             in_answers: matches what is cut in the assistant's messages; by default all control tokens.
 
         Returns:
-            The messages, and the mark that stands at each cut: where it stands, the text is encoded in two pieces.
+            The messages, and the mark inserted at each cut: the text before and after it is encoded separately.
 
         Raises:
             DataError: a control token of one character cannot be cut, or a text holds half of a surrogate pair.

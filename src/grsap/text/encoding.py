@@ -1,4 +1,4 @@
-"""Rows to token ids: what is too long, what has nothing to learn from, and how many of each."""
+"""Encoding rows to token ids, with counts of rows that are too long or have no target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grsap.records import Source, check_messages, check_text, place_of_row
 from grsap.text.template import ChatTemplate, LossOn
 
 MAX_SHARE_WITHOUT_TARGET = 0.05
-"""More rows than this without a supervised token mean wrong settings rather than odd rows."""
+"""A larger share of rows without a supervised token indicates wrong settings rather than unusual rows."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EncodedRow:
     Attributes:
         id: the row's own, or a hash of its messages.
         input_ids: (length,) int32.
-        supervised: (length,) bool; the first is False, for nothing predicts it.
+        supervised: (length,) bool; the first is False, because nothing predicts it.
     """
 
     id: str
@@ -71,14 +71,13 @@ class EncodedRow:
 
 @dataclass(frozen=True)
 class EncodingReport:
-    """What became of the rows of a source.
+    """Counts of a source's rows after encoding.
 
     Attributes:
         num_rows: rows read.
         num_over_length: longer than `max_length`; dropped or truncated by the settings.
         num_without_target: within `max_length` or truncated to it, but without a supervised token; dropped.
-        num_with_turn_marks: rows whose answer spells a token that the template writes around turns, such as its turn
-            end; it is learned as plain text.
+        num_with_turn_marks: rows whose answer spells one of the template's turn markers; it is learned as text.
         num_kept: rows encoded.
         num_tokens, num_targets: tokens and supervised tokens of the rows encoded.
         max_row_length: longest row read, in tokens.
@@ -94,14 +93,14 @@ class EncodingReport:
     num_with_turn_marks: int = 0
 
     def notes(self, settings: EncodingSettings) -> list[str]:
-        """What a user should know before training, one sentence each; empty if all rows are learned as they stand."""
+        """Warnings before training, one sentence each; empty if all rows are learned unchanged."""
         found = []
         if self.num_over_length:
-            fate = "cut to that length" if settings.over_length == "truncate" else "left out"
+            action = "cut to that length" if settings.over_length == "truncate" else "left out"
             share = self.num_over_length / self.num_rows
             found.append(
                 f"{self.num_over_length:,} of {self.num_rows:,} rows ({share:.0%}) are longer than encoding.max_length "
-                f"{settings.max_length:,} and are {fate}; the longest has {self.max_row_length:,} tokens."
+                f"{settings.max_length:,} and are {action}; the longest has {self.max_row_length:,} tokens."
             )
         if self.num_with_turn_marks:
             found.append(
@@ -134,8 +133,8 @@ def encode_rows(
         template: the base model's.
         source: where the rows come from.
         settings: limits and mask.
-        path: where they come from, for messages about rows that do not know their file and line themselves.
-        check: is given the ids of each row that is kept, and where it stands; raises what makes them unusable.
+        path: named in errors about rows without file and line.
+        check: called with the ids and place of each kept row; raises an error if the model cannot take them.
 
     Raises:
         DataError: wrong messages; a row over `max_length` when that is an error; no row left; more than 5 % of the

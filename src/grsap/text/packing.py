@@ -1,4 +1,4 @@
-"""Which rows share a micro-batch. Pure functions of the lengths: the same on every rank and in every run."""
+"""Grouping rows into micro-batches: pure functions of the lengths, equal on every rank and in every run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         capacity: most tokens of a pack.
 
     Returns:
-        Packs of row numbers, ascending within a pack. Every row stands in one.
+        Packs of row numbers, ascending within a pack. Every row is in exactly one.
 
     Raises:
         ConfigError: a row is longer than `capacity`.
@@ -46,7 +46,7 @@ def pad_groups(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         capacity: most tokens of a group, padding counted.
 
     Returns:
-        Groups of row numbers, ascending within a group. Every row stands in one.
+        Groups of row numbers, ascending within a group. Every row is in exactly one.
 
     Raises:
         ConfigError: a row is longer than `capacity`.

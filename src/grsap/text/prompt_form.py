@@ -1,7 +1,7 @@
-"""Prompts of trusted text with slots for untrusted text, put together as token ids.
+"""Prompts of trusted text with slots for untrusted text, assembled as token ids.
 
-What stands in a slot can neither become a control token nor the ids of the form's own tags, and the ids around the
-slots are the same whatever stands in them.
+Slot text can become neither a control token nor the ids of the form's tags, and the ids around a slot do not depend on
+its text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SLOTS = ("\ufde0", "\ufde1")
-"""Characters that stand for the slots in a form's text: Unicode noncharacters, never in exchanged text."""
+"""Placeholders of the slots in a form's text: Unicode noncharacters, never in exchanged text."""
 
 # Spaces before a slot go to its first word, newlines after it to its last mark: tokenizers join them.
 _PARTS = re.compile(rf"([ \t]*)([{''.join(SLOTS)}])(\n*)")
@@ -46,7 +46,7 @@ class FilledForm:
     Attributes:
         ids: all of it.
         spans: of each slot, where its ids start and end; the whitespace that the form puts around it is inside.
-        texts: what stands in each slot: as given, or its beginning if it was cut.
+        texts: the text of each slot: as given, or its beginning if it was cut.
         truncated: whether a text was cut.
     """
 
@@ -62,10 +62,10 @@ class PromptForm:
     Args:
         tokenizer: of the model that reads the prompt.
         text: with the characters of `SLOTS`, each at most once.
-        tags: phrases by which the form tells its sections; where untrusted text spells one, it is encoded character by
+        tags: phrases that mark the form's sections; where untrusted text spells one, it is encoded character by
             character, so that it never has the ids of a section's beginning or end.
         strip: leave out whitespace around untrusted text, as some chat templates do.
-        with_bos: begin with what the tokenizer itself puts before a text; for forms whose text has no such token.
+        with_bos: begin with the tokens that the tokenizer adds before a text; for forms whose text has none.
 
     Attributes:
         control_ids: tokens that only trusted text may write.
@@ -94,7 +94,7 @@ class PromptForm:
             self.trusted_ids[0] = [*_beginning(tokenizer), *self.trusted_ids[0]]
 
     def fill(self, texts: Sequence[str], max_tokens: int, may_cut: int | None = None) -> FilledForm:
-        """Put `texts` into the slots, in the order in which the slots stand.
+        """Put `texts` into the slots, in the order of the slots.
 
         Args:
             texts: untrusted, one a slot.
@@ -135,7 +135,7 @@ class PromptForm:
         return text[:fits], best
 
     def _encode_trusted(self) -> list[list[int]]:
-        """Each trusted piece as it is read between harmless texts."""
+        """The ids of each trusted piece, encoded between neutral texts."""
         text = self._trusted[0]
         cuts: list[int] = []
         for (before, after), piece in zip(self._around, self._trusted[1:], strict=True):
@@ -161,7 +161,7 @@ class PromptForm:
         return self._encode_untrusted(self._trusted[number], text, mark)
 
     def _encode_untrusted(self, context: str, text: str, mark: str) -> list[int]:
-        """Text as it is read after `context`; where the tokenizer still makes a control token of it, it is parted."""
+        """The ids of a text after `context`; a text that the tokenizer still turns into a control token is split."""
         try:
             return self._segments.encode(context + text, [len(context)], mark)[1]
         except TemplateError:
@@ -172,7 +172,7 @@ class PromptForm:
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What the tokenizer puts before a text by itself."""
+    """The special tokens that the tokenizer adds before a text."""
     with_special = list(tokenizer(_NEUTRAL, add_special_tokens=True)["input_ids"])
     plain = list(tokenizer(_NEUTRAL, add_special_tokens=False)["input_ids"])
     places = range(len(with_special) - len(plain) + 1)

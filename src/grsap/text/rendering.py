@@ -140,7 +140,7 @@ def _written(value: Any) -> Any:
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that is measured; `wraps` keeps what tells Jinja which argument it wants first."""
+    """A filter that is measured; `wraps` keeps the attribute by which Jinja chooses the first argument."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
@@ -164,7 +164,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return _sized(super().call(context, called, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """The operators that make much of little."""
+        """Bound the operators whose results can be large."""
         if operator == "%":
             _check_arguments("%", left, ())
         elif isinstance(left, int) and isinstance(right, int):

@@ -1,4 +1,4 @@
-"""Rendered text to token ids, segment by segment, so that a segment's ids never depend on what follows it."""
+"""Encoding rendered text segment by segment, so that a segment's ids never depend on later text."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_CACHED_TEXTS = 1024
 
 
 class SegmentEncoder:
-    """Encodes a rendered conversation in segments, each as it is read after the text before it.
+    """Encodes a rendered conversation in segments, each in the context of the text before it.
 
-    Where the tokenizer would join the end of one segment and the start of the next into one token, the two are encoded
-    apart: this is what happens when a model answers, for it is given the ids of the prompt and adds its own. Elsewhere
-    the segments' ids together are the ids of the whole text.
+    Where the tokenizer would merge the end of one segment and the start of the next into one token, they are encoded
+    separately, as in generation, where the model appends its tokens to the prompt's ids. Elsewhere the concatenated
+    ids equal those of the whole text.
 
     Args:
-        tokenizer: is never asked to add special tokens; those of the template are in the text.
+        tokenizer: adds no special tokens; those of the template are in the text.
         control: which tokens only the template may write.
     """
 
@@ -48,7 +48,7 @@ class SegmentEncoder:
         first, *rest = text[start:end].split(mark)
         ids = self._encode_after(self._context(text[:start]), first)
         for piece in rest:
-            # The text before would join the piece into the control token again; a newline stands in for it.
+            # After the real text the piece would become the control token again: encode it after a newline.
             ids += self._encode_after("\n", piece)
         return ids
 
@@ -71,7 +71,7 @@ class SegmentEncoder:
         return self._encode_after("" if context == "\n" else "\n", piece)
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        # Generation prompts and turn ends come again with every row.
+        # Generation prompts and turn ends repeat in every row.
         ids = self._cache.get(text)
         if ids is None:
             ids = tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

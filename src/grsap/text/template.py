@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LossOn = Literal["assistant", "last_assistant", "all"]
 """Which tokens are supervised: all assistant turns, the last one, or every token but the first."""
 
-_OTHER_TEMPLATE = "Mend it, or use another one: set model.base.chat_template to a file"
+_OTHER_TEMPLATE = "Correct it, or use another one: set chat_template to a file"
 _MAX_OPENING = 200
 """Characters before an answer in which the generation prompt may have written the answer's beginning."""
 
@@ -69,12 +69,11 @@ class ChatTemplate:
 
     The response mask comes from rendered prefixes: an assistant turn starts where the prompt before it, with the
     generation prompt, ends; and ends with the tokens that end it, which are supervised. What the template writes after
-    them is not. The beginning-of-sequence token stands where the template writes it, and is never added again.
+    them is not. The beginning-of-sequence token comes from the template only, and is never added again.
 
-    Control tokens that a text spells are kept from becoming tokens where the text is not trusted: in every prompt, and
-    in the system and user turns of a row to learn. The answers of such a row are trusted: their `<think>` or
-    `<tool_call>` are the tokens that `apply_chat_template` makes of them. Only what the template writes around turns
-    stays text there too, for it would end the turn.
+    Control tokens spelled by untrusted text stay plain text: in every prompt, and in the system and user turns of a
+    training row. Its answers are trusted: their `<think>` or `<tool_call>` become the tokens that `apply_chat_template`
+    makes of them. Only the template's turn markers stay text in answers too, because they would end the turn.
 
     Args:
         tokenizer: with a chat template.
@@ -109,7 +108,7 @@ class ChatTemplate:
         self.pad_token_id: int = pad if pad is not None else eos if eos is not None else turn_end_id
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
-        """What `prompt_ids` encodes, for prompts whose untrusted parts are put in later. Nothing is neutralised.
+        """The text that `prompt_ids` encodes, for prompts whose untrusted parts are inserted later. No neutralising.
 
         Raises:
             TemplateError: the template refuses the conversation.
@@ -117,11 +116,11 @@ class ChatTemplate:
         return self._render(messages, prompt=True)
 
     def prompt_ids(self, messages: Sequence[Message], prefill: str = "") -> list[int]:
-        """The ids that a model is given to answer `messages`, the generation prompt included.
+        """The ids of the prompt for an answer to `messages`, generation prompt included.
 
         Args:
             messages: up to the turn that is to be answered.
-            prefill: how the answer begins; the model goes on from there.
+            prefill: beginning of the answer; the model continues it.
 
         Raises:
             TemplateError: the template refuses the conversation.
@@ -135,7 +134,7 @@ class ChatTemplate:
         return [token for segment in segments for token in segment]
 
     def open_turn_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The ids up to the end of the last message's text, so that the model goes on with that very turn.
+        """The ids up to the end of the last message's text, so that the model continues that turn.
 
         With an empty text it is the template's bare turn, as in Magpie (Xu et al. 2024, arXiv 2406.08464).
 
@@ -152,7 +151,7 @@ class ChatTemplate:
         return [token for segment in segments for token in segment]
 
     def read_open_turn(self, messages: Sequence[Message], text: str, ids: Sequence[int]) -> tuple[str, bool]:
-        """What a model wrote into a turn that it was given open, and whether it went on behind the turn's end.
+        """The text that a model wrote into an open turn, and whether it continued after the turn's end.
 
         Args:
             messages: as for `open_turn_ids`.
@@ -175,7 +174,7 @@ class ChatTemplate:
 
         Raises:
             TemplateError: the template refuses the conversation, or renders a supervised turn in such a way that its
-                tokens cannot be told; the message says what to set.
+                tokens cannot be located; the message says what to set.
             DataError: a turn holds a control token of one character, or half of a surrogate pair.
         """
         messages, mark = self._control.neutralise(messages, in_answers=self._turn_marks)
@@ -236,7 +235,7 @@ class ChatTemplate:
         return self._render(messages, prompt=False)
 
     def _check_written(self, messages: Sequence[Message]) -> None:
-        """See once for each sequence of roles that the template writes the text of each turn."""
+        """Check once per sequence of roles that the template writes the text of each turn."""
         roles = tuple(message["role"] for message in messages)
         if roles not in self._written:
             check_turns_are_written(roles, self._render_whole)
@@ -267,7 +266,7 @@ class ChatTemplate:
         return head, suffix
 
     def _first_end_id(self) -> int:
-        """The id of the first token that ends an assistant turn; sees that each of them is one token."""
+        """The id of the first token that ends an assistant turn; checks that each of them is one token."""
         ids = [self._segments.encode(token, [], "\0")[0] for token in self._turn_end.tokens]
         for token, pieces in zip(self._turn_end.tokens, ids, strict=True):
             if len(pieces) != 1:
@@ -352,4 +351,4 @@ def _date_error(template: str) -> TemplateError:
     remedy = "Set the tokenizer's chat template to one without strftime_now"
     if "date_string" in template:
         remedy = 'Set chat_template_kwargs: {date_string: "26 Jul 2024"}, or any other fixed date'
-    return TemplateError("the chat template writes the current date, so that rows would differ from day to day", remedy)
+    return TemplateError("the chat template writes the current date, so rows would differ from day to day", remedy)

@@ -1,4 +1,4 @@
-"""What a chat template does with turns, found out by rendering texts that stand nowhere else."""
+"""How a chat template formats turns, found by rendering unique probe texts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _NEXT = "grsap probe next"
 
 
 class RefusedTurnsError(TemplateError):
-    """The template does not take these roles in this order."""
+    """The template rejects these roles in this order."""
 
 
 def probe_turns(roles: Sequence[Role]) -> list[Message]:
-    """A conversation of these roles, with a text of its own in each turn."""
+    """A conversation of these roles, with a different text in each turn."""
     return [{"role": role, "content": f"grsap probe {number}."} for number, role in enumerate(roles, 1)]
 
 
 def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
-    """Find out whether the text of each turn is in the rendering.
+    """Check that the text of each turn is in the rendering.
 
     Args:
         roles: of the turns.
@@ -46,7 +46,7 @@ def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
     text = render(turns)
     for number, turn in enumerate(turns, 1):
         if turn["content"] not in text:
-            remedy = "Use another chat template: set model.base.chat_template to a file"
+            remedy = "Use another chat template: set chat_template to a file"
             if turn["role"] == "system":
                 remedy = f"Put the system text into the first user turn, or {remedy[0].lower()}{remedy[1:]}"
             raise TemplateError(
@@ -74,9 +74,8 @@ class TurnEnd:
 def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str | None) -> TurnEnd:
     """The control tokens that end an assistant's turn, in order.
 
-    They are the first control token that follows the answer, those that stand directly behind it, and all up to the
-    end-of-sequence token: Cohere's templates end the response and then the turn. They count only as far as they also
-    stand there when a user turn follows.
+    They are the first control token after the answer, those directly behind it, and all up to the end-of-sequence
+    token: Cohere's templates end the response and then the turn. Only those that also occur before a user turn count.
 
     Args:
         probe: `PROBE`, rendered.
@@ -112,7 +111,7 @@ def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str
 
 
 def _before_user_turn(render: Render) -> str | None:
-    """What stands between an answer and the next user turn; None if the template writes one exchange alone."""
+    """The text between an answer and the next user turn; None if the template writes single exchanges only."""
     following: list[Message] = [{"role": "user", "content": _NEXT}, {"role": "assistant", "content": _NEXT}]
     try:
         text = render([*PROBE, *following])
