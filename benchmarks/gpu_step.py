@@ -29,7 +29,7 @@ from benchmarks.runner.models import model_folder
 from benchmarks.sides.record import peak_bytes, versions
 from grsap.models import BaseModel
 from grsap.models.liger import use_liger
-from grsap.models.lora import add_lora, casts_off, inner_model
+from grsap.models.lora import add_lora, inner_model, without_input_casts
 from grsap.models.row_attention import attends_by_row, stop_attending_by_row
 from grsap.objectives import CrossEntropy
 from grsap.text.collation import MicroBatch, collate_packed
@@ -144,7 +144,7 @@ def measured(variant: Variant, folder: str, device: torch.device) -> dict[str, f
         stop_attending_by_row(inner_model(model))
 
     def run(batch: MicroBatch) -> None:
-        with casts_off(model, torch.bfloat16):
+        with without_input_casts(model, torch.bfloat16):
             forward.loss(batch, {"task_cross_entropy": 1e-3})[0].backward()
 
     for batch, _ in batches[:WARM_UP]:

@@ -1,4 +1,4 @@
-"""Saved adapters: what they are, whether they fit a base, and putting them on it."""
+"""Saved adapters: reading, checking against a base, and loading."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> tuple[PeftModel, bool]:
 
 
 def check_adapter(config: Any, folder: Path, **options: Any) -> bool:
-    """See that an adapter fits a base, from its config and the shapes of its tensors alone.
+    """Check that an adapter fits a base, by its config and the shapes of its tensors.
 
     Args:
         config: the base's, as transformers reads it.
@@ -84,7 +84,7 @@ def check_adapter(config: Any, folder: Path, **options: Any) -> bool:
     empty = empty_base(config, "the base", **options)
     settings.inference_mode = True
     if getattr(settings, "init_lora_weights", True):
-        settings.init_lora_weights = True  # others compute with the base's values, which are not there
+        settings.init_lora_weights = True  # the other initializations compute with the base's values
     try:
         with torch.device("meta"):
             model = PeftModelForCausalLM(empty, settings, low_cpu_mem_usage=True)
@@ -117,7 +117,7 @@ def read_adapter_config(folder: Path) -> PeftConfig:
     raw = read_json_object(path)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Unexpected keyword arguments")  # told below
+            warnings.filterwarnings("ignore", message="Unexpected keyword arguments")  # reported below
             config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is no config of an adapter: {first_line(error)}", "Restore the file") from error
@@ -140,7 +140,7 @@ def read_adapter_config(folder: Path) -> PeftConfig:
 
 
 def starts_from_base(config: object) -> bool:
-    """Whether an adapter computes its initial weights from the base's, which it changes.
+    """Whether initialization modifies base weights (PiSSA, OLoRA, ...).
 
     PiSSA (arXiv 2404.02948), OLoRA, CorDA and LoftQ do; taking them off does not bring the base back.
     """
@@ -149,12 +149,12 @@ def starts_from_base(config: object) -> bool:
 
 
 def changes_base(config: object) -> bool:
-    """Whether an adapter changes weights of the base itself: those that it starts from, or trained biases."""
+    """Whether an adapter modifies base weights, by its initialization or by trained biases."""
     return starts_from_base(config) or getattr(config, "bias", "none") != "none"
 
 
 def without_adapter(model: nn.Module) -> PreTrainedModel:
-    """The base again, as it was before an adapter was put on it, unless that one `changes_base`."""
+    """Remove an adapter and return the base, which is unchanged unless the adapter `changes_base`."""
     base = model.unload() if isinstance(model, PeftModel) else model
     if hasattr(base, "peft_config"):
         del base.peft_config  # else PEFT warns that the next adapter comes on top of this one

@@ -58,10 +58,10 @@ class BaseModel:
         skip_modules: parts of the model, by name (`model.layers.0`), whose weights are not quantized. The output head
             never is.
         compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
-        attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's own, by
-            which packed rows attend row by row, and `eager` for architectures that have neither.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more computing, and up
-            to twice the time where the host that launches kernels is what is slow.
+        attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's SDPA
+            (varlen for packed rows), and `eager` for architectures that support neither.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more computation, and
+            up to twice the time where kernel launches are the bottleneck.
         chat_template: file with a Jinja chat template, for models that come without one.
         chat_template_kwargs: passed to the template wherever text is rendered, e.g. `enable_thinking: false`.
         trust_remote_code: run code that comes with the model. Needs `revision`.
@@ -82,11 +82,11 @@ class BaseModel:
     trust_remote_code: bool = False
 
     def check(self) -> None:
-        """Find what is wrong with the settings without loading anything.
+        """Check the settings without loading anything.
 
         Raises:
-            ConfigError: settings that contradict each other.
-            ModelError: a folder that is not there.
+            ConfigError: settings contradict each other.
+            ModelError: a folder is missing.
             MissingPackageError: an embedded model whose package is not installed.
         """
         with arguments_of(self):
@@ -101,7 +101,7 @@ class BaseModel:
         self._merge_folder()
 
     def check_weights(self) -> None:
-        """See from file headers alone that weights, config and `merge_adapter` belong together; loads no weights.
+        """Check by file headers that weights, config and `merge_adapter` belong together; loads no weights.
 
         A model that is not on this machine yet, or not converted, is checked when it is loaded.
 
@@ -118,7 +118,7 @@ class BaseModel:
             self.check_adapter(adapter)
 
     def check_adapter(self, folder: Path) -> None:
-        """See from its config and headers that a saved adapter fits this model; loads no weights.
+        """Check by its config and headers that a saved adapter fits this model; loads no weights.
 
         Raises:
             ModelError: it does not.
@@ -157,10 +157,10 @@ class BaseModel:
 
     @property
     def supports_packing(self) -> bool:
-        """Whether rows that lie in one sequence can be kept apart by their positions; loads no weights.
+        """Whether the model can separate packed rows by their positions; loads no weights.
 
-        Models that carry a state from token to token (Mamba, and mixtures of it with attention) cannot. What a class
-        does not tell, `Forward.keeps_rows_apart` finds out before the first step.
+        Models that carry a state from token to token (Mamba and its hybrids) cannot. Where the class does not say,
+        `Forward.keeps_rows_apart` tries it before the first step.
         """
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
         return not carries_state(model_class)
@@ -204,8 +204,8 @@ class BaseModel:
         Args:
             device: where the weights go.
             full_precision: keep float32 weights, for full fine-tuning.
-            reentrant_checkpointing: checkpoint gradients by nested backward passes, which take less of the host's time
-                (decision 0013); DDP that looks for unused parameters needs the other way.
+            reentrant_checkpointing: checkpoint gradients by nested backward passes, which cost less host time (decision
+                0013). DDP with `find_unused_parameters` needs False.
         """
         self.check()
         if full_precision:
@@ -217,13 +217,13 @@ class BaseModel:
             dtype=dtype,
             attn_implementation=self._attention(device),
             device_map={"": device},
-            # None would take away what the files themselves say
+            # None would override the setting in the files
             **({} if quantization is None else {"quantization_config": quantization}),
         )
         keep_quantized_weights(model)
         model.requires_grad_(full_precision)
         if self.gradient_checkpointing:
-            # Keys and values that later layers take from earlier ones would lose their gradient (Gemma 3n and 4).
+            # Keys and values that layers share would lose their gradient (Gemma 3n and 4).
             shares = getattr(model.config.get_text_config(), "num_kv_shared_layers", 0)
             model.gradient_checkpointing_enable({"use_reentrant": reentrant_checkpointing and not shares})
             model.enable_input_require_grads()
@@ -239,7 +239,7 @@ class BaseModel:
                 stored,
                 adapter,
                 self.tokenizer,
-                # float32 where the base has it: merging must not round a model more than its own format does
+                # keep float32 bases in float32: merging must not round
                 getattr(self.load_config(), "dtype", None) or torch.bfloat16,
             )
         )
@@ -249,7 +249,7 @@ class BaseModel:
         return {"content_hash": self.content_hash, "merge_adapter_content_hash": self._merge_hash()}
 
     def identity(self) -> dict[str, Any]:
-        """What tells this base from another, for manifests."""
+        """Identifies the base in manifests."""
         return {
             "path": self.path,
             "revision": self.revision,
@@ -274,7 +274,7 @@ class BaseModel:
         return self._stored().settings_hash()
 
     def content_identity(self) -> dict[str, Any]:
-        """The same without the places of files, and with the name."""
+        """`identity` without file paths, and with the model's name."""
         placeless = {key: value for key, value in self.identity().items() if key not in ("path", "merge_adapter")}
         return {**placeless, "model": self.name}
 
@@ -345,7 +345,7 @@ class BaseModel:
         """Check that the model's files allow the quantization that is set.
 
         Args:
-            full_weights_for: what needs weights that are not quantized at all.
+            full_weights_for: a setting that needs unquantized weights.
 
         Raises:
             ConfigError: they do not.

@@ -1,4 +1,4 @@
-"""What grsap keeps of models: converted and merged bases in Hugging Face format, and hashes of large files."""
+"""The cache of converted and merged bases in Hugging Face format, and of hashes of large files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grsap.json_text import read_json
 MIN_REMEMBERED_BYTES = 64 * 2**20
 """Smaller files are hashed each time."""
 _MIN_AGE_S = 2.0
-"""A file that was changed more recently may change again without a new time stamp."""
+"""A file changed more recently may change again without a new time stamp."""
 
 
 def cache_root() -> Path:
@@ -35,9 +35,9 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
 
 
 def remembered_hash(path: Path) -> str:
-    """`hash_file`, which a large file is read for once: it is kept with the file's size, times and inode.
+    """`hash_file`, cached for large files by size, times and inode.
 
-    Any write changes a file's ctime, so that a changed file is read again.
+    Any write changes a file's ctime, so a changed file is read again.
     """
     status = path.stat()
     if status.st_size < MIN_REMEMBERED_BYTES:
@@ -50,6 +50,6 @@ def remembered_hash(path: Path) -> str:
             return str(kept["hash"])
     found = hash_file(path)
     if time.time() - max(status.st_mtime, status.st_ctime) > _MIN_AGE_S:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to fail
+        with contextlib.suppress(OSError):  # an unwritable cache is no error
             write_atomic(note, json.dumps({"stamp": stamp, "hash": found}))
     return found

@@ -1,4 +1,4 @@
-"""Which number format this machine computes in."""
+"""Devices and number formats of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 def cpu_flags() -> frozenset[str]:
-    """Feature flags of the processor; empty where the system does not tell."""
+    """Feature flags of the processor; empty on systems without /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -49,11 +49,11 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device is {name!r}, which is none", "Give auto, cpu, cuda or cuda:NUMBER") from error
+        raise ConfigError(f"device is {name!r}, which does not exist", "Give auto, cpu, cuda or cuda:NUMBER") from error
     num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= num_cuda:
         raise ConfigError(
-            f"device is {name}, and this machine has {num_cuda} CUDA devices", "Give auto, cpu, or one that is there"
+            f"device is {name}, and this machine has {num_cuda} CUDA devices", "Give auto, cpu, or one that exists"
         )
     return device
 

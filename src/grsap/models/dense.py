@@ -1,4 +1,4 @@
-"""Linear layers on a processor as plain matrix products, for passes without a gradient."""
+"""Linear layers on a CPU as plain matrix products, for passes without a gradient."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def dense(model: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
     covered: set[nn.Module] = set()
     in_full = dtype in (None, torch.float32)
     try:
-        for layer in model.modules():  # an adapter's layer stands before the one that it wraps
+        for layer in model.modules():  # an adapter's layer precedes the one that it wraps
             product = None if layer in covered else _product(layer, in_full)
             if product is not None:
                 covered.add(layer.get_base_layer() if isinstance(layer, LoraLayer) else layer)
@@ -50,7 +50,7 @@ def dense(model: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
 
 
 def _product(layer: nn.Module, in_full: bool) -> Product | None:
-    """What stands for the layer; None where it is to stay as it is."""
+    """The layer's replacement; None to keep it."""
     base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
     if type(base) not in (nn.Linear, Linear4bit) or base.weight.device.type != "cpu":
         return None

@@ -1,4 +1,4 @@
-"""Models that ordinary packages ship, for use without a model hub."""
+"""Models shipped by Python packages, for use without a model hub."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def embedded_folder(path: str) -> Path:
     """A Hugging Face folder (bf16 weights, tokenizer) of the packaged model, converted once and cached.
 
     Raises:
-        ModelError: not all tensors of the file found their place.
+        ModelError: the file's tensors are not the model's.
     """
     gguf = gguf_file(packaged_model(path))
 
@@ -90,7 +90,7 @@ def embedded_folder(path: str) -> Path:
             gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, output_loading_info=True
         )
         check_report(report, gguf)
-        # The converted weights are ordinary ones: the note that they came as GGUF would stop further quantization.
+        # Remove the note that the weights came as GGUF: it would prevent further quantization.
         for owner, name in ((weights.config, "quantization_config"), (weights, "hf_quantizer")):
             if hasattr(owner, name):
                 delattr(owner, name)

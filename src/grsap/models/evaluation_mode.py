@@ -1,4 +1,4 @@
-"""A model in evaluation mode for a while, and exactly as it was afterwards."""
+"""Context managers that put a model into evaluation mode and restore it exactly."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from transformers import PreTrainedModel
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 
 OWN_LOSSES = {"cross_entropy": False, "fused_linear_cross_entropy": False}
-"""Our loss is fused with the output layer for all objectives at once; Liger's would be in its way."""
+"""Liger's losses are off: grsap's loss is already fused with the output layer, for all objectives at once."""
 KEY = "model.step.use_liger_kernel"
 
 
 def check_liger(device: torch.device, model_type: str) -> None:
-    """See that the kernels are to be had, before weights are loaded.
+    """Check that the Liger kernels are available, before weights are loaded.
 
     Args:
         device: that the model will be on.
@@ -24,7 +24,7 @@ def check_liger(device: torch.device, model_type: str) -> None:
     Raises:
         ConfigError: not on a GPU.
         MissingPackageError: the package is not installed.
-        ModelError: it has none for this architecture.
+        ModelError: it does not support this architecture.
     """
     if device.type != "cuda":
         raise ConfigError(
@@ -41,7 +41,7 @@ def check_liger(device: torch.device, model_type: str) -> None:
 
 
 def use_liger(model: PreTrainedModel) -> None:
-    """Put the kernels into a model; models of the same architecture that this process loads later have them too."""
+    """Patch the kernels into a model, and into models of its architecture that this process loads later."""
     from transformers.integrations.liger import apply_liger_kernel
 
     apply_liger_kernel(model, OWN_LOSSES)

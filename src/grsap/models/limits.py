@@ -1,4 +1,4 @@
-"""What a model can be given at most: token ids that its embedding has, and positions that it has learned."""
+"""Limits of a model's input: token ids of its embedding, and learned positions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limits:
     num_positions: int | None
 
     def check(self, ids: Sequence[int] | npt.NDArray[np.int32], what: str, num_new: int = 0) -> None:
-        """See that a row can be given to the model.
+        """Check that the model can take a row.
 
         Args:
             ids: its tokens.

@@ -1,4 +1,4 @@
-"""Loading a whole model: every tensor of its files must find its place, and every place its tensor."""
+"""Loading a whole model: the tensors of its files must be exactly those of the model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CONVERSION_ROW = re.compile(r"^(\S+)\s*\|\s*CONVERSION", re.MULTILINE)
 
 
 def rehearse(empty: PreTrainedModel, files: WeightFiles, config: Any) -> frozenset[str]:
-    """Load the shapes of the tensors by transformers' own rules (renaming, fused experts, tied weights): no values.
+    """Load the tensors' shapes without values, by transformers' rules (renaming, fused experts, tied weights).
 
-    What an architecture ignores or ties is fine, and so are the other parts of a whole multimodal model of which the
-    text model is used. Weights that are stored quantized are left to the real loading: their tensors are others.
+    Tensors that an architecture ignores or ties may be missing, and so may the other parts of a multimodal model of
+    which the text model is used. Quantized files are checked at the real loading only: their tensors differ.
 
     Args:
         empty: the model on the meta device.
@@ -95,7 +95,7 @@ def _report(empty: PreTrainedModel, shapes: Mapping[str, Tensor], folder: Path) 
 
 
 def _multimodal_model(config: Any) -> PreTrainedModel | None:
-    """The model that a config names as its own, empty, if it consists of a text model and others (Llama 4)."""
+    """The empty multimodal model that a config names, if it contains a text model and others (Llama 4)."""
     named = getattr(transformers, next(iter(config.architectures or ()), ""), None)
     if config.get_text_config() is config or not (isinstance(named, type) and issubclass(named, PreTrainedModel)):
         return None

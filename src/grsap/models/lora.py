@@ -1,4 +1,4 @@
-"""Putting a LoRA adapter on a frozen base."""
+"""Adding a LoRA adapter to a frozen base."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
 
 
 def _check_targets(model: PeftModel, config: LoraConfig) -> None:
-    """See that each name in the settings reaches a layer, and each layer can be adapted.
+    """Check that each name in the settings matches a layer that can be adapted.
 
-    PEFT is content if one of several names does, and ignores the others.
+    PEFT accepts names without a match if another one matches.
     """
     reached = [*model.targeted_module_names, *model.targeted_parameter_names]
     wanted = {
@@ -82,7 +82,7 @@ def _unadaptable(base: nn.Module) -> list[str]:
 
 
 def _is_adaptable(layer: nn.Module) -> bool:
-    """Whether a linear layer of a kind of its own maps (N, in) to (N, out); routers and grouped layers do not."""
+    """Whether a subclass of a linear layer maps (N, in) to (N, out); routers and grouped layers do not."""
     if not isinstance(layer, nn.Linear) or type(layer).forward is nn.Linear.forward:
         return True
     if type(layer).__module__.startswith("bitsandbytes"):
@@ -99,7 +99,7 @@ def _is_adaptable(layer: nn.Module) -> bool:
 
 HEAD_PROBE_LENGTH = 16
 MAX_HEAD_DIFFERENCE = 0.05
-"""Relative; bf16 rounding makes less than 0.01."""
+"""Relative; bf16 rounding causes less than 0.01."""
 
 
 def adapter_off(model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
@@ -114,7 +114,7 @@ def adapter_off(model: PreTrainedModel | PeftModel) -> AbstractContextManager[No
 
 
 class OutputHead:
-    """From hidden states to logits, with the scaling and soft cap that some architectures put after it."""
+    """Output layer from hidden states to logits, with the scaling and soft cap of some architectures."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         layer = model.get_output_embeddings()
@@ -127,15 +127,15 @@ class OutputHead:
         self.cap = getattr(config, "final_logit_softcapping", None)
 
     def check(self, model: PreTrainedModel | PeftModel, dtype: torch.dtype, name: str) -> None:
-        """See on a few tokens that hidden states and this layer make the logits that the model itself makes.
+        """Check on a few tokens that lm_head(hidden) equals the model's logits.
 
         Args:
-            model: the one that the layer is of, with its adapter.
+            model: the layer's model, with its adapter.
             dtype: number format of the matrix products.
             name: of the model, for the error.
 
         Raises:
-            ModelError: they do not: the architecture does something between them that is not known here.
+            ModelError: it does not: the architecture has an unsupported operation between them.
         """
         ids = torch.arange(HEAD_PROBE_LENGTH, device=self.layer.weight.device)[None] + 5
         with evaluating(model), compute_context(model, ids.device, dtype):
@@ -155,7 +155,7 @@ class OutputHead:
 
     @property
     def is_trained(self) -> bool:
-        """Whether its own weights need a gradient."""
+        """Whether the layer's own weights are trained."""
         return any(parameter.requires_grad for parameter in self.layer.parameters())
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class OutputHead:
 
 
 def _number(config: Any, name: str) -> float:
-    """A factor in a config; 1 where it has none, or one in words, which `OutputHead.check` will find out."""
+    """A factor in a config; 1 if it is missing or no number (then `OutputHead.check` fails)."""
     value = getattr(config, name, None)
     return float(value) if isinstance(value, (int, float)) and value else 1.0
 
@@ -179,10 +179,10 @@ def inner_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 
 def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
-    """The part that makes hidden states.
+    """The submodule that computes hidden states.
 
     Raises:
-        ModelError: the architecture does not tell which that is.
+        ModelError: the architecture does not name it.
     """
     inner: Any = inner_model(model)
     part = getattr(inner, inner.base_model_prefix, None)
@@ -191,17 +191,17 @@ def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
         part = parts[0] if len(parts) == 1 else None
     if not isinstance(part, nn.Module) or part is inner:
         raise ModelError(
-            f"{type(inner).__name__}: this architecture is not known to grsap (no part that makes hidden states)",
+            f"{type(inner).__name__}: this architecture is not known to grsap (no submodule for hidden states)",
             "Use another model",
         )
     return part
 
 
-def casts_off(model: nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Context without PEFT's casts of each input to the adapter's float32, which autocast would undo at once.
+def without_input_casts(model: nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Disable PEFT's casts of each input to the adapter's float32, which autocast would undo.
 
-    It must hold in the backward pass too, where gradient checkpointing runs the layers again. It visits every module,
-    which takes 10 ms at the size of Llama 3 8B: for a step, not for each micro-batch.
+    Must cover the backward pass too, where gradient checkpointing runs the layers again. Visits every module, which
+    takes 10 ms for Llama 3 8B: enter it per step, not per micro-batch.
     """
     context: AbstractContextManager[None] = disable_input_dtype_casting(model, active=dtype != torch.float32)
     return context
@@ -214,6 +214,6 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 @contextmanager
 def compute_context(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """`autocast`, with `casts_off`; nothing for float32."""
-    with autocast(device, dtype), casts_off(model, dtype):
+    """`autocast`, with `without_input_casts`; nothing for float32."""
+    with autocast(device, dtype), without_input_casts(model, dtype):
         yield

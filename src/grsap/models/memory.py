@@ -1,4 +1,4 @@
-"""How much memory a run will need, from the model's config alone: parameters are counted without weights."""
+"""Estimating a run's memory from the model's config, without weights."""
 
 from __future__ import annotations
 

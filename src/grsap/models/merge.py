@@ -23,9 +23,9 @@ from grsap.models.pretrained import Pretrained
 from grsap.models.weight_files import WeightFiles
 
 FORMAT = 2
-"""Of the merged folder; a new number makes new folders."""
+"""Format of the merged folder, part of its cache key."""
 MAX_DIFFERENCE = 1e-3
-"""Of logits before and after, in float32, relative; rounding makes less than 1e-5."""
+"""Largest relative difference of float32 logits before and after; rounding causes less than 1e-5."""
 _PROBE_IDS = range(5, 37)
 
 
@@ -72,9 +72,9 @@ def merged_folder(base: Pretrained, adapter: Path, tokenizer: PreTrainedTokenize
 
 
 def untie(model: nn.Module) -> None:
-    """Give layers weights of their own where the adapter changes one that shares them, as tied embeddings do.
+    """Copy weights that an adapted layer shares with others, such as tied embeddings.
 
-    Else merging would change the others too.
+    Otherwise merging would change the other layers too.
     """
     for places in shared_weights(model):
         for module, name in places[1:]:
@@ -101,7 +101,7 @@ def _adapted_layer(module: nn.Module) -> nn.Module | None:
 
 
 def _mark_untied(model: PreTrainedModel) -> None:
-    """Have the model saved and loaded with all its weights, if those that its config ties have become different."""
+    """Clear the tie of weights that have become different, so that all are saved and loaded."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     if all(model.get_parameter(target) is model.get_parameter(source) for target, source in tied.items()):
         return
@@ -111,7 +111,7 @@ def _mark_untied(model: PreTrainedModel) -> None:
 
 
 def _cast(model: nn.Module, dtype: torch.dtype) -> None:
-    """Cast parameters alone: buffers that are not saved, such as rotary frequencies, must keep their precision."""
+    """Cast parameters only: unsaved buffers, such as rotary frequencies, must keep their precision."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
 

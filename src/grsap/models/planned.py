@@ -1,4 +1,4 @@
-"""The model of a run that is planned: checked, and known in shape, without weights."""
+"""Checking the model of a planned run by its shapes, without weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from grsap.models.shape import with_trained_part
 
 
 def planned_model(base: BaseModel, lora: LoraConfig | None) -> PreTrainedModel | PeftModel:
-    """What will be trained, on the meta device, with the adapter's layers in it.
+    """The model to train, on the meta device, with the adapter's layers.
 
     Args:
         base: of the run.
         lora: its adapter; None for full fine-tuning.
 
     Raises:
-        UserError: base, config and adapter do not go together, or grsap does not know the architecture.
+        UserError: base, config and adapter do not fit together, or the architecture is not supported.
     """
     model = with_trained_part(base.empty(), lora)
     backbone(model)
@@ -29,14 +29,14 @@ def planned_model(base: BaseModel, lora: LoraConfig | None) -> PreTrainedModel |
 
 
 def check_model(base: BaseModel, lora: LoraConfig | None) -> list[str]:
-    """Find what is wrong with the model without loading weights; called before anything is written.
+    """Check the model without loading weights; called before anything is written.
 
     Args:
         base: of the run.
         lora: its adapter; None for full fine-tuning.
 
     Returns:
-        What the user should know, such as how much of the model is quantized.
+        Notes for the user, such as how much of the model is quantized.
 
     Raises:
         UserError: see `planned_model`; or a file of the base is damaged, or does not belong to its config.

@@ -1,4 +1,4 @@
-"""What transformers reads from a folder or a Hub id, with errors that say what to do."""
+"""Reading models from a folder or a Hub id by transformers, with errors that name a remedy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Pretrained:
         return empty_base(self.config(), self.source, trust_remote_code=self.trust_remote_code)
 
     def check(self) -> frozenset[str]:
-        """See from file headers that weights and config belong together, where the files are on this machine.
+        """Check by file headers that weights and config belong together, where the files are on this machine.
 
         Returns:
             Tensors that the model leaves out, see `rehearse`.
@@ -82,7 +82,7 @@ class Pretrained:
         left_out = self._check_values() if is_here else frozenset()
         model: PreTrainedModel
         model, report = self._from_pretrained(AutoModelForCausalLM, output_loading_info=True, **kwargs)
-        if not is_here:  # but now
+        if not is_here:  # it has just been downloaded
             left_out = self._check_values()
         check_report(report, self.folder or self.source, left_out)
         return model
@@ -120,7 +120,7 @@ class Pretrained:
             return self._from_pretrained(factory)
         except ModelError:
             raise
-        except Exception as error:  # wrong types in a file fail anywhere
+        except Exception as error:  # wrong types in a file raise anything
             if is_out_of_memory(error):
                 raise
             raise ModelError(

@@ -1,4 +1,4 @@
-"""What bitsandbytes quantizes of a model, and 4-bit layers on a processor: kept as they are."""
+"""Quantization by bitsandbytes: counting, checking, and 4-bit layers on a CPU."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def check_quantization(stored: str | None, wanted: str, path: str, full_weights_
         stored: of the files, see `stored_quantization`.
         wanted: as set.
         path: of the model.
-        full_weights_for: what needs weights that are not quantized at all.
+        full_weights_for: a setting that needs unquantized weights.
 
     Raises:
         ConfigError: they do not; begins with an argument of `BaseModel`.
@@ -140,8 +140,7 @@ def four_bit_layers(model: nn.Module) -> list[Linear4bit]:
 def keep_quantized_weights(model: nn.Module) -> None:
     """Stop bitsandbytes from repacking weights for its AVX512-BF16 kernel at the first forward pass in eval mode.
 
-    The repacking rounds the 4-bit scales to bf16 in place, so that a check in the middle of training would change the
-    base that training goes on with.
+    The repacking rounds the 4-bit scales to bf16 in place, so a check in the middle of training would change the base.
     """
     for layer in four_bit_layers(model):
         layer.support_avx512bf16_for_cpu = False

@@ -1,4 +1,4 @@
-"""Attention of packed rows: row by row, so that its cost grows with the rows' lengths, not the pack's.
+"""Varlen attention of packed rows: its cost grows with the rows' lengths, not the pack's.
 
 transformers keeps packed rows apart by a mask, and computes all of the pack's L x L pairs. Here each row is a causal
 attention of its own: on a GPU by PyTorch's FlashAttention for rows of varying length, on a processor by the kernel that
@@ -25,19 +25,19 @@ from grsap.models.lora import backbone
 
 NAME = "grsap_rows"
 MAX_HEAD_DIM = 256
-"""Of FlashAttention, which also wants a multiple of 8."""
+"""Largest head size of FlashAttention, which also needs a multiple of 8."""
 DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
-"""What configs call dropout of attention, which the kernels here have not."""
-# PyTorch 2.11 takes fewer key-value heads without being told.
+"""Names of attention dropout in configs; the kernels here do not support it."""
+# PyTorch 2.11 takes fewer key-value heads without `enable_gqa`.
 _GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
 _forward, _backward = cpu_flash_attention()
 
 
 def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
-    """Give a model this attention, if its own is PyTorch's, causal and full in every layer, and a kernel fits.
+    """Use varlen attention in a model whose attention is SDPA, causal and full in every layer, if a kernel fits.
 
-    It changes nothing but where a call says by `cu_seq_lens_q` that rows are packed.
+    Only calls with `cu_seq_lens_q` (packed rows) change.
 
     Args:
         model: on its device.
@@ -54,7 +54,7 @@ def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) ->
 
 
 def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
-    """FlashAttention takes half precision on NVIDIA cards from Ampere on; the processor's kernel takes everything."""
+    """FlashAttention needs half precision on NVIDIA cards from Ampere on; the CPU kernel takes any dtype."""
     if device.type != "cuda":
         return device.type == "cpu"
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -69,12 +69,12 @@ def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
 
 
 def attends_by_row(model: PreTrainedModel) -> bool:
-    """Whether it has this attention."""
+    """Whether a model uses varlen attention."""
     return attention_of(model.config.get_text_config()) == NAME
 
 
 def stop_attending_by_row(model: PreTrainedModel) -> None:
-    """Give it PyTorch's attention back."""
+    """Restore PyTorch's attention."""
     model.set_attn_implementation("sdpa")
 
 

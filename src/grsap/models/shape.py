@@ -1,4 +1,4 @@
-"""A model's shape without its weights, for counting and for checks before weights are loaded."""
+"""Models on the meta device, for counting and for checks before weights are loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def empty_base(config: Any, name: str = "the model", **options: Any) -> PreTrain
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), **options)
-    except Exception as error:  # a wrong config fails anywhere in a model's code
+    except Exception as error:  # a wrong config raises anything anywhere in a model's code
         if is_out_of_memory(error):
             raise
         raise ModelError(

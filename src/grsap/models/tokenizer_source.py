@@ -32,7 +32,7 @@ class TokenizerSource:
     trust_remote_code: bool = False
 
     def check(self) -> None:
-        """Find what is wrong with the settings without loading anything; raises as `BaseModel.check` does."""
+        """Check the settings without loading anything; raises as `BaseModel.check` does."""
         with arguments_of(self):
             self._model().check()
 
@@ -46,7 +46,7 @@ class TokenizerSource:
             return self._model().tokenizer
 
     def identity(self) -> dict[str, Any]:
-        """What tells this tokenizer from another, for manifests."""
+        """Identifies the tokenizer in manifests."""
         return {
             "path": self.path,
             "revision": self.revision,

@@ -1,4 +1,4 @@
-"""A folder of weights as files: which of them load, what they hold, and one hash of everything that counts."""
+"""A folder of weights: its files, their tensors, and one hash of everything that changes answers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class WeightFiles:
 
     @classmethod
     def of_folder(cls, folder: Path) -> WeightFiles:
-        """A model that another library loads, an embedder say: its settings and all weights beside them."""
+        """A model that another library loads, such as an embedder: its settings and all weights beside them."""
         settings = settings_files(folder)
         places = {folder, *(file.parent for file in settings)}
         weights = {file for place in places for file in place.iterdir() if file.suffix in (".safetensors", ".bin")}
@@ -91,7 +91,7 @@ class WeightFiles:
 
     @property
     def hash(self) -> str:
-        """Of names and contents. Reads all files, which takes seconds for a large model the first time."""
+        """Hash of names and contents. Reads all files: seconds for a large model the first time."""
         return hash_files(self.folder, {*self.weights, *self.settings})
 
     def shapes(self) -> dict[str, Tensor]:
@@ -204,7 +204,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def _check_content(file: Path) -> None:
-    """Recognise files that are no content at all.
+    """Recognise placeholder files, such as Git LFS pointers.
 
     Raises:
         ModelError: empty, unreadable, or a pointer of git LFS.
@@ -245,7 +245,7 @@ def _read_safetensors(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
 
 def _shape_of(piece: Any) -> Tensor:
     shape = piece.get_shape()
-    # An empty slice tells the dtype, whose name in the header is not torch's; a scalar has none.
+    # An empty slice has the torch dtype, which the header names differently; a scalar has no slice.
     values = piece[...] if not shape else piece[:0]
     return torch.empty(shape, dtype=values.dtype, device="meta")
 

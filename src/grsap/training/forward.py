@@ -142,7 +142,7 @@ class Forward:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The micro-batch's loss, () float32, and the sum of each objective in it, detached: name -> () float32.
 
-        `casts_off` around it, over the backward pass too, makes it faster.
+        `without_input_casts` around it, over the backward pass too, makes it faster.
 
         Args:
             batch: the micro-batch.

@@ -13,7 +13,7 @@ from torch import Tensor
 from grsap.compat import skips_non_finite_steps
 from grsap.data.step import StepBatch
 from grsap.errors import NonFiniteLossError
-from grsap.models.lora import casts_off
+from grsap.models.lora import without_input_casts
 from grsap.objectives import Objective, StepReport
 from grsap.training.forward import Forward
 from grsap.training.placement import Placement, told_by_any
@@ -161,7 +161,7 @@ class GradientStep:
         factors = {name: scale * weights[name] / divisor for name, divisor in divisors.items()}
         references = self._forward.references(batch.micro_batches)
         local: list[dict[str, Tensor]] = []
-        with casts_off(self._forward.model, self._forward.dtype):
+        with without_input_casts(self._forward.model, self._forward.dtype):
             for number, (micro_batch, reference) in enumerate(zip(batch.micro_batches, references, strict=True), 1):
                 with self._placement.exchange(number == len(batch.micro_batches)):
                     loss, sums = self._forward.loss(micro_batch, factors, reference)
