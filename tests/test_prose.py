@@ -10,7 +10,7 @@ import pytest
 import grsap
 
 ROOT = Path(grsap.__file__).parent
-CLEAN = ("data", "text", "models")
+CLEAN = ("data", "text", "models", "judging", "embedding")
 """Folders and modules that are rewritten."""
 
 DIALECT = {
@@ -36,7 +36,7 @@ FILES = sorted(
     path
     for name in CLEAN
     for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
-    if path.name not in ("extraction_texts.py", "refusal_phrases.py")  # data, not prose
+    if path.name not in ("extraction_texts.py", "refusal_phrases.py", "rubric_judge.py")  # data and prompts
 )
 
 

@@ -1,4 +1,4 @@
-"""Texts to vectors whose dot product is their likeness."""
+"""Text embeddings."""
 
 from grsap.embedding.base import Embedder
 from grsap.embedding.minilm_embedder import MiniLMEmbedder

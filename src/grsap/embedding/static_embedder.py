@@ -1,4 +1,4 @@
-"""Static embeddings: a table look-up a token, for large sets on a processor."""
+"""Static embeddings: one table look-up per token, for large sets on a CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH_SIZE = 1024
 
 
 class StaticEmbedder(Embedder):
-    """A model of model2vec: each token has one vector, whatever stands around it. Hundreds of times as fast as
+    """A model of model2vec: each token has one vector, independent of context. Hundreds of times as fast as
     a transformer, and blind to the order of words.
 
     Args:
@@ -50,7 +50,7 @@ class StaticEmbedder(Embedder):
         check_folder(self.path)
 
     def close(self) -> None:
-        """Forget the table."""
+        """Free the table."""
         self._model = None
 
     def _load(self) -> None:

@@ -1,4 +1,4 @@
-"""How far two judges agree."""
+"""Agreement of two judges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import combinations
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judges on the same exchanges. Those on which one of them says nothing are counted apart.
+    """Two judges on the same exchanges. Missing verdicts are counted separately.
 
     Attributes:
         num_both: exchanges on which both say True or False.

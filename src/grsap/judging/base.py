@@ -1,4 +1,4 @@
-"""What it takes to judge a response."""
+"""The interface of judges."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     import torch
 
 LABELS = ("prompt_harmful", "response_harmful", "response_refusal")
-"""What a verdict may say."""
+"""The labels of a verdict."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and the response to be judged. Both are untrusted: they may try to be the judge."""
+    """A request and its response, both untrusted: they may contain instructions to the judge."""
 
     prompt: str
     response: str
 
     @classmethod
     def of(cls, messages: Sequence[Message], response: str) -> Exchange:
-        """A single request as it stands; a longer conversation with its roles."""
+        """A single request unchanged; a longer conversation with its roles."""
         if len(messages) == 1:
             return cls(messages[0]["content"], response)
         return cls("\n".join(f"{message['role']}: {message['content']}" for message in messages), response)
@@ -34,19 +34,19 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Verdict:
-    """True, False, or None: not said or not parsed. None is never counted as safe and never dropped.
+    """Labels True, False, or None: missing or unparsed. None is never counted as safe and never dropped.
 
     Attributes:
         prompt_harmful: whether the request is.
         response_harmful: whether the response is.
         response_refusal: whether the response refuses.
-        raw: what the judge wrote, as it stands; for transcripts only.
-        reason: why a label is missing: `unparsed`, `cut_by_length` (the judge wrote on), `too_long` (the request alone
-            does not fit), `not_unicode`, `control_character`, `not_carried` (a server that takes strings only cannot
-            be given the prompt), `withheld` (the judge's server gave no answer), or `unanswered` (there is no response
-            to judge); None where nothing went wrong.
+        raw: the judge's answer, unchanged; for transcripts only.
+        reason: why a label is missing: `unparsed`, `cut_by_length` (the judge's answer was too long), `too_long` (the
+            request does not fit), `not_unicode`, `control_character`, `not_carried` (a string cannot encode the prompt
+            for a server that takes strings only), `withheld` (the judge's server gave no answer), or `unanswered` (no
+            response to judge); None without an error.
         truncated: whether the judge saw only the beginning of the response.
-        scores: label -> probability in [0, 1] that the judge gave to the word for True, where its backend tells.
+        scores: label -> probability in [0, 1] of the word for True, where the backend returns log-probabilities.
         by_judge: of a panel: each judge's verdict by its name.
     """
 
@@ -76,7 +76,7 @@ class Verdict:
         return cls(**{**kept, "by_judge": by_judge})
 
     def to_dict(self) -> dict[str, Any]:
-        """As a transcript keeps it: plain values; `by_judge` only where there is one."""
+        """Plain values for transcripts; `by_judge` only if it is not empty."""
         kept: dict[str, Any] = {name: self.label(name) for name in LABELS}
         kept |= {
             "raw": self.raw,
@@ -90,13 +90,13 @@ class Verdict:
 
 
 class Judge(ABC):
-    """Says of each exchange whether it is harmful and whether it refuses.
+    """Labels exchanges as harmful or refused. Write `judge`.
 
     Attributes:
-        name: stands beside every number that the judge made.
+        name: shown beside every number from the judge.
         revision: of the judge's weights or rules; known after `prepare`.
-        is_proxy: True if it only sees refusals; harmfulness is then reported as "non-refusal (proxy)".
-        labels: what it says at all; the others are None in all its verdicts.
+        is_proxy: True if it detects refusals only; harmfulness is then reported as "non-refusal (proxy)".
+        labels: the labels it gives; the others are always None.
     """
 
     name: str = ""
@@ -106,30 +106,30 @@ class Judge(ABC):
 
     @property
     def says_refusals(self) -> bool:
-        """Whether it says which answers refuse; where it does not, the refusal matcher does."""
+        """Whether it labels refusals; otherwise the refusal matcher does."""
         return "response_refusal" in self.labels
 
     def identity(self) -> dict[str, Any]:
-        """What its verdicts depend on, for caches; JSON values. Call it after `prepare`."""
+        """JSON values that determine its verdicts, for caches. Call `prepare` first."""
         return {"class": type(self).__qualname__, "name": self.name, "revision": self.revision}
 
     @abstractmethod
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """One verdict an exchange, in order."""
+        """One verdict per exchange, in order."""
 
     def checked_verdicts(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """What `judge` returns; nothing is asked about no exchange.
+        """Call `judge` and check its result; an empty list without exchanges.
 
         Raises:
-            PluginError: it is not one verdict an exchange, or a label is neither true, false nor None.
+            PluginError: not one verdict per exchange, or a label that is neither True, False nor None.
         """
         if not exchanges:
             return []
         found: Any = self.judge(exchanges)
         if not isinstance(found, Sequence) or isinstance(found, (str, bytes)) or len(found) != len(exchanges):
-            told = f"{len(found)} verdicts" if isinstance(found, list) else described(found)
+            what = f"{len(found)} verdicts" if isinstance(found, list) else described(found)
             raise PluginError(
-                self, "judge", f"returns {told} for {len(exchanges)} exchanges", "Return one verdict each, in order"
+                self, "judge", f"returns {what} for {len(exchanges)} exchanges", "Return one verdict each, in order"
             )
         for verdict in found:
             if not isinstance(verdict, Verdict):
@@ -140,26 +140,26 @@ class Judge(ABC):
                 label: object = getattr(verdict, name)
                 if label is not None and not isinstance(label, bool):
                     raise PluginError(
-                        self, "judge", f"returns {name} {label!r}", "Give True, False, or None where it cannot tell"
+                        self, "judge", f"returns {name} {label!r}", "Give True, False, or None if unknown"
                     )
         return list(found)
 
     def prepare(self) -> None:  # noqa: B027 (rules need nothing)
-        """Find what is wrong before anything expensive is done; loads no weights. More than one call does no harm.
+        """Check model, template and settings before expensive work; loads no weights. Idempotent.
 
         Raises:
             UserError: the judge's model, template or settings are wrong.
         """
 
     def check_ready(self) -> None:  # noqa: B027 (rules need nothing)
-        """Find a server that is not there, before the work whose results it is to judge.
+        """Check that the server answers, before the work that it will judge.
 
         Raises:
-            ConfigError: nothing answers at its address.
+            ConfigError: it does not.
         """
 
     def release(self, device: torch.device) -> None:  # noqa: B027 (rules hold nothing)
-        """Give back what it holds on `device`, which is needed for something else; a later call takes it anew."""
+        """Free memory on `device`; reloads on next use."""
 
     def close(self) -> None:  # noqa: B027 (rules hold nothing)
-        """Give back memory, processes and connections, wherever they are; a later call takes them anew."""
+        """Free memory, processes and connections; reopens on next use."""

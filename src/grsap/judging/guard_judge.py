@@ -1,4 +1,4 @@
-"""Judges that ask a model: prompts as token ids, one greedy answer, a strict parser."""
+"""Judges that prompt a model: token ids in, one greedy answer, a strict parser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 REQUEST, RESPONSE = SLOTS
-"""Where the two stand in the text of a form."""
+"""Their slots in the text of a form."""
 
 REQUEST_TURN: Message = {"role": "user", "content": REQUEST}
 RESPONSE_TURN: Message = {"role": "assistant", "content": RESPONSE}
@@ -29,12 +29,12 @@ DEFAULT_MAX_PROMPT_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Question:
-    """What the model is asked about an exchange.
+    """A prompt of the judge's model about an exchange.
 
     Attributes:
         text: of the form, with `REQUEST` and, if the response is asked about, `RESPONSE`.
-        form: the same, ready to be filled.
-        answer: what it must write.
+        form: the same, as token ids with slots.
+        answer: parser of the model's answer.
     """
 
     text: str
@@ -50,16 +50,16 @@ class Question:
 class GuardJudge(Judge):
     """Asks a guard or chat model through a generation backend.
 
-    Trusted text (instruction, template) and untrusted text (request, response) meet as token ids only: control tokens
-    that the untrusted text spells are not control tokens there, and the ids around it never change. If the prompt is
-    too long, the response loses its end and the verdict is flagged; if the request alone is too long, there is no
-    verdict. Answers are greedy. An answer that is not in the model's published form is unparsed.
+    Trusted text (instruction, template) and untrusted text (request, response) are joined as token ids: untrusted text
+    contains no control tokens and never changes the ids around it. If the prompt is too long, the response is cut and
+    the verdict flagged; if the request alone is too long, there is no verdict. Answers are greedy; one that is not in
+    the model's published format is unparsed.
 
     Args:
         generator: where the model runs: on this machine, on a device of its own, or on a server.
         max_prompt_tokens: upper limit of a prompt; less if the model's tokenizer says so.
-        top_logprobs: tokens whose probabilities are asked for at each place, for `Verdict.scores`; null for none, as
-            for servers that do not give them.
+        top_logprobs: number of log-probabilities per position, for `Verdict.scores`; null for none, as for servers
+            that do not return them.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -88,18 +88,18 @@ class GuardJudge(Judge):
 
     @abstractmethod
     def make_questions(self) -> list[Question]:
-        """What is asked of every exchange, made by `plain_question` or `chat_question`; loads no weights."""
+        """The questions of every exchange, made by `plain_question` or `chat_question`; loads no weights."""
 
     def questions(self, exchange: Exchange) -> list[Question]:
-        """What is asked of this one; by default the same of all."""
+        """The questions of one exchange; by default those of all."""
         return self._questions
 
     def plain_question(self, text: str, answer: AnswerFormat, tags: Sequence[str] = ()) -> Question:
-        """A question that is given as it stands, after what the tokenizer puts before a text."""
+        """A question without chat template, after the tokenizer's own start tokens."""
         return Question(text, PromptForm(self.generator.tokenizer, text, tags, with_bos=True), answer)
 
     def chat_question(self, messages: Sequence[Message], answer: AnswerFormat, tags: Sequence[str] = ()) -> Question:
-        """A question in the model's chat template; a turn of one slot is as the template would have it."""
+        """A question in the model's chat template; a turn of one slot gets the template's whitespace."""
         alone = [message["content"] for message in messages if message["content"] in SLOTS]
         padded: list[Message] = [
             {**message, "content": _pad(message["content"]) if message["content"] in alone else message["content"]}
@@ -131,11 +131,11 @@ class GuardJudge(Judge):
             self.revision = "+".join(part for part in (self.generator.weights_revision(), prompts) if part)
 
     def identity(self) -> dict[str, Any]:
-        """Also how much of an exchange it reads, and whether it gives scores."""
+        """Also the prompt limit, and whether it gives scores."""
         return {**super().identity(), "max_prompt_tokens": self.max_prompt_tokens, "scores": self.sampling.top_logprobs}
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """One verdict an exchange, in order."""
+        """One verdict per exchange, in order."""
         self.prepare()
         asked = [self.questions(exchange) for exchange in exchanges]
         truncated: dict[str, bool] = {}
@@ -163,7 +163,7 @@ class GuardJudge(Judge):
         ]
 
     def _ask(self, requests: Sequence[GenerationRequest], reasons: dict[str, str]) -> dict[str, Generation]:
-        """Answers by id. A prompt that the backend cannot be given gets a reason, and does not stop the others."""
+        """Answers by id. A prompt that the backend cannot take gets a reason, and does not stop the others."""
         try:
             return {answer.id: answer for answer in self.generator.generate(requests, self.sampling)}
         except DataError:
@@ -188,7 +188,7 @@ class GuardJudge(Judge):
         return Verdict(raw=answer.text, truncated=truncated, scores=scores).with_labels(labels)
 
     def check_ready(self) -> None:
-        """Find a server that is not there."""
+        """Check that the server answers."""
         self.generator.check_ready()
 
     def release(self, device: torch.device) -> None:

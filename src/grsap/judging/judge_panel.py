@@ -1,4 +1,4 @@
-"""Several judges as one."""
+"""A judge that combines several."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class JudgePanel(Judge):
-    """Asks all judges; each label is decided among those that say it at all.
+    """Combines judges; each label is decided by the judges that give it.
 
-    Under `majority` a label is what more than half of them say; under `any` it is True as soon as one says True, and
-    False if all say False. Where missing verdicts, or a tie, leave that open, it is None. What each judge said is kept.
+    With `majority` a label is what more than half of them say; with `any` it is True if one says True, and False if all
+    say False. A tie, or missing verdicts that could decide, gives None. Each judge's verdict is kept.
 
     Args:
         judges: at least one; no two of the same name.
@@ -74,7 +74,7 @@ class JudgePanel(Judge):
         return False if said and said.count(False) >= enough_false else None
 
     def check_ready(self) -> None:
-        """Find a server of any judge that is not there."""
+        """Check the servers of all judges."""
         for judge in self.judges:
             judge.check_ready()
 

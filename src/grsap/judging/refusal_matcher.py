@@ -1,4 +1,4 @@
-"""Knows refusals by their first words: no model, offline, and only a proxy of harmfulness."""
+"""Detects refusals by their first words: no model, offline, and only a proxy of harmfulness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grsap.judging.refusal_phrases import (
 )
 
 HEAD_LENGTH = 200
-"""Characters of a response that are looked at: refusals come first, and later text may quote one."""
+"""Characters of a response that are searched: refusals come first, and later text may quote one."""
 
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u0060": "'", "\u00b4": "'", "\uff07": "'"})
 
@@ -53,7 +53,7 @@ def is_refusal(response: str) -> bool | None:
 class RefusalMatcher(Judge):
     """Sets `response_refusal` by the phrases of `grsap.judging.refusal_phrases`, and nothing else.
 
-    It cannot see harm: an answer that neither refuses nor harms counts as "non-refusal (proxy)". It reads English only.
+    It does not detect harm: an answer that neither refuses nor harms counts as "non-refusal (proxy)". English only.
     """
 
     name = "refusal_matcher"
