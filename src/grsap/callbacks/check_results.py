@@ -7,9 +7,8 @@ from typing import Protocol, runtime_checkable
 from lightning.pytorch import Trainer
 
 from grsap.callbacks.harmfulness_result import HarmfulnessResult
-from grsap.callbacks.lookup import callbacks_of
+from grsap.callbacks.lookup import callbacks_of, find_callback
 from grsap.callbacks.task_score_check import TaskScoreResult
-from grsap.metrics import RateEstimate
 
 
 @runtime_checkable
@@ -29,7 +28,7 @@ class KeepsTaskScore(Protocol):
 
 def harmfulness_check(trainer: Trainer) -> KeepsHarmfulness | None:
     """The run's harmfulness check, if it has one."""
-    return next((each for each in callbacks_of(trainer) if isinstance(each, KeepsHarmfulness)), None)
+    return find_callback(trainer, KeepsHarmfulness)
 
 
 def task_score_check(trainer: Trainer) -> KeepsTaskScore | None:
@@ -58,11 +57,7 @@ def best_step(trainer: Trainer, steps: set[int]) -> int | None:
         result = None if tasks is None else tasks.results.get(step)
         if result is None or result.task_score.value is None:
             continue
-        harm = _harmfulness(harms, step)
+        harm = harms.results[step].harmfulness_rate if harms is not None and step in harms.results else None
         if bound is None or (harm is not None and harm.worst <= bound):
             ranked.append((result.task_score.value, -1.0 if harm is None else -harm.worst, step))
     return max(ranked)[2] if ranked else None
-
-
-def _harmfulness(check: KeepsHarmfulness | None, step: int) -> RateEstimate | None:
-    return None if check is None or step not in check.results else check.results[step].harmfulness_rate

@@ -5,7 +5,7 @@ from grsap.pages.charts import Change, Estimate, Series, Trade, change_chart, li
 from grsap.pages.figures import figure, part_legend, run_legend
 from grsap.pages.markup import Content, Element, element, escape, render
 from grsap.pages.page import Section, check_target, page, write_page
-from grsap.pages.tables import badge, facts, table, with_interval, without_repeats
+from grsap.pages.tables import badge, facts, table, with_interval
 from grsap.pages.text_block import hidden, quoted
 
 __all__ = [
@@ -37,6 +37,5 @@ __all__ = [
     "table",
     "trade_chart",
     "with_interval",
-    "without_repeats",
     "write_page",
 ]

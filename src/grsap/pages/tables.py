@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from grsap.pages.markup import Content, Element, element
 
@@ -20,7 +21,7 @@ def table(
     Args:
         caption: what it shows and how to read it.
         headings: one a column.
-        rows: cells; the first cell of a row names it, None where the name above it goes on. Cells of numbers are
+        rows: cells; the first cell of a row names it, once for rows with the same name. Cells of numbers are
             aligned to the right.
         text_columns: how many columns from the left hold words.
         groups: headings over headings: (text, number of columns).
@@ -38,26 +39,18 @@ def table(
         element("th", text, attributes={"scope": "col", **(attributes(column) or {})})
         for column, text in enumerate(headings)
     ]
-    body = [
-        element(
-            "tr",
-            _row_heading(rows, place),
-            [element("td", cell, attributes=attributes(column)) for column, cell in enumerate(row[1:], 1)],
-            attributes={"class": None if row[0] is None else "first"},
-        )
-        for place, row in enumerate(rows)
-    ]
+    body = []
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        for place, row in enumerate(members := list(group)):
+            scope = {"scope": "rowgroup", "rowspan": str(len(members))} if len(members) > 1 else {"scope": "row"}
+            heading = None if place else element("th", row[0], attributes=scope)
+            cells = [element("td", cell, attributes=attributes(column)) for column, cell in enumerate(row[1:], 1)]
+            body.append(element("tr", heading, cells, attributes={"class": None if place else "first"}))
     rows_of_head = [element("tr", over) if over else None, element("tr", head)]
     whole = element("table", element("thead", rows_of_head), element("tbody", body))
     # The caption stays outside of what scrolls, so that it is never cut off.
     scrolling = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"}
     return element("figure", element("div", whole, attributes=scrolling), element("figcaption", caption))
-
-
-def without_repeats(rows: Sequence[list[Content]]) -> list[list[Content]]:
-    """The rows, with None in the place of a name that is the one above."""
-    names = [None, *(row[0] for row in rows)]
-    return [[None if row[0] == names[place] else row[0], *row[1:]] for place, row in enumerate(rows)]
 
 
 def facts(pairs: Sequence[tuple[Content, Content]]) -> Element:
@@ -69,15 +62,6 @@ def with_interval(value: str, interval: str = "", *notes: str) -> list[Content]:
     """A number, its interval in small print below it, and notes below that."""
     lines = [line for line in (interval, *notes) if line]
     return [value, [(element("br"), element("small", line)) for line in lines]]
-
-
-def _row_heading(rows: Sequence[Sequence[Content]], place: int) -> Element | None:
-    if rows[place][0] is None:
-        return None
-    following = (number for number in range(place + 1, len(rows)) if rows[number][0] is not None)
-    height = next(following, len(rows)) - place
-    attributes = {"scope": "rowgroup", "rowspan": str(height)} if height > 1 else {"scope": "row"}
-    return element("th", rows[place][0], attributes=attributes)
 
 
 def badge(word: str, kind: str) -> Element:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grsap.measurement.catalogue import RateSpec
-from grsap.pages import Content, Section, table, with_interval, without_repeats
+from grsap.pages import Content, Section, table, with_interval
 from grsap.pages.numbers import MISSING, count, percent, percent_interval
 from grsap.reporting.before_after import rate_cell
 from grsap.reporting.run import Run, answer_shares
@@ -38,7 +38,7 @@ def answers(runs: Sequence[Run]) -> Section | None:
     return Section(
         "answers",
         "Unparsed, truncated and incoherent answers",
-        [table(caption, headings, without_repeats(rows), text_columns=2)],
+        [table(caption, headings, rows, text_columns=2)],
     )
 
 

@@ -18,7 +18,6 @@ from grsap.pages import (
     run_legend,
     table,
     with_interval,
-    without_repeats,
 )
 from grsap.pages.numbers import MISSING, count, percent, percent_interval, points, points_interval
 from grsap.reporting.run import Run, headline_rates, main_rates, styles
@@ -40,7 +39,7 @@ def before_after(runs: Sequence[Run]) -> Section | None:
     return Section(
         "rates",
         "Before and after",
-        [table(_caption(runs), headings, without_repeats(rows), text_columns=2), *_figure(runs)],
+        [table(_caption(runs), headings, rows, text_columns=2), *_figure(runs)],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from grsap.json_text import read_object
-from grsap.pages import Content, Section, table, without_repeats
+from grsap.pages import Content, Section, table
 from grsap.pages.numbers import MISSING, count, gibibytes, percent
 from grsap.progress import duration
 from grsap.reporting.run import Run
@@ -31,7 +31,7 @@ def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
         "calls on a folder, except what a killed call had not written yet. Do not compare times of different machines."
     )
     headings = ["of", "what", "tokens", "time", "tokens/s", "share of the run", "peak memory"]
-    return Section("cost", "Cost", [table(caption, headings, without_repeats(rows), text_columns=2)])
+    return Section("cost", "Cost", [table(caption, headings, rows, text_columns=2)])
 
 
 def _run_rows(run: Run) -> Iterator[Row]:

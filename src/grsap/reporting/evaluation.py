@@ -21,7 +21,6 @@ from grsap.pages import (
     table,
     trade_chart,
     with_interval,
-    without_repeats,
 )
 from grsap.pages.numbers import MISSING, count, number, percent, points, points_interval
 from grsap.reporting.before_after import rate_cell, verdict_cell
@@ -221,7 +220,7 @@ def _changes(found: _Found) -> Iterator[Element]:
             "the baseline."
         )
         headings = ["compared", "benchmark", "rate", "change", "worse / better", "p", "detectable", "verdict"]
-        yield table(caption, headings, without_repeats(rows), text_columns=3)
+        yield table(caption, headings, rows, text_columns=3)
 
 
 def _agreement(found: _Found) -> Iterator[Element]:
@@ -241,7 +240,7 @@ def _agreement(found: _Found) -> Iterator[Element]:
         yield table(
             caption,
             ["subject", "benchmark", "judges", "label", "equal", "kappa"],
-            without_repeats(rows),
+            rows,
             text_columns=4,
         )
 
@@ -262,7 +261,7 @@ def _overlap(found: _Found) -> Iterator[Element]:
             "shorter). Such prompts measure in part what was trained on."
         )
         headings = ["replay set", "benchmark", "prompts shared", "rows shared"]
-        yield table(caption, headings, without_repeats(rows), text_columns=2)
+        yield table(caption, headings, rows, text_columns=2)
 
 
 def _lm_eval(found: _Found) -> Iterator[Element]:
@@ -274,4 +273,4 @@ def _lm_eval(found: _Found) -> Iterator[Element]:
     if rows:
         caption = "Tasks of the package lm-eval, scored its way, with its standard errors."
         headings = ["subject", "task", "metric", "rows", "value", "standard error"]
-        yield table(caption, headings, without_repeats(rows), text_columns=3)
+        yield table(caption, headings, rows, text_columns=3)

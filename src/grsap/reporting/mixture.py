@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grsap.pages import Content, Section, figure, part_legend, share_chart, table, without_repeats
+from grsap.pages import Content, Section, figure, part_legend, share_chart, table
 from grsap.pages.numbers import MISSING, count, percent
 from grsap.reporting.run import Run
 
@@ -42,7 +42,7 @@ def mixture(runs: Sequence[Run]) -> Section | None:
             caption,
             part_legend(SOURCES),
         ),
-        table(_notes(runs), headings, without_repeats(rows), text_columns=2),
+        table(_notes(runs), headings, rows, text_columns=2),
     ]
     return Section("mixture", "Mixture", content)
 

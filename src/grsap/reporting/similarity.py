@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grsap.pages import Content, Section, element, table, with_interval, without_repeats
+from grsap.pages import Content, Section, element, table, with_interval
 from grsap.pages.numbers import MISSING, count, number
 from grsap.reporting.sources import Source, reading
 
@@ -70,7 +70,7 @@ def _measures(result: Row) -> Content:
         "Estimates with 95 % intervals of the sampling error in small print. “Against itself” compares two halves of "
         "one set: the value for two samples of one distribution at this number of rows."
     )
-    return table(caption, headings, without_repeats(rows), text_columns=2)
+    return table(caption, headings, rows, text_columns=2)
 
 
 def _cell(row: Row) -> Content:
@@ -97,7 +97,7 @@ def _differences(result: Row) -> Content:
     if not rows:
         return None
     caption = "Curated minus raw. Beyond: 0 is outside the 95 % interval, which happens by chance once in twenty."
-    return table(caption, ["of", "estimate", "difference", "interval", "beyond"], without_repeats(rows), text_columns=2)
+    return table(caption, ["of", "estimate", "difference", "interval", "beyond"], rows, text_columns=2)
 
 
 def _limits(result: Row) -> Content:
