@@ -22,60 +22,38 @@ def provenance(sources: Sequence[Source]) -> Section:
 
 def _facts(source: Source) -> Pairs:
     manifest, result = source.manifest, source.result
-    pairs: Pairs = [("schema", str(result.get("schema") or manifest.get("schema")))]
-    status = result.get("status") or manifest.get("status")
-    if status:
-        pairs.append(("status", str(status)))
-    pairs += _named("ended by", result.get("stop_reason"))
-    pairs += _times(manifest)
-    pairs += _named("seed", manifest.get("seed", result.get("seed")))
-    pairs += _named("seeds", _listed(manifest.get("seeds")))
-    pairs += _named("base model", _described(manifest.get("base")))
-    pairs += _named("generator", _described(manifest.get("generator")))
-    for name, model in (manifest.get("models") or {}).items():
-        pairs += _named(name, _described(model))
-    for name in ("embedder", "model"):
-        pairs += _named(name, _described(result.get(name)))
-    for judge in result.get("judges") or manifest.get("judges") or []:
-        pairs += _named("judge", _described(judge))
-    pairs += _named("chat template", _hash(manifest.get("template_hash")))
-    data = manifest.get("data") or {}
-    pairs += _named("data fingerprint", _hash(data.get("fingerprint")))
-    pairs += _named("input", _hash((manifest.get("input") or {}).get("hash") or result.get("inputs_hash")))
-    pairs += _files("files", manifest.get("files"))
-    pairs += _files("adapter", manifest.get("adapter"))
-    versions = manifest.get("versions") or manifest.get("packages") or {}
-    own = {
-        "grsap": manifest.get("grsap_version")
-        or manifest.get("grsap")
-        or result.get("grsap_version")
-        or result.get("grsap")
-    }
-    pairs += _named("versions", _listed({**{k: v for k, v in own.items() if v}, **versions}))
-    machine = [str(manifest[key]) for key in ("python", "platform") if manifest.get(key)]
-    pairs += _named(
-        "machine",
-        ", ".join(
-            [*([f"Python {machine[0]}", *machine[1:]] if machine else []), *map(str, manifest.get("devices") or [])]
-        ),
-    )
-    git = manifest.get("git")
-    if git:
-        pairs.append(("code", [element("code", str(git["commit"])), " with changes" if git.get("dirty") else ""]))
-    command = manifest.get("command")
-    if command:
-        pairs.append(("command", element("code", " ".join(["grsap", *map(str, command[1:])]))))
-    return pairs
-
-
-def _times(manifest: Mapping[str, Any]) -> Pairs:
-    starts, ended = manifest.get("starts") or [], manifest.get("ended")
-    pairs: Pairs = [("started", ", ".join(map(str, starts)))] if starts else []
-    return [*pairs, *([("ended", str(ended))] if ended else [])]
-
-
-def _named(name: str, value: Content) -> Pairs:
-    return [] if value is None or value == "" else [(name, str(value) if isinstance(value, int) else value)]
+    data, git = manifest.get("data") or {}, manifest.get("git") or {}
+    own = next((each[key] for each in (manifest, result) for key in ("grsap_version", "grsap") if each.get(key)), None)
+    python = [f"Python {manifest['python']}"] if manifest.get("python") else []
+    machine = [*python, *([manifest["platform"]] if manifest.get("platform") else []), *(manifest.get("devices") or [])]
+    code = [element("code", str(git["commit"])), " with changes" if git.get("dirty") else ""] if git else None
+    command = " ".join(["grsap", *map(str, manifest["command"][1:])]) if manifest.get("command") else None
+    judges = result.get("judges") or manifest.get("judges") or []
+    input_hash = (manifest.get("input") or {}).get("hash") or result.get("inputs_hash")
+    pairs: list[tuple[str, Any]] = [
+        ("schema", result.get("schema") or manifest.get("schema")),
+        ("status", result.get("status") or manifest.get("status")),
+        ("ended by", result.get("stop_reason")),
+        ("started", ", ".join(map(str, manifest.get("starts") or []))),
+        ("ended", manifest.get("ended")),
+        ("seed", manifest.get("seed", result.get("seed"))),
+        ("seeds", _listed(manifest.get("seeds"))),
+        ("base model", _described(manifest.get("base"))),
+        ("generator", _described(manifest.get("generator"))),
+        *((name, _described(model)) for name, model in (manifest.get("models") or {}).items()),
+        *((name, _described(result.get(name))) for name in ("embedder", "model")),
+        *(("judge", _described(judge)) for judge in judges),
+        ("chat template", _hash(manifest.get("template_hash"))),
+        ("data fingerprint", _hash(data.get("fingerprint"))),
+        ("input", _hash(input_hash)),
+        ("files", _files(manifest.get("files"))),
+        ("adapter", _files(manifest.get("adapter"))),
+        ("versions", _listed({"grsap": own, **(manifest.get("versions") or manifest.get("packages") or {})})),
+        ("machine", ", ".join(map(str, machine))),
+        ("code", code),
+        ("command", _hash(command)),
+    ]
+    return [(name, str(value) if isinstance(value, int) else value) for name, value in pairs if value not in (None, "")]
 
 
 def _listed(values: Mapping[str, Any] | None) -> str:
@@ -99,9 +77,9 @@ def _hash(value: Any) -> Content:
     return element("code", str(value)) if value else None
 
 
-def _files(name: str, files: Mapping[str, Any] | None) -> Pairs:
+def _files(files: Mapping[str, Any] | None) -> Content:
     lines = []
     for file, entry in (files or {}).items():
         digest = entry.get("hash") if isinstance(entry, Mapping) else entry
         lines.append(element("li", f"{file} ", element("code", str(digest))))
-    return [(name, element("ul", lines))] if lines else []
+    return element("ul", lines) if lines else None

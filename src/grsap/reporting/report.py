@@ -96,26 +96,15 @@ class Report:
         for kind, make in OF_OTHERS.items():
             for place, source in enumerate(self._of_kind(kind), 1):
                 yield from make(source, place)
-        found = cost(self.runs, others)
-        if found is not None:
-            yield found
-        settings = configuration(self.runs)
-        if settings is not None:
-            yield settings
-        if self.holds_texts:
-            shown = transcripts(self.runs)
-            if shown is not None:
-                yield shown
-        yield provenance(self.sources)
+        texts = transcripts(self.runs) if self.holds_texts else None
+        closing = (cost(self.runs, others), configuration(self.runs), texts, provenance(self.sources))
+        yield from (section for section in closing if section is not None)
 
     def _of_runs(self) -> Iterator[Section]:
         for run in self.runs:
             run.check()
         yield Section("overview", "What was measured", [overview(self.runs), self._proxy_note()])
-        for make in OF_RUNS:
-            section = make(self.runs)
-            if section is not None:
-                yield section
+        yield from (section for make in OF_RUNS if (section := make(self.runs)) is not None)
 
     def _proxy_note(self) -> Content:
         proxies = sorted({run.judge or "the judge" for run in self.runs if run.is_proxy})

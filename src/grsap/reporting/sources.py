@@ -15,19 +15,15 @@ from grsap.files import user_path
 from grsap.json_text import read_json
 
 SCHEMAS: dict[str, tuple[str, str]] = {
-    "summary.json": ("grsap.summary/1", "run"),
-    "evaluation.json": ("grsap.evaluation/1", "evaluation"),
-    "similarity.json": ("grsap.similarity/1", "similarity"),
+    "grsap.summary/1": ("run", "summary.json"),
+    "grsap.evaluation/1": ("evaluation", "evaluation.json"),
+    "grsap.similarity/1": ("similarity", "similarity.json"),
+    "grsap.manifest/1": ("run", "manifest.json"),
+    "grsap.curation/1": ("curation", "manifest.json"),
+    "grsap.synthesis/1": ("synthesis", "manifest.json"),
+    "grsap.evaluation_manifest/1": ("evaluation", "manifest.json"),
 }
-"""File -> (schema, kind of folder)."""
-
-MANIFESTS: dict[str, str] = {
-    "grsap.manifest/1": "run",
-    "grsap.curation/1": "curation",
-    "grsap.synthesis/1": "synthesis",
-    "grsap.evaluation_manifest/1": "evaluation",
-}
-"""Schema of `manifest.json` -> kind of folder."""
+"""Schema -> (kind of folder, file that has it)."""
 
 RESULT_OF = {"evaluation": "evaluation.json", "similarity": "similarity.json"}
 """The file without which a folder of this kind is unfinished."""
@@ -72,7 +68,7 @@ def read_source(path: Path, name: str) -> Source:
         problem = "is a file, not a folder" if path.exists() else "does not exist"
         raise DataError(f"{path} {problem}", f"Give the folder that {MADE_BY} wrote")
     manifest = _read_json(path / "manifest.json")
-    kind = _kind_of(path, manifest)
+    kind = _kind_of(path)
     if kind is None:
         raise DataError(f"{path} holds nothing that a report is made of", _remedy(path))
     result_name = RESULT_OF.get(kind, "summary.json" if kind == "run" else "")
@@ -96,27 +92,16 @@ def reading(source: Source) -> Iterator[None]:
         ) from error
 
 
-def _kind_of(path: Path, manifest: Json) -> str | None:
-    for name, (schema, kind) in SCHEMAS.items():
-        found = _schema_of(path / name)
+def _kind_of(path: Path) -> str | None:
+    for schema, (kind, name) in SCHEMAS.items():
+        found = str(_read_json(path / name).get("schema", ""))
         if found == schema:
             return kind
-        _refuse_other_version(path / name, found, schema)
-    found = str(manifest.get("schema", ""))
-    for schema in MANIFESTS:
-        _refuse_other_version(path / "manifest.json", found, schema)
-    return MANIFESTS.get(found)
-
-
-def _schema_of(path: Path) -> str:
-    return str(_read_json(path).get("schema", ""))
-
-
-def _refuse_other_version(path: Path, found: str, schema: str) -> None:
-    if found != schema and found.rpartition("/")[0] == schema.rpartition("/")[0]:
-        raise DataError(
-            f"is of version {found}, and this grsap reads {schema}", "Use the grsap that wrote it", path=path
-        )
+        if found.rpartition("/")[0] == schema.rpartition("/")[0]:
+            raise DataError(
+                f"is of version {found}, and this grsap reads {schema}", "Use the grsap that wrote it", path=path / name
+            )
+    return None
 
 
 def _read_json(path: Path) -> Json:
@@ -158,7 +143,7 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
 def _remedy(path: Path) -> str:
     try:
         inside = [child for child in sorted(path.iterdir()) if child.is_dir()][:200]
-        found = [child.name for child in inside if _kind_of(child, _read_json(child / "manifest.json"))]
+        found = [child.name for child in inside if _kind_of(child)]
     except (OSError, DataError):
         found = []
     if found:
