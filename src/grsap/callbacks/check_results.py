@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from lightning.pytorch import Trainer
 
 from grsap.callbacks.harmfulness_result import HarmfulnessResult
-from grsap.callbacks.lookup import callbacks_of, find_callback
+from grsap.callbacks.lookup import callbacks_of
 from grsap.callbacks.task_score_check import TaskScoreResult
 
 
@@ -28,7 +28,7 @@ class KeepsTaskScore(Protocol):
 
 def harmfulness_check(trainer: Trainer) -> KeepsHarmfulness | None:
     """The run's harmfulness check, if it has one."""
-    return find_callback(trainer, KeepsHarmfulness)
+    return next((each for each in callbacks_of(trainer) if isinstance(each, KeepsHarmfulness)), None)
 
 
 def task_score_check(trainer: Trainer) -> KeepsTaskScore | None:
