@@ -31,7 +31,6 @@ LAYERS = {
         "differences",
         "appending",
         "checksums",
-        "lazy_names",
         "versions",
         "streams",
         "secure_open",
@@ -51,7 +50,7 @@ LAYERS = {
         "compat",
     },
     2: {"generation", "judging", "models", "objectives", "embedding"},
-    3: {"synthesis", "curation", "importing", "data", "measurement"},
+    3: {"synthesis", "curation", "importing", "data", "measurement", "runs"},
     4: {"training", "callbacks", "evaluation", "similarity", "reporting", "study"},
     5: {"cli", "commands", "__main__"},
 }

@@ -12,7 +12,7 @@ from tests.callbacks.toy_run import toy_fit
 
 from grsap.callbacks import AdapterCheckpoint, GracefulStop
 from grsap.commands.boundary import run_guarded
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 
 class Slow(Callback):

@@ -28,7 +28,7 @@ from grsap.callbacks import AdapterCheckpoint, adapter_checkpoint
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.errors import ConfigError, RunFolderError
 from grsap.files import hash_file
-from grsap.training.run_folder import RunFolder, checkpoint_damage
+from grsap.runs.folder import RunFolder, checkpoint_damage
 from grsap.training.run_length import check_same_step
 
 

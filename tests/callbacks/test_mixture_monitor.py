@@ -6,7 +6,7 @@ import pytest
 from tests.callbacks.toy_run import KillAfter, Killed, toy_fit
 
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 
 def test_counts_what_the_steps_hold(tmp_path: Path) -> None:

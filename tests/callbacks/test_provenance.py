@@ -16,7 +16,7 @@ from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, Provenance
 from grsap.callbacks.provenance import file_hashes, hide_in_command, hide_secrets
 from grsap.embedded import resolve
 from grsap.files import hash_file
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 
 class ReportingData(ToyData):

@@ -20,7 +20,7 @@ from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, RunSummary, phase
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.errors import ConfigError
 from grsap.metrics import PairedChange, newcombe_interval, rate_estimate, wilson_interval
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 
 def read(run_dir: Path) -> dict[str, Any]:

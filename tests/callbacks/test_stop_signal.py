@@ -17,7 +17,7 @@ from tests.callbacks.toy_run import SeenAtStart, row_ids, toy_fit
 
 from grsap.callbacks import AdapterCheckpoint, GracefulStop, Provenance, RunSummary
 from grsap.errors import ConfigError, Interrupted
-from grsap.training.run_folder import RunFolder, checkpoint_damage
+from grsap.runs.folder import RunFolder, checkpoint_damage
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,9 +22,9 @@ from grsap.cli import main
 from grsap.commands.local_modules import use_local_modules
 from grsap.commands.settings import DEFAULT_CALLBACKS, LINKS, RunSettings
 from grsap.commands.trust import restrict_imports
+from grsap.runs.folder import RunFolder, seal_checkpoint
 from grsap.training import SafetyFineTuning
 from grsap.training.metrics_log import MetricsLog
-from grsap.training.run_folder import RunFolder, seal_checkpoint
 
 MY_TASK = """
 from grsap.data import ConversationDataModule

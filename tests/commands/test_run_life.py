@@ -17,8 +17,8 @@ from tests.commands.conftest import Run
 
 from grsap.disk import writing
 from grsap.files import hash_file
+from grsap.runs.folder import RunFolder
 from grsap.training import SafetyFineTuning
-from grsap.training.run_folder import RunFolder
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -302,7 +302,7 @@ def test_a_full_disk_at_the_very_end_is_made_up_for_by_the_same_command(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("grsap.callbacks.model_card.write_atomic", full)
+        patch.setattr("grsap.runs.model_card.write_atomic", full)
         assert run.fit() == 2
     assert "adapter/README.md cannot be written: No space left on device. Free some space" in error_of()
     assert run.fit() == 0

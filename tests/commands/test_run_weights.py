@@ -14,7 +14,7 @@ from tests.commands.test_run_life import content
 
 from grsap.cli import main
 from grsap.generation.base import SamplingSettings
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, Trainer
 from tests.callbacks.toy_run import KillAfter, Killed, toy_fit
 
 from grsap.callbacks import AdapterCheckpoint
+from grsap.runs.folder import RunFolder
 from grsap.streams import spreadsheet_text
 from grsap.training.metrics_log import MetricsLog
-from grsap.training.run_folder import RunFolder
 
 
 def lines(path: Path) -> list[str]:

@@ -11,7 +11,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from grsap.callbacks.check_results import best_step, checked_steps
-from grsap.callbacks.model_card import write_model_card
 from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.callbacks.read_back import check_readable
 from grsap.compat import fit_loop_state, validates_after_step
@@ -19,8 +18,9 @@ from grsap.console import say
 from grsap.disk import writing
 from grsap.errors import ConfigError
 from grsap.files import publish_dir, set_aside
+from grsap.runs.folder import RunFolder, checkpoint_step, seal_checkpoint
+from grsap.runs.model_card import write_model_card
 from grsap.training.metrics_log import MetricsLog
-from grsap.training.run_folder import RunFolder, checkpoint_step, seal_checkpoint
 from grsap.training.run_length import check_same_step, is_last_step, limited_steps
 
 _MAX_AGE_S = 900.0

@@ -7,9 +7,9 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
-from grsap.callbacks.model_card import CARD, is_edited
 from grsap.console import say
 from grsap.files import set_aside, write_dir_atomic
+from grsap.runs.model_card import CARD, is_edited
 
 
 def is_adapter(model: Any) -> bool:

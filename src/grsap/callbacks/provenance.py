@@ -24,7 +24,7 @@ from grsap.json_text import read_object
 from grsap.models import BaseModel
 from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from grsap.repository import git_state
-from grsap.training.run_folder import MANIFEST_SCHEMA, RunFolder
+from grsap.runs.folder import MANIFEST_SCHEMA, RunFolder
 from grsap.versions import installed_versions
 from grsap.yaml_text import load_yaml, read_yaml
 

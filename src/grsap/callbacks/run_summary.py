@@ -20,7 +20,6 @@ from grsap.callbacks.mixture_monitor import MixtureMonitor
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.callbacks.phases import phase_seconds
 from grsap.callbacks.run_end import stop_reason
-from grsap.callbacks.summary_table import print_summary
 from grsap.callbacks.task_score_check import TaskScoreResult
 from grsap.console import Console
 from grsap.errors import ConfigError, Interrupted
@@ -28,7 +27,8 @@ from grsap.files import write_json
 from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
-from grsap.training.run_folder import SUMMARY_SCHEMA, RunFolder
+from grsap.runs.folder import SUMMARY_SCHEMA, RunFolder
+from grsap.runs.summary_table import print_summary
 
 
 class RunSummary(Callback):

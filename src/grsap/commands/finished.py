@@ -12,7 +12,7 @@ from grsap.embedded import resolve
 from grsap.errors import UserError
 from grsap.files import hash_file, hash_json, user_path, write_atomic
 from grsap.json_text import read_json
-from grsap.training.run_folder import INVOCATION
+from grsap.runs.folder import INVOCATION
 from grsap.yaml_text import read_yaml
 
 DEFAULT_RUN_DIR = "runs/default"

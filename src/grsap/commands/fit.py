@@ -14,7 +14,7 @@ from grsap.commands.finished import changed_inputs, finished_run, is_marked_fini
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
 from grsap.errors import RunFolderError
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings
@@ -48,8 +48,8 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
         Interrupted: a signal came; a checkpoint is saved.
     """
     from grsap.callbacks import AdapterCheckpoint, Provenance
-    from grsap.callbacks.model_card import has_model_card, write_model_card
     from grsap.commands.resuming import resume_point
+    from grsap.runs.model_card import has_model_card, write_model_card
 
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
@@ -123,7 +123,7 @@ def tell_finished(run_dir: Path) -> int:
             f"the run in {run_dir} is finished, and {', '.join(changed)} changed since",
             "Restore what changed, or choose another --run_dir",
         )
-    from grsap.callbacks import load_and_print
+    from grsap.runs.summary_table import load_and_print
 
     say(f"The run in {run_dir} is finished. To do it again, choose another --run_dir or remove the folder.")
     load_and_print(run_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grsap.errors import RunFolderError
-from grsap.training.run_folder import LENGTH_BOUNDS, RunFolder, RunStatus, checkpoint_step
+from grsap.runs.folder import LENGTH_BOUNDS, RunFolder, RunStatus, checkpoint_step
 from grsap.training.run_length import limited_steps, planned_steps
 
 if TYPE_CHECKING:

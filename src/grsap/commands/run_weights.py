@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grsap.errors import RunFolderError
-from grsap.training.run_folder import RunFolder, changed_file, checkpoint_damage
+from grsap.runs.folder import RunFolder, changed_file, checkpoint_damage
 
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings

@@ -10,10 +10,9 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback, OnExceptionCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import grsap.callbacks
-import grsap.generation
+import grsap.generation  # short class names work for classes that are imported
 import grsap.judging
-import grsap.objectives
+import grsap.objectives  # noqa: F401
 from grsap.callbacks import (
     AdapterCheckpoint,
     GracefulStop,
@@ -38,10 +37,6 @@ from grsap.models import BaseModel
 from grsap.training import SafetyFineTuning
 from grsap.training.callback_checks import check_trainer_arguments
 from grsap.training.metrics_log import MetricsLog
-
-for _package in (grsap.callbacks, grsap.generation, grsap.judging, grsap.objectives):
-    for _name in _package.__all__:
-        getattr(_package, _name)  # short class names work for classes that are imported, and callbacks are lazy
 
 DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
     AdapterCheckpoint,

@@ -16,7 +16,7 @@ from grsap.json_text import read_object
 from grsap.models import BaseModel
 from grsap.models.adapters import adapter_hash
 from grsap.models.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_step
+from grsap.runs.folder import RunFolder, checkpoint_damage, checkpoint_step
 from grsap.yaml_text import read_yaml
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from grsap.errors import DataError
 from grsap.measurement.catalogue import RateSpec, rates_in
 from grsap.pages import Estimate
 from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
+from grsap.runs.metrics import is_step, read_metrics
 
 
 def main_rates() -> list[RateSpec]:
@@ -110,7 +107,7 @@ class Run:
     def metrics(self) -> dict[str, dict[int, float]]:
         """`metrics.csv` as key -> step -> number; the last entry of a step counts."""
         found: dict[str, dict[int, float]] = {}
-        for step, key, value in _metric_rows(self.source.path / "metrics.csv"):
+        for step, key, value in read_metrics(self.source.path / "metrics.csv"):
             found.setdefault(key, {})[step] = value
         return found
 
@@ -155,34 +152,6 @@ def estimate_of(rate: Mapping[str, Any] | None) -> Estimate | None:
     if rate is None or not int(rate["num_prompts"]) or rate["value"] is None:
         return None
     return Estimate(float(rate["value"]), float(rate["low"]), float(rate["high"]))
-
-
-def _metric_rows(path: Path) -> Iterator[tuple[int, str, float]]:
-    """The finite numbers of a metrics file; a partial line that a killed run left is skipped."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        for row in _rows_of(file, path):
-            if len(row) != 3 or not is_step(row[0]):
-                continue
-            try:
-                value = float(row[2])
-            except ValueError:
-                continue
-            if math.isfinite(value):
-                yield int(row[0]), row[1], value
-
-
-def _rows_of(file: TextIO, path: Path) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(file)
-    except csv.Error as error:
-        raise DataError(f"not CSV ({error})", "Restore the file, or leave the run out", path=path) from error
-
-
-def is_step(text: str) -> bool:
-    """Whether a text is a number of steps."""
-    return re.fullmatch(r"[0-9]{1,12}", text) is not None
 
 
 def styles(runs: Iterable[Run]) -> dict[int, str]:

@@ -13,9 +13,9 @@ from tests.callbacks.toy_run import PlantedHarmfulness, PlantedTaskScore, ToyMod
 from transformers import LlamaForCausalLM
 
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, Provenance, RunSummary
-from grsap.callbacks.model_card import is_edited, model_card, write_model_card
+from grsap.runs.model_card import is_edited, model_card, write_model_card
 from grsap.callbacks.model_export import export_model
-from grsap.training.run_folder import RunFolder
+from grsap.runs.folder import RunFolder
 
 CHECKS = ({0: 0.0, 10: 1.0}, {0: 0.25, 10: 0.75})
 

@@ -12,7 +12,7 @@ import pytest
 
 from grsap.errors import RunFolderError
 from grsap.files import set_aside, write_json
-from grsap.training.run_folder import RunFolder, checkpoint_damage, checkpoint_name, checkpoint_step, seal_checkpoint
+from grsap.runs.folder import RunFolder, checkpoint_damage, checkpoint_name, checkpoint_step, seal_checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from grsap.callbacks.summary_table import (
+from grsap.runs.summary_table import (
     change_cell,
     load_and_print,
     notes,
@@ -109,7 +109,7 @@ def test_control_characters_are_not_printed() -> None:
 def test_a_finished_run_is_printed_from_its_summary_alone_without_torch(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
     code = (
-        "import sys; from grsap.callbacks import load_and_print; load_and_print(sys.argv[1]);"
+        "import sys; from grsap.runs.summary_table import load_and_print; load_and_print(sys.argv[1]);"
         "print([name for name in ('torch', 'lightning', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run(

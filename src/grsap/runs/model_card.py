@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 from grsap import __version__
-from grsap.callbacks.summary_table import row_label
+from grsap.runs.summary_table import row_label
 from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
 from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_in
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
-from grsap.training.run_folder import LENGTH_BOUNDS, RunFolder
+from grsap.runs.folder import LENGTH_BOUNDS, RunFolder
 
 CARD = "README.md"
 _MARK = re.compile(r"\n<!-- written by grsap: ([0-9a-f]{16}) -->\n\Z")

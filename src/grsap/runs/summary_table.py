@@ -13,7 +13,7 @@ from grsap.console import Console
 from grsap.errors import RunFolderError
 from grsap.json_text import read_json
 from grsap.measurement.catalogue import RateSpec, rates_in
-from grsap.training.run_folder import LENGTH_BOUNDS
+from grsap.runs.folder import LENGTH_BOUNDS
 
 
 def load_and_print(run_dir: str | Path, console: Console | None = None) -> None:

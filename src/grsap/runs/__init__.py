@@ -1,0 +1,1 @@
+"""What a run folder is: its files, summary, card and metrics. Read without torch."""
