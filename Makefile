@@ -62,10 +62,10 @@ quickstart: setup ## teach a small 4-bit model a task with replay, and see its r
 quickstart-plain: setup ## the same without replay: see what plain fine-tuning does
 	$(BIN)/grsap fit --config configs/recipes/quickstart_plain.yaml
 
-paper-mini: setup ## the paper in miniature: no replay, GR-SAP, the original rows, others' rows (an hour; goes on if stopped)
+paper-mini: setup ## the paper in miniature: no replay, GR-SAP, the original rows, others' rows (an hour; call again to continue)
 	$(OFFLINE) $(BIN)/grsap study --config configs/recipes/paper_mini/study.yaml
 
-paper-full: setup ## all rows of the miniature, three seeds, two tasks (many hours; goes on if stopped)
+paper-full: setup ## all rows of the miniature, three seeds, two tasks (many hours; call again to continue)
 	$(OFFLINE) $(BIN)/grsap study --config configs/recipes/paper_mini/study.yaml --config configs/recipes/paper_mini/full.yaml
 
 test: setup-dev ## run the tests, offline (the slow and GPU ones are left out)
