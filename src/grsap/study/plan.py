@@ -81,20 +81,6 @@ def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]
         ConfigError: a name stands twice, inside another stage's folder, or nowhere; stages need each other in a circle;
             a config is missing.
     """
-    stages = all_stages(specs, filler)
-    wanted = filler.fill(list(goals), {}) or list(stages)
-    order: dict[str, PlannedStage] = {}
-    for name in [each for each in stages if each in wanted] + [each for each in wanted if each not in stages]:
-        _add(name, stages, order, ("the goals",))
-    return list(order.values())
-
-
-def all_stages(specs: Sequence[StageSpec], filler: Filler) -> dict[str, PlannedStage]:
-    """All stages by name, in the order of the specs. One that no goal needs may itself need a stage that is left out.
-
-    Raises:
-        ConfigError: as `plan_stages`, but for needs.
-    """
     filler.check()
     stages: dict[str, PlannedStage] = {}
     for spec in specs:
@@ -106,7 +92,11 @@ def all_stages(specs: Sequence[StageSpec], filler: Filler) -> dict[str, PlannedS
                 raise ConfigError(f"two stages are called {stage.name!r}", "Name each axis that it has in its name")
             stages[stage.name] = stage
     _check_folders(stages)
-    return stages
+    wanted = filler.fill(list(goals), {}) or list(stages)
+    order: dict[str, PlannedStage] = {}
+    for name in [each for each in stages if each in wanted] + [each for each in wanted if each not in stages]:
+        _add(name, stages, order, ("the goals",))
+    return list(order.values())
 
 
 def _planned(spec: StageSpec, filler: Filler, binding: Mapping[str, str]) -> PlannedStage:
