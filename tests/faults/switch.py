@@ -136,9 +136,15 @@ def neutral_name(name: str) -> str:
 FULL = errno.ENOSPC
 
 
-def representative(changes: Sequence[Change]) -> list[int]:
-    """Numbers of the first, second and last occurrence of each change: what lies between is more of the same."""
-    places: dict[Change, list[int]] = {}
+def representative(changes: Sequence[Change], *, any_step: bool = False) -> list[int]:
+    """Numbers of the first, second and last occurrence of each change: what lies between is more of the same.
+
+    Args:
+        changes: all of a run.
+        any_step: files of all steps of a run count as one.
+    """
+    places: dict[tuple[str, str], list[int]] = {}
     for number, change in enumerate(changes, 1):
-        places.setdefault(change, []).append(number)
+        name = re.sub(r"step=\d+", "step=", change.name) if any_step else change.name
+        places.setdefault((change.call, name), []).append(number)
     return sorted({number for found in places.values() for number in (*found[:2], found[-1])})
