@@ -10,7 +10,7 @@ import pytest
 
 from grsap import progress
 from grsap.console import Console
-from grsap.progress import Work, duration, progress_line
+from grsap.progress import ProgressState, duration, progress_line
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_a_line_says_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 107.0))
-    assert Work("Rows", None, 3, started=100.0).line() == "Rows 3 | 7 s so far"
-    work = Work("Rows", 10, 4, started=100.0, seconds_per_item=1.5, tokens_per_second=1234.4)
+    assert ProgressState("Rows", None, 3, started=100.0).line() == "Rows 3 | 7 s so far"
+    work = ProgressState("Rows", 10, 4, started=100.0, seconds_per_item=1.5, tokens_per_second=1234.4)
     assert work.line() == "Rows 4/10 | 1,234 tokens/s | ETA 9 s"
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from grsap.commands.boundary import run_guarded
 from grsap.console import Console
 from grsap.errors import ConfigError, DataError
-from grsap.progress import Display, Work, progress_line
+from grsap.progress import Display, ProgressState, progress_line
 from grsap.streams import GuardedStream, guarded_streams, printable
 
 PROBES = {
@@ -155,7 +155,7 @@ def test_what_is_printed_above_a_live_line_is_not_interpreted(monkeypatch: pytes
     monkeypatch.setattr(sys, "stderr", terminal)
     with guarded_streams():
         guarded = sys.stdout
-        display = Display(lambda: Work("Training", 5), console=Console(force_terminal=True, width=80))
+        display = Display(lambda: ProgressState("Training", 5), console=Console(force_terminal=True, width=80))
         display.start()
         assert isinstance(display.live, Live)
         print("\x1b]8;;http://localhost\x1b\\name\x1b]8;;\x1b\\ \x1b[31mred")

@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 
 @dataclass
-class Work:
+class ProgressState:
     """A piece of work, and how far it is.
 
     Attributes:
@@ -83,7 +83,7 @@ class Display:
     """
 
     def __init__(
-        self, current: Callable[[], Work | None], every_s: float = EVERY_S, console: Console | None = None
+        self, current: Callable[[], ProgressState | None], every_s: float = EVERY_S, console: Console | None = None
     ) -> None:
         self.console = console or Console(file=sys.stderr)
         self.every_s = every_s
@@ -179,7 +179,7 @@ def progress_line(
     Yields:
         `advance(items=1, tokens=0)`, to be called when items are done.
     """
-    work = Work(description, total)
+    work = ProgressState(description, total)
     display = Display(lambda: work, every_s, console)
     num_tokens = 0
 

@@ -15,7 +15,7 @@ from grsap.callbacks.phases import phase, phase_seconds
 from grsap.console import Console
 from grsap.errors import ConfigError
 from grsap.generation.base import Progress
-from grsap.progress import EVERY_S, Display, Work, duration
+from grsap.progress import EVERY_S, Display, ProgressState, duration
 from grsap.training.run_length import total_steps
 
 _SMOOTHING = 0.1
@@ -42,8 +42,8 @@ class ProgressReport(ProgressBar):
             raise ConfigError(f"ProgressReport.every_s is {every_s}", "Give seconds, more than 0")
         self._display = Display(lambda: self._phase or self._training, every_s, console)
         self._enabled = True
-        self._training: Work | None = None
-        self._phase: Work | None = None
+        self._training: ProgressState | None = None
+        self._phase: ProgressState | None = None
         self._mark = (0.0, 0.0)
         self._loss_at = 0.0
         self._evaluation = ExitStack()
@@ -63,7 +63,7 @@ class ProgressReport(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with the training steps."""
-        self._training = Work("Training", total_steps(trainer), trainer.global_step)
+        self._training = ProgressState("Training", total_steps(trainer), trainer.global_step)
         self._start()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -152,7 +152,7 @@ class ProgressReport(ProgressBar):
         Yields:
             A function to be called with (items done, items in all).
         """
-        work = self._phase = Work(description, total)
+        work = self._phase = ProgressState(description, total)
         was_running = self._display.is_running
         self._start()
         self._say(f"{work.description} ...")

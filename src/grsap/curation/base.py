@@ -40,7 +40,7 @@ class Filter(ABC):
         read from disk when they are looked at.
 
         Args:
-            rows: those that stand so far.
+            rows: those not yet rejected.
             work: embeddings, verdicts and results that are kept on disk; notes for the manifest.
         """
 

@@ -15,7 +15,7 @@ from grsap.records import SafetyRecord
 
 class Behaviour(Filter):
     """Sets `behaviour` (`refusal`, `safe_explanation` or `benign_answer`) and `difficulty` (`easy`, or `hard` for a
-    revised response). It stands behind the filters that judge and revise.
+    revised response). Put it after the filters that judge and revise.
 
     A refusal is what the judge calls one, or, where it says nothing, what the refusal matcher does. Anything else is a
     `benign_answer` where the request is harmless, by the judge's label or by what was asked for, and a

@@ -26,14 +26,14 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt of an evaluation, and where it stands, such as `probes.jsonl:12`."""
+    """A prompt of an evaluation, and its place, such as `probes.jsonl:12`."""
 
     text: str
     place: str
 
 
 class BenchmarkOverlap(Filter):
-    """Keeps rows whose query does not stand in an evaluation, in the same words or in others.
+    """Keeps rows whose query is in no evaluation, neither word for word nor paraphrased.
 
     Reasons: `benchmark_words` (it shares runs of words with a prompt, or is one), `benchmark_meaning` (it is too like
     one by cosine), each with the prompt's place.
@@ -43,7 +43,7 @@ class BenchmarkOverlap(Filter):
             the columns prompt, query, question, instruction, goal, text.
         column: another one.
         num_words: length of a run. A query or prompt with fewer words counts as a whole.
-        max_share: share of a query's runs, in [0, 1], that may stand in the evaluations.
+        max_share: share of a query's runs, in [0, 1], that may occur in the evaluations.
         max_cosine: of a query with any prompt; null to compare words alone.
     """
 

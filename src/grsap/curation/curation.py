@@ -70,7 +70,7 @@ class Curation:
             each.check_judge(self.judge, where)
 
     def _check_source(self) -> None:
-        """Compare the shards with the manifest that stands beside them, if there is one."""
+        """Compare the shards with the manifest beside them, if there is one."""
         path = self.raw.path / MANIFEST
         for name, entry in (read_object(path).get("files") or {}).items():
             if name.endswith(".jsonl") and self.raw.files.get(name) != entry:

@@ -1,4 +1,4 @@
-"""What was decided on each row so far: arrays over all rows, and the rows as they stand after it."""
+"""Decisions on all rows so far, as arrays, and the rows with these decisions applied."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ class Ledger:
         return self._related.get(number)
 
     def label(self, number: int, name: str) -> Any:
-        """A label as it stands: set by a filter, or as the row brought it."""
+        """The present label: set by a filter, or the row's own."""
         return LABELS[name][self._labels[name][number]]
 
     def labels(self, number: int) -> dict[str, Any]:
-        """All labels as they stand."""
+        """All present labels."""
         return {name: self.label(number, name) for name in LABELS}
 
     def scores(self, number: int) -> dict[str, float]:
@@ -102,7 +102,7 @@ class Ledger:
         return {name: float(column[number]) for name, column in self._scores.items() if not np.isnan(column[number])}
 
     def record(self, number: int) -> SafetyRecord:
-        """The row as it stands: with labels, scores and the revised response."""
+        """The row with its present labels, scores and revised response."""
         record = self.raw.record(number)
         changes: dict[str, Any] = self.labels(number)
         changes["scores"] = {**record.scores, **self.scores(number)}

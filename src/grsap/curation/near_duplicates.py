@@ -1,4 +1,4 @@
-"""Near-duplicates by exact cosine: which rows stay, and which kept row stands for each that goes.
+"""Near-duplicates by exact cosine: which rows stay, and which kept row represents each removed one.
 
 Shapes: N rows, D dimensions. Memory beyond the (N, D) matrix: a few numbers a row, and one block of products.
 """
@@ -24,7 +24,7 @@ class NearDuplicates:
     """What stays of N rows.
 
     Attributes:
-        kept_for: (N,) the kept row that stands for this one; itself where it is kept.
+        kept_for: (N,) the kept row that represents this one; itself where it is kept.
         cosine: (N,) with that row; 1 where it is kept.
         nearest: (N,) the greatest cosine with any other row; -1 if there is none.
     """
@@ -42,7 +42,7 @@ def find_near_duplicates(
     Rows with a cosine above it are joined, and joined rows are a cluster. Its medoid is the row with the greatest sum
     of cosines to those that it is joined with; it stays, and these go. What is then left of the cluster, rows that were
     joined by way of others only, is dealt with in the same way. So no two kept rows are joined, and each row that goes
-    is joined with the one that stands for it. Of equals the first one is the medoid: give the rows in an order of their
+    is joined with the one that represents it. Of equals the first one is the medoid: give the rows in an order of their
     own, such as that of their ids, and the result depends on no other.
 
     Args:
@@ -133,7 +133,7 @@ def _joined_sums(vectors: Embeddings, others: Embeddings, max_cosine: float) -> 
     for top in range(0, len(vectors), BLOCK):
         for left in range(0, len(others), BLOCK):
             products = vectors[top : top + BLOCK] @ others[left : left + BLOCK].T
-            # To five decimals, so that the same cosine counts the same wherever in a block it stands.
+            # To five decimals, so that the same cosine counts the same anywhere in a block.
             sums[top : top + BLOCK] += np.where(products > max_cosine, np.rint(products * 1e5), 0).sum(
                 axis=1, dtype=np.float64
             )

@@ -28,7 +28,7 @@ def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str,
         `{num_rows, hash}` by file name.
 
     Raises:
-        RunFolderError: the folder cannot be written; what stood there stands.
+        RunFolderError: the folder cannot be written; the files that were there are unchanged.
     """
     counts: Counter[str] = Counter()
     with (
@@ -46,7 +46,7 @@ def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str,
 
 
 def behaviours_of(ledger: Ledger) -> list[str]:
-    """Each row's behaviour as it stands in the end."""
+    """Each row's behaviour after the last step."""
     return [ledger.label(number, "behaviour") or UNLABELLED for number in range(len(ledger.raw))]
 
 

@@ -1,4 +1,4 @@
-"""`curation.html`: what a curation kept and why, as a page. Texts stand behind a click."""
+"""`curation.html`: what a curation kept and why, as a page. Texts are shown on a click."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_curation_page(folder: Path, manifest: Json) -> Path:
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        ConfigError: a `curation.html` that is not a page of grsap stands there.
+        ConfigError: a `curation.html` that is not a page of grsap is there already.
     """
     sections = [
         *curation_sections(manifest),

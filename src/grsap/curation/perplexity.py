@@ -22,7 +22,7 @@ ROWS_A_PIECE = 64
 """Rows that are scored together. It is no setting: the last digits of scores may depend on it."""
 
 MAX_TOKENS = 1024
-"""Of a text; what stands behind is not looked at."""
+"""Of a text; the rest is not scored."""
 
 
 class Perplexity(Filter):

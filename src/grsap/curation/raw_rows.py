@@ -46,7 +46,7 @@ class RawRows:
         hash: of all files.
 
     Raises:
-        DataError: no such path, no row, a line that is no row, or an id that stands twice; names file and line.
+        DataError: no such path, no row, a line that is no row, or an id that occurs twice; names file and line.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -80,7 +80,7 @@ class RawRows:
         return len(self.ids)
 
     def raw(self, number: int) -> dict[str, Any]:
-        """The row as it stands in its file."""
+        """The row as its file has it."""
         file, offset, length = self._places[number]
         with self._paths[file].open("rb") as handle:
             handle.seek(offset)

@@ -41,7 +41,7 @@ class Revision(Filter):
     Args:
         generator: the model that is asked; the one that wrote the rows.
         max_attempts: for each row.
-        instruction: stands below the request when it is asked again; it is not in the row.
+        instruction: is appended to the request when it is asked again; the row does not have it.
         sampling: how it answers; the paper has 512 tokens at temperature 0.7.
     """
 

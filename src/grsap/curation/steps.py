@@ -1,4 +1,4 @@
-"""Filters, one after the other: counted, timed, and each row's decision taken note of."""
+"""Run filters in order: record decisions, counts and times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StepResult:
     """What a filter did.
 
     Attributes:
-        name: its class's, with a number where the class stands more than once.
+        name: its class's, with a number where the class occurs more than once.
         filter: itself.
         num_in: rows that it was given.
         num_kept: of these, rows that stay; for a filter that is given rejected rows, those that it brought back.

@@ -1,4 +1,4 @@
-"""What filters work with: embeddings, verdicts, and results that are kept on disk; and notes for the manifest."""
+"""Embeddings, verdicts and other results that filters compute, kept on disk; and notes for the manifest."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Work:
 
         Args:
             name: of the results; begins their file's name.
-            identity: tells the model that makes them from others; results of each are a file.
+            identity: of the model that computes them; each identity has a file of its own.
             rows: whose results are wanted.
             compute: gives one JSON value a row.
             rows_a_piece: rows that it is given at once.
@@ -212,7 +212,7 @@ def exchange_of(row: SafetyRecord) -> Exchange:
 
 
 def judge_identity(judge: Judge) -> dict[str, Any]:
-    """What tells a prepared judge from another."""
+    """Identity of a prepared judge."""
     return {"judge": {"name": judge.name, "revision": judge.revision or hash_json(sorted(judge.labels))}}
 
 

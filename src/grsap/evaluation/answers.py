@@ -1,4 +1,4 @@
-"""How the answer that a response states is read and compared. An answer that cannot be told is None: `unparsed`."""
+"""How the answer that a response states is read and compared. An answer that cannot be parsed is None: `unparsed`."""
 
 from __future__ import annotations
 

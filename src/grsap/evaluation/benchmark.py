@@ -37,7 +37,7 @@ class LoadedBenchmark:
     Attributes:
         items: in the order of the source.
         num_excluded: rows left out, by reason.
-        source: JSON values that tell this source from another: path, commit or hash.
+        source: JSON values that identify the source: path, commit or hash.
     """
 
     items: list[BenchmarkItem]
@@ -66,7 +66,7 @@ class Benchmark(ABC):
     """Prompts with what is known of right answers. `load`, `check` and, if answers can be marked, `mark` are to write.
 
     Attributes:
-        name: stands in files and tables: lower-case letters, digits, `_` and `-`.
+        name: in files and tables: lower-case letters, digits, `_` and `-`.
         kind: see `Kind`.
     """
 
@@ -122,11 +122,11 @@ class Benchmark(ABC):
         )
 
     def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
-        """The answer that a response states; None if it states none that can be told (`unparsed`)."""
+        """The answer that a response states; None if none can be parsed (`unparsed`)."""
         return None
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """1 for a right answer, 0 for a wrong one, None for one that cannot be told (`unparsed`).
+        """1 for a right answer, 0 for a wrong one, None for one that cannot be parsed (`unparsed`).
 
         A task of one's own may give marks in between. Benchmarks of kind `safety` are judged, not marked.
         """

@@ -38,7 +38,7 @@ class BenchmarkSpec(Benchmark):
         prompt_harmful: of `safety`: true or false for all rows, or a column and its values.
         where: column -> values; rows with other values are left out.
         choices: of `multiple_choice`: texts, or templates such as `"{endings[0]}"`.
-        labels: what stands for the choices in an answer: letters by default, or words, one a choice.
+        labels: of the choices in an answer: letters by default, or words, one a choice.
         reference_labels: the reference column's value -> label; by default the column holds labels.
         answer: of `answer`: how answers are read, `number`, `math` or `text`.
         dedupe: leave out rows that ask what a row before them asked.
@@ -97,13 +97,13 @@ class BenchmarkSpec(Benchmark):
         return LoadedBenchmark(chosen, excluded, self.source.describe())
 
     def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
-        """The label, or the answer in its plainest form; None if it cannot be told."""
+        """The label, or the answer in its plainest form; None if it cannot be parsed."""
         if self.kind == "multiple_choice":
             return read_choice(response, item.labels, item.choices)
         return ANSWER_FORMS[self.answer].read(response) if self.answer is not None else None
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """1 if the stated answer is the reference's, 0 if not, None if none can be told."""
+        """1 if the stated answer is the reference's, 0 if not, None if none can be parsed."""
         if self.kind == "safety":
             return None
         found = self.read_answer(item, response)

@@ -57,7 +57,7 @@ class BenchmarkTask(ConversationDataModule):
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:
-        """The benchmark's mark; 0 for an answer that cannot be told."""
+        """The benchmark's mark; 0 for an answer that cannot be parsed."""
         return self.spec.mark(row["item"], response) or 0.0
 
     def _of(self, split: Split) -> BenchmarkSpec:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from grsap.evaluation.statements import last_boxed, last_statement
 
 _ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–]|\s-\s|-(?:\s|$)|\(|(?:because|since|as|which|due)\b))"
-"""What may stand behind a label, so that the article of "A sensible plan" is none."""
+"""What may follow a label, so that the article of "A sensible plan" is not taken for one."""
 _REJECTED_AFTER = re.compile(r"[)\]\s]*(?:(?:is|are|was|would be)(?:\s+not\b|n't\b|\s+(?:wrong|incorrect|false)\b))")
 _NEGATION = re.compile(r"\b(?:not|never|neither|nor|non|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
 _REACH = 200
@@ -21,7 +21,7 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
     Letters (`A`, `B`): the first of these that names one decides, and names several if it is ambiguous. The last
     `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
     "option B", "pick B", "B is correct"; labels in brackets. A small letter counts only where it can be no word. A
-    label that is called wrong, or stands behind "not", is not named. A response that is a choice's text word by word
+    label that is called wrong, or follows "not", is not named. A response that is a choice's text word by word
     names its label.
 
     Words (`positive`): the one label that the last statement, or else the response, names and does not negate. A
@@ -56,7 +56,7 @@ def _letters(text: str, labels: str) -> Iterator[set[str]]:
     stated = last_statement(text)
     if stated is not None:
         yield _in_statement(stated, labels)
-    # "A: Paris" may stand for "Answer: Paris".
+    # "A: Paris" may mean "Answer: Paris".
     begins = r"(?:[.:](?=\s|$)|(?<=[)\]])|\s[–-]\s|[\"'`!]*\s*$)(?<!A:(?=[^\n]*\w))"
     lines = rf"^[\s>#-]*[(\[\"'`]?({letter})[)\]]?{begins}"
     yield _not_rejected(re.finditer(lines, text, re.MULTILINE), text)
@@ -100,7 +100,7 @@ def _words(text: str, labels: Sequence[str]) -> set[str]:
 
 
 def _is_negated(text: str, place: int) -> bool:
-    """Whether a negation stands before `place` in its clause, at most `_REACH` characters away."""
+    """Whether a negation precedes `place` in its clause, at most `_REACH` characters away."""
     before = text[max(0, place - _REACH) : place]
     begin = max((end.end() for end in _CLAUSE_END.finditer(before)), default=0)
     return _NEGATION.search(before, begin) is not None

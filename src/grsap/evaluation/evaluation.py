@@ -40,7 +40,7 @@ class Evaluation:
         margin: change for the worse, as a share, that still counts as held.
         surprise: counts answers to safety prompts as incoherent whose perplexity under a sound model is too high.
         lm_eval_tasks: tasks of the package `lm-eval`, for subjects on this machine.
-        replay: replay sets whose overlap with the benchmarks is told, besides those that runs were trained with.
+        replay: replay sets whose overlap with the benchmarks is reported, besides those that runs were trained with.
         reference: name of the subject that those without a start are compared with.
         stages: what to do; what a stage needs of an earlier one must be there.
         seed: of sampling.
@@ -171,7 +171,7 @@ def _check_local(subject: Subject) -> None:
 
 
 def _check_told_apart(subjects: Sequence[Subject]) -> None:
-    """Weights on this machine are told apart by their content; of others nothing is known but what is said of them."""
+    """Raise ConfigError for two subjects that look alike. Only weights on this machine are identified by content."""
     seen: dict[str, Subject] = {}
     for subject in subjects:
         if isinstance(subject.generator, TransformersGenerator):

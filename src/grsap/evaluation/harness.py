@@ -101,7 +101,7 @@ class HarnessTasks:
         def apply_chat_template(chat_history: list[Message], add_generation_prompt: bool = True) -> str:
             if add_generation_prompt:
                 return template.prompt_text(chat_history)
-            *turns, answer = chat_history  # which goes on
+            *turns, answer = chat_history  # the model continues the answer
             return template.prompt_text(turns) + answer["content"]
 
         model = HFLM(

@@ -1,4 +1,4 @@
-"""How much of a benchmark stands in the replay set that a subject was trained on."""
+"""Overlap of benchmarks with the replay set that a subject was trained on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def overlaps(paths: Sequence[str], questions: Sequence[Question], say: Say) -> l
     Args:
         paths: replay sets.
         questions: benchmarks.
-        say: is told of a set that cannot be read any more.
+        say: called with each set that cannot be read any more.
     """
     rows = []
     for path in dict.fromkeys(paths):

@@ -32,7 +32,7 @@ BY_LIKELIHOOD = Measure("likelihood", "task_score", "all")
 
 @dataclass(frozen=True)
 class Measured:
-    """What a subject's answers to a benchmark came to, and what that rests on."""
+    """Outcomes of a subject's answers to a benchmark, with the answers and verdicts behind them."""
 
     subject: Subject
     question: Question
@@ -76,7 +76,7 @@ class Stages:
         return [question for question in self.settings.questions if question.benchmark.kind == "multiple_choice"]
 
     def generate(self) -> None:
-        """Have each subject answer what it has not answered. Subjects on one base follow each other on its weights."""
+        """Generate missing answers. Subjects with the same base follow each other, so that its weights load once."""
         order = {id(subject.generator): place for place, subject in reversed([*enumerate(self.subjects)])}
         by_engine = sorted(self.subjects, key=lambda subject: order[id(subject.generator)])
         self._check_ready()
@@ -101,7 +101,7 @@ class Stages:
                 judge.check_ready()
 
     def judge(self) -> None:
-        """Have each judge judge what it has not judged; equal exchanges are one.
+        """Judge what is not judged yet; equal exchanges are judged once.
 
         Raises:
             DataError: answers are missing.
@@ -114,7 +114,7 @@ class Stages:
                 self.verdicts.judge(judge, answers)
 
     def summarise(self) -> dict[str, Any]:
-        """Make rates, comparisons and conclusions of what is there, write them, and give them.
+        """Compute rates, comparisons and conclusions, write and return them.
 
         Raises:
             DataError: answers or verdicts are missing.
@@ -157,7 +157,7 @@ class Stages:
                 logs.close()
 
     def write_manifest(self, status: str) -> None:
-        """Write down who was asked what, how, at what cost; no text."""
+        """Write the manifest: subjects, benchmarks, judges, sampling and cost; no text."""
         settings = self.settings
         write_manifest(
             self.folder,
@@ -182,7 +182,7 @@ class Stages:
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
-        """Write the manifest at the end of the block; if it fails, quietly, so that its own error is the one told."""
+        """Write the manifest after the block; if the block fails, only its own error is reported."""
         try:
             yield
         except BaseException:
@@ -288,13 +288,13 @@ class Stages:
 
 
 def _engine(subject: Subject) -> dict[str, Any]:
-    """What answers, beside the weights: `max_batch_tokens` may decide ties between tokens."""
+    """Identity of the engine without the weights: `max_batch_tokens` may decide ties between tokens."""
     left_out = ("base", "adapter_hash")
     return {key: value for key, value in subject.generator.identity().items() if key not in left_out}
 
 
 def _reasons(subject: Subject, question: Question, found: Mapping[str, list[str | None]]) -> dict[str, Any]:
-    """How many answers are no answer, by reason."""
+    """Number of incoherent answers, by reason."""
     whys = [why for values in found.values() for why in values if why]
     counts = {why: whys.count(why) for why in sorted(set(whys))}
     return {"subject": subject.name, "benchmark": question.benchmark.name, "num_by_reason": counts}

@@ -30,7 +30,7 @@ Role = Literal["start", "checkpoint", "final", "model"]
 """`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
 
 Say = Callable[[str], None]
-"""Is told what is left out, and why."""
+"""Called with what is left out, and why."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Subject:
 
     @property
     def gives_likelihoods(self) -> bool:
-        """Whether it can tell how likely it finds a text that is given."""
+        """Whether it gives log-probabilities of given texts."""
         return type(self.generator).likelihoods is not Generator.likelihoods
 
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
@@ -154,7 +154,7 @@ class SubjectSource(ABC):
 
         Args:
             engines: makes backends for bases.
-            say: is told what is left out.
+            say: called with what is left out.
 
         Raises:
             UserError: a folder is missing or does not fit.

@@ -1,4 +1,4 @@
-"""What it takes to talk to a model: prompts as token ids in; texts, token ids and log-probabilities out."""
+"""The interface of generators: token ids in; texts, token ids and log-probabilities out."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ Progress = Callable[[int, int], None]
 
 
 class Generator(ABC):
-    """A model to talk to, wherever it runs. One method to write: `stream`, and two properties."""
+    """A model that generates text, local or served. Implement `stream` and two properties."""
 
     @property
     @abstractmethod
@@ -146,7 +146,7 @@ class Generator(ABC):
         """
 
     def check_prompt(self, ids: Sequence[int], what: str, num_new: int) -> None:  # noqa: B027 (most know no limits)
-        """See, without weights, that the model can be given a prompt.
+        """Check, without loading weights, that the model can take a prompt.
 
         Args:
             ids: all of its tokens.
@@ -244,17 +244,17 @@ class Generator(ABC):
         return [answers[request.id] for request in requests]
 
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
-        """How likely the model finds continuations that are given; each as soon as it is there, in any order.
+        """Score given continuations; yields each as soon as it is computed, in any order.
 
         Raises:
-            ConfigError: this backend cannot tell; raised before any work.
+            ConfigError: this backend does not give them; raised before any work.
         """
         raise ConfigError(
             f"{type(self).__name__} gives no log-probabilities of given texts", "Use TransformersGenerator instead"
         )
 
     def identity(self) -> dict[str, Any]:
-        """What tells this backend and its model from another, for manifests and caches; JSON values."""
+        """Identity of this backend and its model, for manifests and caches; JSON values."""
         return {"backend": type(self).__name__}
 
     def content_identity(self) -> dict[str, Any]:
@@ -265,7 +265,7 @@ class Generator(ABC):
         return {**self.identity(), "revision": self.weights_revision()}
 
     def check_ready(self) -> None:  # noqa: B027 (models on this machine need nothing)
-        """Find a server that is not there before anything expensive is done; loads no weights.
+        """Check that the server answers, before anything expensive; loads no weights.
 
         Raises:
             ConfigError: nothing answers at its address.
@@ -285,4 +285,4 @@ class Generator(ABC):
         return False
 
     def close(self) -> None:  # noqa: B027 (most backends hold nothing)
-        """Give back memory, processes and connections. It may be used again afterwards, at the cost of a new start."""
+        """Give back memory, processes and connections. It may be used again afterwards, and reloads then."""

@@ -1,4 +1,4 @@
-"""Can a classifier tell two sets apart?
+"""Can a classifier separate two sets?
 
 Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests" (arXiv 1610.06545).
 """
@@ -24,7 +24,7 @@ class TwoSampleTest:
 
     Attributes:
         num_test: rows of the test half.
-        accuracy: share told rightly; 0.5 on average for one distribution.
+        accuracy: share classified correctly; 0.5 on average for one distribution.
         low, high: Wilson's 95 % interval.
         p_value: exact and one-sided, of so high an accuracy if the sets are of one distribution.
     """

@@ -24,7 +24,7 @@ def embed_texts(texts: Sequence[str], embedder: Embedder, log: ResultLog, what: 
         texts: at least one.
         embedder: is asked in batches.
         log: of `{key, value}`, by hash of embedder and text.
-        what: stands in the progress line.
+        what: shown in the progress line.
     """
     identity = embedder.identity()
     keys = [hash_json([identity, text]) for text in texts]

@@ -21,7 +21,7 @@ class LabelDivergence:
     common.
 
     Attributes:
-        value: `plug_in` less its bias, as the bootstrap tells it; at least 0.
+        value: `plug_in` less its bias, estimated by the bootstrap; at least 0.
         low, high: 95 % interval: the value and what the bootstrap deviates from its mean, by the wider of both sides.
         plug_in: of the shares as they are. It is too high on average, most of all for few rows and many labels.
         p_value: of so high a `plug_in` if the labels are dealt from one pool (permutation).

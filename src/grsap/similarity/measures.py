@@ -29,7 +29,7 @@ KL_DIMENSIONS = 8
 CLASSIFIER_DIMENSIONS = 64
 """Principal components that the classifier sees: with all of them, some hundred rows are too few to train on."""
 MIN_DISTINCT = 20
-"""Distinct texts that a density can be told from."""
+"""Distinct texts that a density estimate needs."""
 MIN_LABELLED = 0.9
 """Share of rows that must have a label, for shares to be compared."""
 
@@ -73,7 +73,7 @@ Note = Callable[[str], None]
 def text_measures(
     pair: Pair, population: Points, reference: Points, num_seeds: int, seed: int, note: Note
 ) -> list[Measure]:
-    """All that embeddings tell.
+    """All measures of embeddings.
 
     Args:
         pair: names the sets.
@@ -81,7 +81,7 @@ def text_measures(
         reference: (n, D) of the other set.
         num_seeds: k-means runs of MAUVE.
         seed: of all that is random.
-        note: is told what could not be estimated.
+        note: called with what could not be estimated.
     """
     found = [
         *_mauve(pair, population, reference, num_seeds, seed),

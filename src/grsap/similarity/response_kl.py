@@ -78,7 +78,7 @@ def response_likelihoods(
         records: at least one row.
         model: that gives `likelihoods`.
         log: of `{key, value: [nll, number of tokens]}`, by hash of model and messages.
-        what: stands in the progress line.
+        what: shown in the progress line.
 
     Raises:
         UserError: a row that the template cannot render; names it.

@@ -22,9 +22,9 @@ class Similarity:
     Args:
         raw: what was synthesised: a folder of `grsap synthesize`, or a file of safety rows.
         curated: what is replayed: a file of safety rows.
-        reference: the data that the model was aligned on; without it only what can be known of a set by itself is told.
+        reference: the data that the model was aligned on; without it only measures of a set by itself are reported.
         embedder: texts to vectors; by default the packaged MiniLM.
-        model: the aligned model, whose likelihoods of responses are told; by default none.
+        model: the aligned model, whose likelihoods of responses are reported; by default none.
         max_rows: most rows a side in a comparison; the paper has 10,000.
         num_seeds: k-means runs of MAUVE.
         seed: of all that is random.
@@ -78,7 +78,7 @@ class Similarity:
             )
         self.chosen_embedder.check()
         if self.model is not None:
-            self.model.likelihoods(())  # a backend that cannot tell says so
+            self.model.likelihoods(())  # raises if the backend gives none
             _ = self.model.template
 
     def identities(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from grsap.similarity.principal import Points
 
 NUM_SUBSETS = 40
 MAX_ROWS = 1000
-"""Rows of a subset; more would cost more and tell little more."""
+"""Rows of a subset; more would cost more and add little precision."""
 
 Estimator = Callable[[Points, Points], npt.NDArray[np.float64]]
 """Gives (E,) estimates of two sets."""

@@ -38,7 +38,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class StageEstimate:
     """Of one stage.
 
     Attributes:
@@ -63,7 +63,7 @@ class Estimator:
         self.machine = machine
         self._memory: dict[str, MemoryEstimate] = {}
 
-    def of(self, stage: PlannedStage) -> Estimate | None:
+    def of(self, stage: PlannedStage) -> StageEstimate | None:
         """The estimate; None if the stage says nothing of its cost.
 
         Raises:
@@ -92,9 +92,9 @@ class Estimator:
         if stage.verb == "fit":
             passes = (6 if model.get("lora") is None else 4) + 2 * bool(model["base"].get("gradient_checkpointing"))
             seconds = passes * memory.num_parameters * tokens / (self.machine.train_tflops * 1e12)
-            return Estimate(tokens, seconds / 3600 / self.machine.num_devices, memory.total / 2**30)
+            return StageEstimate(tokens, seconds / 3600 / self.machine.num_devices, memory.total / 2**30)
         seconds = tokens / self.machine.generate_tokens_per_s
-        return Estimate(tokens, seconds / 3600 / self.machine.num_devices, 2 * memory.num_parameters / 2**30)
+        return StageEstimate(tokens, seconds / 3600 / self.machine.num_devices, 2 * memory.num_parameters / 2**30)
 
     def _memory_of(
         self, stage: PlannedStage, cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]

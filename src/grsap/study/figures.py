@@ -23,7 +23,7 @@ class Figure:
         stages: pattern of stage names, such as `evaluate/*/llama3_8b/*`.
         where: key of a row to a pattern of its value: `{subject: gr_sap, metric: harmfulness_rate}`.
         published: as a share where it is one; null for none.
-        source: where it stands in the paper, or who says so.
+        source: place in the paper, or another reference.
     """
 
     name: str

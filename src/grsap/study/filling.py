@@ -1,4 +1,4 @@
-"""Names in braces: `{model}` is a choice, `{model.path}` what belongs to it, `{folder}` where the study lies."""
+"""Names in braces: `{model}` is a choice, `{model.path}` what belongs to it, `{folder}` the folder of the study."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Filler:
     """Fills in names in braces. Braces around other words stay: a prompt's template has some of its own.
 
     Attributes:
-        folder: what `{folder}` stands for.
+        folder: value of `{folder}`.
         axes: axis -> choices, in order.
         choices: axis -> choice -> what else belongs to it; texts there may hold names too.
     """
@@ -66,7 +66,7 @@ class Filler:
     def fill(self, value: Any, bound: Binding) -> Any:
         """A value with its names filled in; a text that is a name and nothing else becomes a number where it is one.
 
-        An item of a list that names an axis which is not bound stands once for each of its choices. Items that come
+        An item of a list that names an axis which is not bound is repeated for each of its choices. Items that come
         out empty are left out.
 
         Raises:

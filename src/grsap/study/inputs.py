@@ -22,7 +22,7 @@ _YAML = (".yaml", ".yml")
 def hashes_of_inputs(stage: PlannedStage, study: Path) -> dict[str, str]:
     """A hash for each file or folder that a stage's settings, configs, or YAML files named there, name.
 
-    What lies in the study's folder is left out: stages make it, and `needs` says which.
+    Files in the study's folder are left out: stages make it, and `needs` says which.
 
     Args:
         stage: whose settings are looked through; a text that is no path of a file or folder is none.

@@ -34,7 +34,7 @@ class StageSpec:
         verb: of grsap.
         configs: files for `--config`, the later ones win.
         settings: over those of the files.
-        needs: names of stages that must be done before. One that names another axis stands for all of its choices.
+        needs: names of stages that must be done before. One that names another axis means all of its choices.
         cost: for the plan: see `Cost`.
     """
 
@@ -78,7 +78,7 @@ def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]
         goals: names of stages, with names in braces; empty for all stages.
 
     Raises:
-        ConfigError: a name stands twice, inside another stage's folder, or nowhere; stages need each other in a circle;
+        ConfigError: a name occurs twice, inside another stage's folder, or nowhere; stages need each other in a circle;
             a config is missing.
     """
     filler.check()

@@ -64,7 +64,7 @@ def show_plan(settings: Study, output_dir: Path) -> None:
 
 
 def _done(stages: Sequence[PlannedStage], folder: Path) -> set[str]:
-    """Names of the stages that a call would not run again, as far as their own marks tell."""
+    """Names of the stages that a call would not run again, by their own marks alone."""
     summaries = {stage.name: stage.summary for stage in stages}
     return {
         stage.name

@@ -97,7 +97,7 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
         Seconds.
 
     Raises:
-        StageError: it did not come to its end; what it said stands on stderr.
+        StageError: it failed; its output is on stderr.
     """
     words = words_of(stage, study)
     if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
@@ -137,7 +137,7 @@ def _call(command: list[str]) -> int:
 
 
 def _die_with_parent(parent: int) -> None:
-    """In a new process on Linux: ask to be killed when the study is. Each verb goes on after that as after any kill."""
+    """In a new process on Linux: ask to be killed when the study is. Each verb resumes after that as after any kill."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:  # it was killed before the request
         os.kill(os.getpid(), signal.SIGKILL)

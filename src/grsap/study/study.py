@@ -18,7 +18,7 @@ MACHINE = Machine()
 
 @dataclass(frozen=True)
 class Study:
-    """Runs the stages that are missing, each by its verb and in a folder of its own, and tells figures of the results.
+    """Runs the stages that are missing, each by its verb and in a folder of its own, and reports figures.
 
     Args:
         stages: see `StageSpec`. Words in braces are filled in: `{model}` by a choice, `{model.path}` by what belongs to
@@ -26,7 +26,7 @@ class Study:
         axes: what stages differ in: axis -> choices, in order. Stages of other axes are left out.
         choices: what belongs to a choice: axis -> choice -> name -> value.
         goals: stages to do, with all that they need; by default all.
-        figures: numbers to tell at the end, beside published ones.
+        figures: numbers to report at the end, beside published ones.
         report: patterns of the names of stages that the page at the end shows; by default no page.
         machine: for the estimates of `--dry-run`.
     """

@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from grsap.progress import duration
-from grsap.study.estimate import Estimate
+from grsap.study.estimate import StageEstimate
 from grsap.study.figures import Figure
 from grsap.study.plan import PlannedStage
 
 
-def plan_table(stages: Sequence[PlannedStage], estimates: Sequence[Estimate | None], done: Collection[str]) -> Table:
+def plan_table(
+    stages: Sequence[PlannedStage], estimates: Sequence[StageEstimate | None], done: Collection[str]
+) -> Table:
     """A row a stage, and the sums of what is still to do."""
     table = _table("Plan", "stage", "verb", "tokens", "time", "GiB", "state")
     to_do = []

@@ -25,7 +25,7 @@ class Domain:
     """A kind of harm that queries are written about.
 
     Attributes:
-        name: stands in prompts, rows and counts.
+        name: in prompts, rows and counts.
         definition: in one line, without a full stop.
         group: in tables, domains are summed by it.
     """
@@ -50,7 +50,7 @@ def load_domains(path: str | None = None, names: Sequence[str] | None = None) ->
 
     Raises:
         DataError: the file is missing or an entry is wrong; names file and entry.
-        ConfigError: no domain has one of the names; tells the nearest.
+        ConfigError: no domain has one of the names; suggests the nearest.
     """
     file = PAPER_DOMAINS if path is None else resolve(path)
     domains = {domain.name: domain for domain in _read(file)}

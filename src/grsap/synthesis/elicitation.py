@@ -53,14 +53,14 @@ class Elicitation(ABC):
     """Writes the prompt whose continuation holds a query, and reads the query out of it.
 
     Attributes:
-        name: stands in each row's origin as its strategy.
+        name: recorded in each row's origin as its strategy.
     """
 
     name: str = ""
 
     @abstractmethod
     def prompt_ids(self, ask: Ask, template: ChatTemplate) -> Sequence[int]:
-        """Token ids for the model to go on from.
+        """Token ids that the model continues.
 
         Raises:
             TemplateError: this template cannot be used so.
@@ -112,7 +112,7 @@ class AssistantPrefill(Elicitation):
         benign_prefill: how the assistant's turn begins then; ends with a double quote.
         openings: first words of the query, put behind the quote in turn; by default `OPENINGS`. With `[""]` the model
             finds its own.
-        variant: whose turn the prefill begins: `assistant`, or `user`, where request and prefill stand together in a
+        variant: whose turn the prefill begins: `assistant`, or `user`, where request and prefill are together in a
             user's turn that is left open.
 
     Raises:
@@ -153,7 +153,7 @@ class AssistantPrefill(Elicitation):
         return template.prompt_ids([{"role": "user", "content": request}], prefill)
 
     def read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
-        """What stands before the closing quote."""
+        """The text before the closing quote."""
         text, ended = answer.text, False
         if self._variant == "user":
             text, ended = template.read_open_turn([{"role": "user", "content": ""}], text, answer.token_ids)
@@ -164,7 +164,7 @@ class AssistantPrefill(Elicitation):
 class PreQueryTemplate(Elicitation):
     """Lets the model write the user's turn itself, after the template's bare beginning of it.
 
-    Magpie (Xu et al. 2024, arXiv 2406.08464); the domain stands in the system turn, so the template must have one. In
+    Magpie (Xu et al. 2024, arXiv 2406.08464); the domain is in the system turn, so the template must have one. In
     all texts `{domain}` and `{definition}` are filled in.
 
     Args:

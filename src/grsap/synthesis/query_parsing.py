@@ -38,9 +38,9 @@ class Query:
 
 
 def read_quoted(text: str, *, ended: bool, template: ChatTemplate | None = None) -> Query:
-    """The query in text that goes on after an opening double quote, up to the quote that closes it.
+    """The query in text that follows an opening double quote, up to the quote that closes it.
 
-    Quotes inside stay: one that opens before a word is closed by the next that stands behind one.
+    Quotes inside stay: one that opens before a word is closed by the next one after a word.
 
     Args:
         text: what the model wrote.
@@ -79,7 +79,7 @@ def check_query(text: str, template: ChatTemplate | None = None) -> Query:
 
 
 def closing_quote(text: str) -> int | None:
-    """Where the quote stands that closes one opened before `text`; None if none does."""
+    """Position of the quote that closes one opened before `text`; None if none does."""
     inner = 0
     last = None
     for match in re.finditer(r'(?<!\\)["\u201c\u201d]', text):

@@ -25,7 +25,7 @@ class Quota:
 
     Args:
         num_per_domain: rows of each domain, whatever becomes of them later (the paper: 512).
-        until_kept: go on in each domain until so many of its rows survive curation's cheap filters; needs a budget.
+        until_kept: continue in each domain until so many of its rows survive curation's cheap filters; needs a budget.
         max_tokens: budget of generated tokens, over all calls on a folder; no row is begun beyond it.
         max_seconds: budget of time, over all calls on a folder.
         max_attempts: how often a query is asked for again, with another seed, where what came was unusable.

@@ -26,7 +26,7 @@ ROW_SCHEMA = "grsap.row_hash/1"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to get a query, as it stands in `attempts.log`.
+    """One attempt to get a query, an entry of `attempts.log`.
 
     Attributes:
         id: of the row that it is for.

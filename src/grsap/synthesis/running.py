@@ -7,11 +7,11 @@ from pathlib import Path
 
 from grsap.console import say
 from grsap.progress import progress_line
-from grsap.synthesis.ledger import Ledger
+from grsap.synthesis.manifest import SynthesisManifest, print_summary
 from grsap.synthesis.quota import CompleteAndDistinct
 from grsap.synthesis.raw_folder import RawFolder
-from grsap.synthesis.report import Report, print_report
 from grsap.synthesis.slots import Slot, slots_of
+from grsap.synthesis.state import SynthesisState
 from grsap.synthesis.synthesis import Synthesis
 from grsap.synthesis.writing import Writer
 
@@ -27,35 +27,35 @@ def run_synthesis(settings: Synthesis, output_dir: Path) -> None:
     for repair in folder.repairs:
         say(repair)
     try:
-        ledger = Ledger.read(folder, keep_rows=settings.quota.until_kept is not None)
-        report = Report(settings, folder, ledger)
-        report.check_same()
+        state = SynthesisState.read(folder, keep_rows=settings.quota.until_kept is not None)
+        manifest = SynthesisManifest(settings, folder, state)
+        manifest.check_same()
         try:
-            report.write("running")
-            status = _work(settings, folder, ledger, report)
+            manifest.write("running")
+            status = _work(settings, folder, state, manifest)
         except BaseException:
-            report.write_quietly("unfinished")
+            manifest.write_quietly("unfinished")
             raise
         finally:
             settings.generator.close()
-        report.write(status, with_files=True)
+        manifest.write(status, with_files=True)
     finally:
         folder.close()
-    print_report(report)
-    report.check_not_empty()
+    print_summary(manifest)
+    manifest.check_not_empty()
 
 
-def _work(settings: Synthesis, folder: RawFolder, ledger: Ledger, report: Report) -> str:
+def _work(settings: Synthesis, folder: RawFolder, state: SynthesisState, manifest: SynthesisManifest) -> str:
     """Wave after wave, until the quota is met or the budget is spent; says which."""
     survival = settings.survival or CompleteAndDistinct()
     begun = dict.fromkeys(settings.chosen_domains, 0)
     num_tokens = 0
-    with progress_line("Queries and answers", _num_missing(settings, ledger)) as advance:
-        writer = Writer(settings, folder, ledger, advance, _deadline(settings, report))
+    with progress_line("Queries and answers", _num_missing(settings, state)) as advance:
+        writer = Writer(settings, folder, state, advance, _deadline(settings, manifest))
         while True:
             wave: list[Slot] = []
             for domain, start in begun.items():
-                kept = survival.checked_survivors(ledger.rows_before(domain.name, start))
+                kept = survival.checked_survivors(state.rows_before(domain.name, start))
                 stop = settings.quota.next_stop(start, len(kept), len(begun))
                 wave += slots_of(domain, start, stop, settings.quota.benign_share)
                 begun[domain] = stop
@@ -65,21 +65,21 @@ def _work(settings: Synthesis, folder: RawFolder, ledger: Ledger, report: Report
                 return "budget_spent"
             if not writer.fill(wave):
                 return "budget_spent"
-            num_tokens += sum(ledger.num_tokens[slot.id(settings.seed)] for slot in wave)
-            report.write("running")
+            num_tokens += sum(state.num_tokens[slot.id(settings.seed)] for slot in wave)
+            manifest.write("running")
 
 
-def _num_missing(settings: Synthesis, ledger: Ledger) -> int | None:
-    """Queries and answers that are still to come; None where the quota does not tell."""
+def _num_missing(settings: Synthesis, state: SynthesisState) -> int | None:
+    """Queries and answers that are still to come; None where the quota does not determine it."""
     num = settings.quota.num_per_domain
     if num is None:
         return None
     slots = [slot for each in settings.chosen_domains for slot in slots_of(each, 0, num, settings.quota.benign_share)]
     ids = [slot.id(settings.seed) for slot in slots]
-    return sum(0 if ledger.is_answered(each) else 2 - (ledger.query(each) is not None) for each in ids)
+    return sum(0 if state.is_answered(each) else 2 - (state.query(each) is not None) for each in ids)
 
 
-def _deadline(settings: Synthesis, report: Report) -> Callable[[], bool]:
+def _deadline(settings: Synthesis, manifest: SynthesisManifest) -> Callable[[], bool]:
     """Whether the time is over."""
     limit = settings.quota.max_seconds
-    return (lambda: False) if limit is None else (lambda: report.seconds >= limit)
+    return (lambda: False) if limit is None else (lambda: manifest.seconds >= limit)

@@ -14,10 +14,10 @@ from grsap.progress import Advance
 from grsap.records import Message, Origin, SafetyRecord
 from grsap.response_logprobs import ResponseLogprobs, candidate_arrays, response_hash, tokenizer_hash
 from grsap.synthesis.elicitation import Ask, AssistantPrefill
-from grsap.synthesis.ledger import Ledger
 from grsap.synthesis.query_parsing import Query, Reason
 from grsap.synthesis.raw_folder import Attempt, RawFolder
 from grsap.synthesis.slots import Slot
+from grsap.synthesis.state import SynthesisState
 from grsap.synthesis.synthesis import Synthesis
 
 
@@ -27,17 +27,22 @@ class Writer:
     Args:
         settings: of the synthesis.
         folder: where attempts and rows go.
-        ledger: what is done already.
-        advance: told of each usable query, each answer, and their tokens.
+        state: what is done already.
+        advance: called for each usable query and each answer, with their tokens.
         is_over: whether the time is over; asked after each answer.
     """
 
     def __init__(
-        self, settings: Synthesis, folder: RawFolder, ledger: Ledger, advance: Advance, is_over: Callable[[], bool]
+        self,
+        settings: Synthesis,
+        folder: RawFolder,
+        state: SynthesisState,
+        advance: Advance,
+        is_over: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._folder = folder
-        self._ledger = ledger
+        self._state = state
         self._advance = advance
         self._is_over = is_over
         self._elicitation = settings.elicitation or AssistantPrefill()
@@ -67,12 +72,12 @@ class Writer:
 
     def _lacks_query(self, slot: Slot) -> bool:
         row_id = self._id(slot)
-        is_asked = self._ledger.is_answered(row_id) or self._ledger.query(row_id) is not None
-        return not is_asked and self._ledger.num_failed(row_id) < self._settings.quota.max_attempts
+        is_asked = self._state.is_answered(row_id) or self._state.query(row_id) is not None
+        return not is_asked and self._state.num_failed(row_id) < self._settings.quota.max_attempts
 
     def _lacks_answer(self, slot: Slot) -> bool:
         row_id = self._id(slot)
-        return not self._ledger.is_answered(row_id) and self._ledger.query(row_id) is not None
+        return not self._state.is_answered(row_id) and self._state.query(row_id) is not None
 
     def _ask(self, slots: Sequence[Slot]) -> None:
         """One attempt for each slot."""
@@ -100,7 +105,7 @@ class Writer:
             if answer.text.strip():
                 row = self._row(slot, query, answer)
                 self._folder.add_row(row, self._logprobs(row, answer))
-                self._ledger.add_row(row)
+                self._state.add_row(row)
             else:  # a row without a text is no conversation
                 is_withheld = answer.finish_reason == "withheld"
                 self._note(slot, query.attempt, "withheld_response" if is_withheld else "empty_response", answer, "")
@@ -130,7 +135,7 @@ class Writer:
             text=text,
         )
         self._folder.add_attempt(attempt)
-        self._ledger.add_attempt(attempt)
+        self._state.add_attempt(attempt)
 
     def _row(self, slot: Slot, query: Attempt, answer: Generation) -> SafetyRecord:
         messages: list[Message] = [
@@ -172,10 +177,10 @@ class Writer:
         return Ask(slot.domain, slot.kind, slot.index + self._attempt(slot))
 
     def _query(self, slot: Slot) -> Attempt:
-        return self._ledger.usable_query(self._id(slot))
+        return self._state.usable_query(self._id(slot))
 
     def _attempt(self, slot: Slot) -> int:
-        return self._ledger.num_failed(self._id(slot))
+        return self._state.num_failed(self._id(slot))
 
     def _id(self, slot: Slot) -> str:
         return slot.id(self._settings.seed)

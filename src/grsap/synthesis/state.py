@@ -1,4 +1,4 @@
-"""What is done of a synthesis, and its counts: rebuilt from the files, and kept up to date while it runs."""
+"""Progress of a synthesis and its counts: rebuilt from the files, then updated while it runs."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Tally:
         }
 
 
-class Ledger:
-    """Knows of each row whether its query is there, how many attempts failed, and whether it is answered.
+class SynthesisState:
+    """For each row: whether it has a query, how many attempts failed, and whether it is answered.
 
     Args:
         keep_rows: hold the rows themselves too, for a rule that looks at them.
@@ -74,26 +74,26 @@ class Ledger:
         self._rows: dict[str, dict[int, SafetyRecord]] = {}
 
     @classmethod
-    def read(cls, folder: RawFolder, keep_rows: bool = False) -> Ledger:
-        """The state that a folder's files say.
+    def read(cls, folder: RawFolder, keep_rows: bool = False) -> SynthesisState:
+        """Rebuild the state from a folder's files.
 
         Raises:
-            DataError: a line is broken, a row stands twice, or a row has no attempt that made it.
+            DataError: a line is broken, a row occurs twice, or a row has no attempt that made it.
         """
-        ledger = cls(keep_rows)
+        state = cls(keep_rows)
         for attempt in folder.attempts():
-            ledger.add_attempt(attempt)
+            state.add_attempt(attempt)
         for row in folder.rows():
-            if ledger.is_answered(row.id) or row.id not in ledger._queries:
-                why = "stands twice in its shards" if ledger.is_answered(row.id) else f"has no attempt in {ATTEMPTS}"
+            if state.is_answered(row.id) or row.id not in state._queries:
+                why = "stands twice in its shards" if state.is_answered(row.id) else f"has no attempt in {ATTEMPTS}"
                 raise DataError(
                     f"row {row.id} {why}", "Restore the folder, or choose another --output_dir", path=folder.path
                 )
-            ledger.add_row(row)
-        return ledger
+            state.add_row(row)
+        return state
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Take note of an attempt."""
+        """Record an attempt."""
         tally = self._tally(attempt.domain, attempt.kind)
         self._places[attempt.id] = intern(attempt.domain), attempt.kind, attempt.index
         if attempt.reason in OF_RESPONSES:
@@ -111,7 +111,7 @@ class Ledger:
         self._queries.pop(attempt.id, None)
 
     def add_row(self, row: SafetyRecord) -> None:
-        """Take note of a row; its query's attempt is known."""
+        """Record a row, after the attempt that gave its query."""
         domain, kind, index = self._places[row.id]
         tally = self._tally(domain, kind)
         num_tokens = int(row.scores.get("num_response_tokens", 0))

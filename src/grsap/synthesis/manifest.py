@@ -1,4 +1,4 @@
-"""What a synthesis came to: its manifest, and the closing table. No text of queries or answers."""
+"""The manifest of a synthesis, and its closing table. No text of queries or answers."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from grsap.errors import DataError, RunFolderError
 from grsap.progress import duration
 from grsap.response_logprobs import tokenizer_hash
 from grsap.synthesis.domains import domains_hash
-from grsap.synthesis.ledger import Ledger, Tally
 from grsap.synthesis.raw_folder import ATTEMPTS, RawFolder
+from grsap.synthesis.state import SynthesisState, Tally
 from grsap.synthesis.synthesis import Synthesis
 
 SCHEMA = "grsap.synthesis/1"
 MANIFEST = "manifest.json"
 
 
-class Report:
+class SynthesisManifest:
     """Counts of a run over all calls on its folder.
 
     Args:
         settings: of the synthesis.
         folder: its files.
-        ledger: what is done; looked at whenever the report is asked.
+        state: what is done; read whenever counts are asked for.
 
     Attributes:
         status: `running`, `unfinished`, `budget_spent` or `complete`, as written last.
     """
 
-    def __init__(self, settings: Synthesis, folder: RawFolder, ledger: Ledger) -> None:
+    def __init__(self, settings: Synthesis, folder: RawFolder, state: SynthesisState) -> None:
         self.settings = settings
         self.folder = folder
         self.status = "running"
-        self._ledger = ledger
+        self._state = state
         self._path = folder.path / MANIFEST
         self._earlier = self._read()
         seconds = self._earlier.get("seconds")
@@ -59,25 +59,25 @@ class Report:
     @property
     def seconds(self) -> float:
         """Of all calls that worked on the folder; what a killed call did since it last wrote the manifest is lost."""
-        is_working = self._ledger.num_tokens.total() > self._at_start or self.status == "running"
+        is_working = self._state.num_tokens.total() > self._at_start or self.status == "running"
         return self._earlier_seconds + (time.monotonic() - self._started if is_working else 0.0)
 
     @property
     def total(self) -> Tally:
         """All counts together."""
-        return _sum(self._ledger.tallies.values())
+        return _sum(self._state.tallies.values())
 
     def groups(self) -> dict[str, Tally]:
         """Counts by the domains' groups, in the order of the domains."""
         groups: dict[str, Tally] = {}
         for domain in self.settings.chosen_domains:
-            mine = [tally for (name, _), tally in self._ledger.tallies.items() if name == domain.name]
+            mine = [tally for (name, _), tally in self._state.tallies.items() if name == domain.name]
             groups.setdefault(domain.group, Tally()).add(_sum(mine))
         return groups
 
     def num_unfilled(self) -> int:
         """Rows whose attempts are used up."""
-        return self._ledger.num_given_up(self.settings.quota.max_attempts)
+        return self._state.num_given_up(self.settings.quota.max_attempts)
 
     def check_same(self) -> None:
         """Raise RunFolderError if the folder holds work of other weights, another template or other domains."""
@@ -137,7 +137,7 @@ class Report:
 
     def _domains(self) -> dict[str, dict[str, Any]]:
         counts: dict[str, dict[str, Any]] = {}
-        for (name, kind), tally in self._ledger.tallies.items():
+        for (name, kind), tally in self._state.tallies.items():
             counts.setdefault(name, {})[kind] = tally.to_dict()
         return {domain.name: counts.get(domain.name, {}) for domain in self.settings.chosen_domains}
 
@@ -150,35 +150,35 @@ class Report:
         return read_checked_json(self._path) or {}
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_summary(manifest: SynthesisManifest, console: Console | None = None) -> None:
     """Print a row a group: queries asked for and usable, yield, answers, tokens a second of the whole time."""
     console = console or Console()
     table = Table(title="What the model wrote", title_justify="left")
     table.add_column("domains of")
     for heading in ("asked", "usable", "yield", "answered", "cut", "tokens/s"):
         table.add_column(heading, justify="right")
-    for name, tally in report.groups().items():
-        table.add_row(Text(name), *_cells(tally, report.seconds))
+    for name, tally in manifest.groups().items():
+        table.add_row(Text(name), *_cells(tally, manifest.seconds))
     table.add_section()
-    table.add_row(Text("all"), *_cells(report.total, report.seconds))
+    table.add_row(Text("all"), *_cells(manifest.total, manifest.seconds))
     console.print(table)
-    for line in notes(report):
+    for line in notes(manifest):
         console.print_line(line)
 
 
-def notes(report: Report) -> list[str]:
-    """What stands below the table."""
-    total = report.total
+def notes(manifest: SynthesisManifest) -> list[str]:
+    """Lines below the table."""
+    total = manifest.total
     lines = []
-    if report.status == "budget_spent":
+    if manifest.status == "budget_spent":
         lines.append("stopped because the budget is spent; raise quota.max_tokens or quota.max_seconds to go on")
     if total.num_unusable:
         reasons = ", ".join(f"{reason} {count}" for reason, count in total.num_unusable.most_common())
         lines.append(f"unusable: {reasons} (kept apart in {ATTEMPTS})")
-    if report.num_unfilled():
-        lines.append(f"rows given up after {report.settings.quota.max_attempts} attempts: {report.num_unfilled()}")
-    lines.append(f"{total.num_rows:,} rows, {total.num_tokens:,} tokens, {duration(report.seconds)}")
-    return [*lines, f"rows: {report.folder.path}/shard-*.jsonl"]
+    if manifest.num_unfilled():
+        lines.append(f"rows given up after {manifest.settings.quota.max_attempts} attempts: {manifest.num_unfilled()}")
+    lines.append(f"{total.num_rows:,} rows, {total.num_tokens:,} tokens, {duration(manifest.seconds)}")
+    return [*lines, f"rows: {manifest.folder.path}/shard-*.jsonl"]
 
 
 def _cells(tally: Tally, seconds: float) -> list[str]:
