@@ -10,7 +10,7 @@ import pytest
 import grsap
 
 ROOT = Path(grsap.__file__).parent
-CLEAN = ("data", "text", "models", "judging", "embedding")
+CLEAN = ("data", "text", "models", "judging", "embedding", "commands")
 """Folders and modules that are rewritten."""
 
 DIALECT = {

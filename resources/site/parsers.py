@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from grsap.cli import VERBS
 from grsap.commands.settings import RunSettings
 from grsap.commands.stage import stage_parser
+from grsap.commands.stages import STAGES, load
 from grsap.commands.trust import restrict_imports
-
-STAGES = ("synthesize", "import", "curate", "evaluate", "similarity", "study")
 
 
 class _Parser(Exception):
@@ -30,8 +27,7 @@ def parser_of(verb: str) -> ArgumentParser:
     """The parser of a verb's settings."""
     restrict_imports()
     if verb in STAGES:
-        module = importlib.import_module(VERBS[verb].module)
-        return stage_parser(verb, module._load().settings)
+        return stage_parser(verb, load(verb).settings)
     try:
         _ParserOnly(verb, [])
     except _Parser as found:

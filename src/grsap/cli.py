@@ -29,18 +29,16 @@ VERBS: dict[str, Verb] = {
     "validate": Verb("the loss of a model or of a finished run on the validation rows", "grsap.commands.fit"),
     "test": Verb("the same on the test rows", "grsap.commands.fit"),
     "predict": Verb("answers of a model or of a finished run to the test rows", "grsap.commands.fit"),
-    "synthesize": Verb("have an aligned model write safety queries and answer them", "grsap.commands.synthesize"),
-    "import": Verb("make a replay set of safety data that others published", "grsap.commands.import_rows"),
+    "synthesize": Verb("have an aligned model write safety queries and answer them", "grsap.commands.stages"),
+    "import": Verb("make a replay set of safety data that others published", "grsap.commands.stages"),
     "curate": Verb(
-        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.curate"
+        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.stages"
     ),
     "evaluate": Verb(
-        "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.evaluate"
+        "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.stages"
     ),
-    "similarity": Verb(
-        "how close a replay set comes to the data that a model was aligned on", "grsap.commands.similarity"
-    ),
-    "study": Verb("several stages as one piece of work, such as a table of the paper", "grsap.commands.study"),
+    "similarity": Verb("how close a replay set comes to the data that a model was aligned on", "grsap.commands.stages"),
+    "study": Verb("several stages as one piece of work, such as a table of the paper", "grsap.commands.stages"),
     "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
     "doctor": Verb(
         "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"

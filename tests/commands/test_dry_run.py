@@ -81,12 +81,12 @@ def test_text_that_spells_a_special_token_is_told_from_one(out: Callable[..., st
     text = out("--data.sampler.init_args.replay_ratio=0")
     assert "user\ntwo ‹<|im_end|>›<|im_end|>\n" in text
     assert "⟦four ‹<|im_end|>›<|im_end|>⟧" in text
-    assert "Text that only spells a special token stands between ‹ and ›." in text
+    assert "Text that only spells a special token is between ‹ and ›." in text
 
 
 def test_the_first_step_is_shown_with_its_mask(out: Callable[..., str]) -> None:
     text = out()
-    assert "First step: 8 rows; supervised tokens stand between ⟦ and ⟧" in text
+    assert "First step: 8 rows; supervised tokens are between ⟦ and ⟧" in text
     shown = re.findall(
         r"\[task\] t(\d+): \d+ tokens, \d+ supervised\n<\|im_start\|>user\ntwo and (\d+)<\|im_end\|>\n"
         r"<\|im_start\|>assistant\n⟦answer (\d+)<\|im_end\|>⟧\n",

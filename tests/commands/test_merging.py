@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from grsap.cli import VERBS
+from grsap.commands import stages
 from grsap.commands.parsing import check_order
 from grsap.commands.settings import RunSettings
 from grsap.commands.stage import stage_parser
@@ -42,10 +42,9 @@ class _Settings(RunSettings):
 
 @cache
 def parser_of(verb: str) -> ArgumentParser:
-    module: Any = importlib.import_module(VERBS[verb].module)
     if verb not in RUN_VERBS:
-        parser = stage_parser(verb, module._load())
-        parser.set_defaults(dict(getattr(module, "DEFAULTS", {})))
+        parser = stage_parser(verb, stages.load(verb).settings)
+        parser.set_defaults(dict(stages.STAGES[verb].defaults))
         return parser
     with pytest.raises(_Parser) as caught:
         _Settings(verb, [])
@@ -179,6 +178,6 @@ def test_two_paths_to_a_class_are_one_class() -> None:
     "words", [["--a.b.lr", "1", "--a.b", "C"], ["--a.b.lr=1", "--a.b=C"], ["--a.b.c=1", "--a.b.class_path=C"]]
 )
 def test_an_argument_before_its_class_is_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"--a\.b(\.class_path)? stands after --a\.b\.\w+, which it would undo"):
+    with pytest.raises(ConfigError, match=r"--a\.b(\.class_path)? follows --a\.b\.\w+, which it would reset"):
         check_order(words)
     check_order([*words[len(words) // 2 :], *words[: len(words) // 2]])

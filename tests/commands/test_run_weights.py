@@ -54,7 +54,7 @@ def test_the_adapter_is_used_where_the_last_checkpoint_is_not_whole(trained: Run
     assert predict(trained) == 0
     told = error_of()
     adapter = trained.run_dir / "adapter"
-    assert f"{last} is not whole (trainer.ckpt is truncated or changed): using {adapter}, which is." in told
+    assert f"{last} is damaged (trainer.ckpt is truncated or changed): using {adapter}, which is whole." in told
     assert answers(trained) == ({"adapter"}, expected)
     kept = trained.run_dir / "set_aside" / "1" / "predictions.jsonl"
     assert f"The answers of an earlier call are in {kept}." in told
@@ -71,7 +71,7 @@ def test_the_adapter_is_used_where_the_last_checkpoint_is_not_whole(trained: Run
 
     shutil.rmtree(last)
     assert predict(trained) == 0
-    assert f"{last} is not whole (it is missing): using {adapter}" in error_of()
+    assert f"{last} is damaged (it is missing): using {adapter}" in error_of()
     assert answers(trained) == ({"adapter"}, expected)
 
 

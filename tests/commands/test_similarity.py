@@ -42,7 +42,7 @@ def test_a_comparison_with_the_packaged_embedder(config: str, capsys: pytest.Cap
     assert main(["similarity", "--config", config]) == 0
     assert "classifier_accuracy" in capsys.readouterr().out
     assert main(["similarity", "--config", config]) == 0
-    assert "Going on with the work in out." in capsys.readouterr().err
+    assert "Continuing the work in out." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

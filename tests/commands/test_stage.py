@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from grsap.commands.boundary import run_guarded
-from grsap.commands.stage import SETTINGS_OF_SPEED, Stage, run_stage
+from grsap.commands.stage import Stage, run_stage
+from grsap.commands.stages import SETTINGS_OF_SPEED
 from grsap.differences import setting_differences
 from grsap.errors import DataError
 from grsap.files import folder_lock
@@ -183,7 +184,7 @@ def test_other_settings_are_told_by_their_keys(error_of: Callable[[], str]) -> N
     assert paint("--output_dir", "out", "--paint.coats", "2", "--shape.init_args.side", "3") == 2
     assert error_of() == (
         "error: output_dir out holds work with other settings: shape.init_args.side: 2.0 -> 3.0; "
-        "paint.coats: 1 -> 2. Set them back to go on with it, or choose another folder with --output_dir."
+        "paint.coats: 1 -> 2. Set them back to continue it, or choose another folder with --output_dir."
     )
     assert result(Path("out")) == before
 
@@ -192,7 +193,7 @@ def test_the_same_settings_go_on_and_so_do_those_that_may_change(error_of: Calla
     assert paint("--output_dir", "out") == 0
     assert error_of() == ""
     assert paint("--output_dir", "out", "--speed", "9") == 0
-    assert error_of() == "Going on with the work in out."
+    assert error_of() == "Continuing the work in out."
 
 
 def test_settings_of_speed_may_change_wherever_a_model_stands() -> None:
@@ -271,7 +272,7 @@ sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Stage(Slee
 @pytest.mark.parametrize(
     ("number", "code", "told"),
     [
-        (signal.SIGTERM, 143, "Stopped by SIGTERM; what was done is kept, and the same command goes on with it."),
+        (signal.SIGTERM, 143, "Stopped by SIGTERM; finished work is kept, and the same command continues it."),
         (signal.SIGINT, 130, "stopped by the keyboard."),
     ],
 )

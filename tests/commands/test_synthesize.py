@@ -85,7 +85,7 @@ def test_an_elicitation_of_ones_own(config: str, capsys: pytest.CaptureFixture[s
     assert "1 rows" in capsys.readouterr().out
     assert (Path("raw/shard-00000.jsonl").read_text().count('"strategy": "mine"')) == 1
     assert main(words) == 0
-    assert "Going on with the work in raw." in capsys.readouterr().err
+    assert "Continuing the work in raw." in capsys.readouterr().err
 
 
 def test_what_may_change_and_what_may_not(config: str, error_of: Callable[[], str]) -> None:

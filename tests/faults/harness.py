@@ -63,15 +63,10 @@ def warm_up() -> None:
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     import grsap.callbacks
-    import grsap.commands.curate
-    import grsap.commands.evaluate
     import grsap.commands.fit
-    import grsap.commands.import_rows
     import grsap.commands.report
     import grsap.commands.settings
-    import grsap.commands.similarity
-    import grsap.commands.study
-    import grsap.commands.synthesize
+    import grsap.commands.stages
     import grsap.curation
     import grsap.evaluation
     import grsap.importing

@@ -22,7 +22,7 @@ SAMPLING = SamplingSettings(max_new_tokens=256)
 
 
 class AnsweringModule(SafetyFineTuning):
-    """The model, answering the prompts of the rows instead of learning from their responses."""
+    """The model in prediction: it answers the rows' prompts instead of learning their responses."""
 
     def predict_step(self, batch: StepBatch, batch_idx: int) -> list[dict[str, str]]:
         """One greedy answer a row: id, response, finish_reason. The prompt precedes the first supervised token."""
@@ -38,7 +38,7 @@ def prompts_of(batch: MicroBatch) -> list[GenerationRequest]:
     requests = []
     for row_id, span in zip(batch.row_ids, batch.spans, strict=True):
         first = span.batch_index * width + span.start
-        # A target is predicted one position before it stands: that position is the prompt's last.
+        # Logits at position i predict the token at i + 1: the first target's are at the last position of the prompt.
         last = next(position for position in positions if first <= position < first + span.length)
         ids = batch.input_ids[span.batch_index, span.start : span.start + last - first + 1]
         requests.append(GenerationRequest(row_id, tuple(ids.tolist())))
@@ -57,14 +57,14 @@ def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
     data.prepare_data()
     data.setup("predict")
     first = next(iter(rows_of(data.task, "test")), None)
-    if first is not None and data.task.has_score:  # a mark that is none is found before the answers are written
+    if first is not None and data.task.has_score:  # an invalid score is found before the answers are written
         data.task.checked_score(str(first["messages"][-1]["content"]), first)
 
 
 def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> tuple[int, Path | None]:
-    """Write one JSON line an answer: id, messages, response, finish_reason, weights, and score if the task can mark.
+    """Write one JSON line an answer: id, messages, response, finish_reason, weights, and score if the task has one.
 
-    An older file with other answers is set aside. Only the owner can read the file: it holds text.
+    An older file with other answers is moved aside. Only the owner can read the file, because it holds text.
 
     Returns:
         The number of lines, and where the older file is now, if it had other answers.

@@ -1,4 +1,4 @@
-"""Whose fault an exception is that nobody expected: a class of the user's, a setting's, or grsap's."""
+"""Attributing an unexpected exception to a user's class, a setting, or grsap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRUSTED_MODULES: set[str] = set()
 
 
 def users_error(error: BaseException) -> UserError | None:
-    """The error to tell where the user's code or settings are the cause; None where it may be grsap's fault.
+    """The error to report if the user's code or settings are the cause; None if it may be grsap's fault.
 
     Args:
         error: as caught, with its traceback.

@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
-    """Run a command and return its exit code; errors are told in one paragraph, with a traceback only if `debug`.
+    """Run a command and return its exit code; errors print as one paragraph, with a traceback only if `debug`.
 
     0 is done, 2 the user's input, 1 our fault, 130 Ctrl-C, 128 + n a
     signal n after saving (143 SIGTERM, 138 SIGUSR1, 129 SIGHUP).
@@ -71,7 +71,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
 
 
 def report(message: str, debug: bool, every_rank: bool = False) -> None:
-    """Print one paragraph on stderr; of several ranks only the first tells what all of them know."""
+    """Print one paragraph on stderr; without `every_rank`, only from the first rank."""
     rank = os.environ.get("LOCAL_RANK", "0")
     if rank != "0":
         if not (debug or every_rank):

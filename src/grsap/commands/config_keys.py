@@ -52,9 +52,9 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
         raise ConfigError(f"--config {path} cannot be read: {error}", "Give a YAML file") from error
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise ConfigError(f"--config {path}{line}: not YAML: {error.problem}", "Mend the syntax") from error
+        raise ConfigError(f"--config {path}{line}: not YAML: {error.problem}", "Correct the syntax") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"--config {path}: not YAML: {error}", "Mend the syntax") from error
+        raise ConfigError(f"--config {path}: not YAML: {error}", "Correct the syntax") from error
     if not isinstance(config, dict):
         raise ConfigError(f"--config {path} holds no mapping of settings", "See configs/recipes for examples")
     check_scalars(config, f"--config {path}: ")

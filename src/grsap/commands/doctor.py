@@ -72,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
 
 def examine() -> list[Finding]:
     """All findings; a check that itself fails becomes one."""
-    # Packages first: a malicious release must be told before anything of it is imported.
+    # Packages first: a malicious release must be reported before anything of it is imported.
     findings = [_python(), *check_packages(own_requirements(), installed_version)]
     if any(each.status == "wrong" for each in findings):
         return findings
@@ -115,10 +115,10 @@ def check_packages(requirements: Sequence[str], version_of: Callable[[str], str 
         reason = KNOWN_BAD[package].get(version_of(package) or "")
         if reason:
             findings.append(Finding(package, "wrong", f"{version_of(package)} is {reason}", f"pip uninstall {package}"))
-    told = {each.name for each in findings}
+    reported = {each.name for each in findings}
     for requirement in map(Requirement, requirements):
         marker = requirement.marker
-        if requirement.name in told or (marker is not None and not marker.evaluate({"extra": ""})):
+        if requirement.name in reported or (marker is not None and not marker.evaluate({"extra": ""})):
             continue
         version = version_of(requirement.name)
         wanted = f"{requirement.name}{requirement.specifier}"
@@ -146,8 +146,8 @@ def check_extras(requirements: Sequence[str], version_of: Callable[[str], str | 
     findings = []
     for extra, needed in sorted(extras.items()):
         missing = [each.name for each in needed if version_of(each.name) is None]
-        told = ", ".join(f"{each.name} {version_of(each.name)}" for each in needed if each.name not in missing)
-        value = f"not installed: {', '.join(missing)}" if missing else told
+        installed = ", ".join(f"{each.name} {version_of(each.name)}" for each in needed if each.name not in missing)
+        value = f"not installed: {', '.join(missing)}" if missing else installed
         findings.append(Finding(f"extra {extra}", "note" if missing else "ok", value))
     return findings
 
@@ -185,7 +185,7 @@ def _quantization() -> Finding:
     import torch
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-    told = []
+    results = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         weight = torch.sin(torch.arange(64 * 64, device=device, dtype=torch.float32)).reshape(64, 64)
         packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
@@ -195,8 +195,8 @@ def _quantization() -> Finding:
             return Finding(
                 "nf4", "wrong", f"wrong results on {device} (largest error {error:.2g})", "pip install -U bitsandbytes"
             )
-        told.append(f"{device} (largest error {error:.2f} of 1)")
-    return Finding("nf4", "ok", f"works on {', '.join(told)}")
+        results.append(f"{device} (largest error {error:.2f} of 1)")
+    return Finding("nf4", "ok", f"works on {', '.join(results)}")
 
 
 def _embedded_model() -> Finding:
@@ -220,7 +220,7 @@ def _home() -> Finding:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print a table; what is wrong stands again at the end, with its remedy."""
+    """Print a table, then each problem with its remedy."""
     from rich.table import Table
     from rich.text import Text
 

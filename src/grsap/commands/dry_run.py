@@ -120,8 +120,8 @@ def print_sources(console: Console, data: MixtureDataModule) -> None:
     console.print(f"Over-length rows (more than {data.encoding.max_length:,} tokens): {data.encoding.over_length}.")
     excluded = data.summary()["num_excluded_replay"]
     if excluded:
-        told = ", ".join(f"{num:,} {reason}" for reason, num in excluded.items())
-        console.print(f"Replay rows left out before that: {told}.")
+        reasons = ", ".join(f"{num:,} {reason}" for reason, num in excluded.items())
+        console.print(f"Replay rows left out before that: {reasons}.")
     console.print()
 
 
@@ -191,12 +191,12 @@ def print_first_step(console: Console, batches: Sequence[StepBatch], data: Mixtu
     """The rows of the first step with their mask."""
     tokenizer = data.base.tokenizer
     colour = console.color_system is not None
-    how = "supervised tokens are green" if colour else f"supervised tokens stand between {OPEN} and {CLOSE}"
+    how = "supervised tokens are green" if colour else f"supervised tokens are between {OPEN} and {CLOSE}"
     rows = [row for batch in batches for row in masked_rows(batch, readable(tokenizer))]
     console.print("First step", style="bold", end="")
     console.print(f": {len(rows)} rows; {how}")
     if any(TEXT_OPEN in piece for row in rows for piece, _ in row.pieces):
-        console.print(f"Text that only spells a special token stands between {TEXT_OPEN} and {TEXT_CLOSE}.")
+        console.print(f"Text that only spells a special token is between {TEXT_OPEN} and {TEXT_CLOSE}.")
     for source in SOURCES:
         mine = [row for row in rows if row.source == source]
         for row in mine[:MAX_ROWS_SHOWN]:

@@ -28,7 +28,7 @@ def invocation_hash(invocation: Invocation) -> str | None:
 
 
 def guess_run_dir(invocation: Invocation) -> Path | None:
-    """The run folder as far as words and config files tell, without the settings' parser."""
+    """The run folder from command line and config files, without the settings' parser."""
     run_dir = DEFAULT_RUN_DIR
     words = list(invocation.args)
     for number, word in enumerate(words):

@@ -43,8 +43,8 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     """Start a run, resume one, or print the summary of a finished one.
 
     Raises:
-        UserError: config, run folder, data or chat template are wrong; told before weights are loaded. The folder is
-            left as it was.
+        UserError: config, run folder, data or chat template are wrong; raised before weights are loaded. The folder is
+            unchanged.
         Interrupted: a signal came; a checkpoint is saved.
     """
     from grsap.callbacks import AdapterCheckpoint, Provenance
@@ -54,7 +54,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
     status = folder.check(config, resume=invocation.resume)
-    if status == "finished":  # on all ranks: those that go on would wait for the others
+    if status == "finished":  # on all ranks: one that continued would wait for the others
         if is_first_rank() and not is_marked_finished(folder.path):
             # The call that finished the run was killed before its last writes.
             with folder.lock():
@@ -84,10 +84,10 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
 
 
 def prepare(settings: RunSettings) -> list[str]:
-    """Set the data up. On other ranks Lightning does it, when all is there.
+    """Set the data up on the first rank; Lightning does it on the others afterwards.
 
     Returns:
-        What to tell of the run before its weights load, such as what will end it.
+        Notes about the run, such as what will end it, to print before weights load.
     """
     from grsap.callbacks.run_end import expected_end
     from grsap.models.planned import check_model
@@ -134,7 +134,7 @@ def evaluate(settings: RunSettings, invocation: Invocation) -> int:
     """Validate, test or predict with the weights of the run in `run_dir`, or with the base if that is asked for.
 
     Raises:
-        UserError: a row is wrong, `run_dir` holds no run, or its weights are not whole; told before weights are loaded.
+        UserError: a row is wrong, `run_dir` holds no run, or its weights are damaged; raised before weights are loaded.
     """
     from grsap.commands.answers import prepare_prediction, write_answers
     from grsap.commands.run_weights import use_weights

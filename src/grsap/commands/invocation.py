@@ -1,4 +1,4 @@
-"""The flags of one call that are not settings: they stand on the command line only, never in a config."""
+"""Flags of one call that are not settings: they are given on the command line only, never in a config."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def masked_rows(batch: StepBatch, decode: Callable[[Sequence[int]], str]) -> lis
 
 
 def readable(tokenizer: Any) -> Callable[[Sequence[int]], str]:
-    """Decodes ids with special tokens kept, and tells them from plain text that only spells them."""
+    """Decodes ids with special tokens, distinguishing them from plain text that spells them."""
     added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     longest_first = sorted(added.values(), key=len, reverse=True)
     spelled = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
@@ -66,7 +66,7 @@ def readable(tokenizer: Any) -> Callable[[Sequence[int]], str]:
 
 def _rows(batch: MicroBatch, decode: Callable[[Sequence[int]], str]) -> list[MaskedRow]:
     width = batch.input_ids.shape[1]
-    # A target is predicted one position before it stands.
+    # Logits at position i predict the token at i + 1.
     supervised = {int(position) + 1 for position in batch.target_positions}
     rows = []
     for row_id, source, span in zip(batch.row_ids, batch.sources, batch.spans, strict=True):

@@ -1,4 +1,4 @@
-"""How the settings' parser reads and writes YAML, merges files, and builds objects."""
+"""Configuring the settings' parser: YAML, merging of files, and building of objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind")
 
 
 def set_up_parsing() -> None:
-    """Set all of it for the parsers of this process."""
+    """Configure all parsers of this process."""
     set_loader("yaml", load_setting, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", dump_yaml)
     merge_by_class()
@@ -32,7 +32,7 @@ def set_up_parsing() -> None:
 
 
 def load_setting(text: str) -> Any:
-    """A setting's value as YAML. A text in braces, such as `{model.path}` of a study, is no mapping of nulls.
+    """Parse a setting as YAML. A text in braces, such as `{model.path}` of a study, stays a text.
 
     Raises:
         yaml.YAMLError: see `load_yaml`.
@@ -45,10 +45,10 @@ def load_setting(text: str) -> Any:
 
 
 def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
-    """An object of a class that settings name; of an optimizer also when it is made later.
+    """Build an object of a class that settings name, now or, for an optimizer, later.
 
     Raises:
-        ConfigError: the class refuses its settings.
+        ConfigError: the class rejects its settings.
     """
     try:
         made: Kind = build_part(class_type, args, kwargs)
@@ -91,7 +91,7 @@ def parse(parser: ArgumentParser, args: Sequence[str], linked: Mapping[str, str]
 
 
 def check_order(args: Sequence[str]) -> None:
-    """Check that no option for a whole class stands after one for an argument of it, which it would undo.
+    """Check that no option for a whole class follows one for an argument of it, which it would reset.
 
     Raises:
         ConfigError: names both.
@@ -104,5 +104,5 @@ def check_order(args: Sequence[str]) -> None:
         undone = next((each for each in seen if each.startswith(f"{option}.")), None)
         if undone is not None:
             given = word.partition("=")[0]
-            raise ConfigError(f"{given} stands after {undone}, which it would undo", "Give the class first")
+            raise ConfigError(f"{given} follows {undone}, which it would reset", "Give the class first")
         seen.append(option)

@@ -1,4 +1,4 @@
-"""The settings parser's nested list of attempts as one paragraph for a person. Standard library only."""
+"""Condensing the settings parser's nested errors to one paragraph. Standard library only."""
 
 from __future__ import annotations
 
@@ -53,34 +53,34 @@ _PLAIN = (
 
 
 def parsing_paragraph(message: str) -> str:
-    """What the parser found wrong, and where the options are listed."""
+    """The parser's error as sentences, and where the options are listed."""
     return f"{_sentences(message)} All options: grsap VERB --help; the settings as read: --print_config."
 
 
 @contextmanager
 def settings_read() -> Iterator[None]:
-    """Inside, settings are parsed; whatever stops that is the user's error.
+    """Inside, settings are parsed; exceptions are the user's errors.
 
     Raises:
-        ConfigError: with what the parser says, or a module that settings name.
+        ConfigError: quotes the parser, or a module that settings name.
     """
-    with _told("The settings cannot be read", "Correct them; --debug shows where"):
+    with _as_config_error("The settings cannot be read", "Correct them; --debug shows where"):
         yield
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Inside, settings become objects; what refuses them is the user's error.
+def settings_become_objects() -> Iterator[None]:
+    """Inside, settings become objects; exceptions are the user's errors.
 
     Raises:
-        ConfigError: with what was said, such as Lightning's of devices that are not there.
+        ConfigError: quotes the exception, such as Lightning's about missing devices.
     """
-    with _told("The settings are refused", "Change them; --debug shows where"):
+    with _as_config_error("The settings are refused", "Change them; --debug shows where"):
         yield
 
 
 @contextmanager
-def _told(problem: str, remedy: str) -> Iterator[None]:
+def _as_config_error(problem: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (GrsapError, MemoryError):
@@ -96,18 +96,18 @@ def _told(problem: str, remedy: str) -> Iterator[None]:
 
 
 def class_refusal(name: str, error: Exception) -> ConfigError:
-    """The error to tell of a class, which is not the user's own, that refuses its settings."""
+    """The error for a class, not the user's own, that rejects its settings."""
     return ConfigError(f"{name} refuses its settings: {_text_of(error)}", "Change them; --debug shows where")
 
 
 def _text_of(error: Exception) -> str:
-    """What an exception says, with its class unless that is plain from the text."""
+    """The text of an exception, with its class unless it is a ValueError."""
     text = _sentences(str(error))
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text or 'no message'}"
 
 
 def _sentences(message: str) -> str:
-    """The message as sentences; attempts that say nothing are left out."""
+    """The message as sentences, without the parser's uninformative attempts."""
     parts = []
     for line in message.strip().splitlines():
         text = re.sub(r"^[-*\s]+", "", line).strip()

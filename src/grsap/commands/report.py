@@ -45,7 +45,7 @@ def run(verb: str, args: Sequence[str]) -> int:
 
 
 def write_report(folders: Sequence[str], output: Path, title: str, *, with_transcripts: bool) -> int:
-    """Make the page of folders and tell where it is."""
+    """Make the page of folders and print its path."""
     from grsap.pages import check_target, write_page
     from grsap.reporting import Report
 

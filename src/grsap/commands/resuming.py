@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def resume_point(
     folder: RunFolder, config: str, status: RunStatus, settings: RunSettings, say: Callable[[str], None]
 ) -> Path | None:
-    """The checkpoint to resume from; tells which, and which settings changed. The present settings hold.
+    """The checkpoint to resume from; prints its name and changed settings. The present settings apply.
 
     Args:
         folder: of the run.
         config: the present one.
         status: of the folder.
         settings: with the data set up.
-        say: is told.
+        say: prints a line.
 
     Raises:
         RunFolderError: there is nothing to extend, the optimizer is another, or a later checkpoint would have to be
@@ -62,7 +62,7 @@ def resume_point(
 
 
 def _check_extension(folder: RunFolder, checkpoint: Path | None, settings: RunSettings) -> None:
-    """See that a finished run was ended by its length alone, and that its present length is greater."""
+    """Check that a finished run was ended by its length alone, and that its present length is greater."""
     summary = folder.read_summary() or {}
     reason, done = summary.get("stop_reason"), int(summary.get("num_steps") or 0)
     if reason is not None and reason not in LENGTH_BOUNDS:

@@ -22,13 +22,13 @@ class Weights:
 
     Attributes:
         name: `base`, `adapter`, or a checkpoint's, such as `step=000040`.
-        told: a line about them.
+        note: a line about them.
         checkpoint: folder whose trainer state holds them; None for others.
         export: folder of the finished run's adapter or model; None for others.
     """
 
     name: str
-    told: str
+    note: str
     checkpoint: Path | None = None
     export: Path | None = None
 
@@ -44,7 +44,7 @@ def use_weights(settings: RunSettings, base: bool, say: Callable[[str], None]) -
     Args:
         settings: of the call.
         base: the base model is asked for, without a run.
-        say: is told which weights are used, and on which other base than the run's.
+        say: called with the weights in use, and with a base that differs from the run's.
 
     Raises:
         RunFolderError: there is no run, its weights are not whole, or they are of another `model.lora`.
@@ -64,7 +64,7 @@ def use_weights(settings: RunSettings, base: bool, say: Callable[[str], None]) -
     for line in differences:
         if line.startswith("model.base."):
             say(f"Other than in the run: {line}")
-    say(weights.told)
+    say(weights.note)
     if weights.export is not None and model.lora is not None:
         model.saved_adapter = weights.export
     elif weights.export is not None:  # of full fine-tuning: a whole model
@@ -113,5 +113,5 @@ def _of_finished(folder: RunFolder) -> Weights:
             f"the weights that the run ended with are damaged: {last} ({damage}) and {folder.adapter} ({changed})",
             f"Restore one of them, train again in another --run_dir, {_BASE}",
         )
-    told = f"{last} is not whole ({damage}): using {folder.adapter}, which is."
-    return Weights("adapter", told, export=folder.adapter)
+    note = f"{last} is damaged ({damage}): using {folder.adapter}, which is whole."
+    return Weights("adapter", note, export=folder.adapter)

@@ -27,7 +27,7 @@ from grsap.callbacks.lookup import Kind, find_callback
 from grsap.commands.answers import AnsweringModule
 from grsap.commands.finished import DEFAULT_RUN_DIR
 from grsap.commands.parsing import parse
-from grsap.commands.parsing_errors import refusals_told
+from grsap.commands.parsing_errors import settings_become_objects
 from grsap.commands.places import building
 from grsap.compat import with_trainer_settings
 from grsap.data import MixtureDataModule
@@ -46,7 +46,7 @@ DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
     GracefulStop,
     ProgressReport,
 )
-"""Every run has one of each; a config that names one sets its arguments."""
+"""Callbacks of every run; a config that names one sets its arguments."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "devices": 1,
@@ -60,14 +60,14 @@ LINKS: dict[str, str] = {
     "trainer.default_root_dir": "run_dir",
     "data.seed": "seed_everything",
     "model.seed": "seed_everything",
-    # One link a field: a link of whole dataclasses is lost, because the target's group is taken out of the parser.
+    # One link per field: linking whole dataclasses fails, because it removes the target's group from the parser.
     **{f"data.base.{field.name}": f"model.base.{field.name}" for field in fields(BaseModel)},
 }
-"""Settings that follow another, and the one they follow. Only the latter can be given."""
+"""Linked settings: target -> source. Only the source can be given."""
 
 
 def check_kinds(given: Sequence[Callback]) -> None:
-    """Raise ConfigError for two of a kind, which would write the same files, and for another way to resume."""
+    """Raise ConfigError for two callbacks of a kind, which would write the same files, or another way to resume."""
     if any(isinstance(each, OnExceptionCheckpoint) for each in given):
         raise ConfigError(
             "trainer.callbacks has OnExceptionCheckpoint, from whose file Lightning would resume by itself",
@@ -84,13 +84,13 @@ def check_kinds(given: Sequence[Callback]) -> None:
 
 
 class RunParser(LightningArgumentParser):
-    """Reads files of settings by `--config` alone.
+    """Reads files of settings by `--config` only.
 
-    Lightning's reads a file wherever a value is the path of one, so that a file of rows could become settings.
+    Lightning's parser reads a file wherever a value is its path, so that a file of rows could become settings.
     """
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
-        """As jsonargparse has it."""
+        """See jsonargparse."""
         names: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
         return names
 
@@ -100,7 +100,7 @@ class RunSettings(LightningCLI):
     """Parses settings and builds module, data and trainer; calls no Trainer method. Weights are not loaded.
 
     Args:
-        verb: stands in usage texts.
+        verb: named in usage texts.
         args: the words of the command line after the verb.
         description: printed above the options.
 
@@ -146,7 +146,7 @@ class RunSettings(LightningCLI):
             parser.link_arguments(source, target)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse after a check of the config files' keys; unknown options are told with the nearest that exists."""
+        """Parse after checking the config files' keys; errors name the nearest existing option."""
         words = [str(word) for word in args] if isinstance(args, list) else []
         self.config = parse(parser, words, LINKS)
         if not 0 <= self.config.seed_everything < 2**32:
@@ -156,11 +156,11 @@ class RunSettings(LightningCLI):
         """Build module, data and trainer.
 
         Raises:
-            ConfigError: a class refuses its settings.
+            ConfigError: a class rejects its settings.
         """
-        with refusals_told(), building(self.config, LINKS) as self._settle:
+        with settings_become_objects(), building(self.config, LINKS) as self._settle:
             super().instantiate_classes()
-        self.datamodule.base = self.model.base  # they are equal by LINKS: one tokenizer for both
+        self.datamodule.base = self.model.base  # equal by LINKS: load one tokenizer for both
 
     def trainer_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the Trainer's arguments: those of the config, completed with the callbacks and loggers of each run.
@@ -170,7 +170,7 @@ class RunSettings(LightningCLI):
         """
         self._settle(self.config_init)
         config = {**config, "max_epochs": epochs_of(config)}
-        if self.verb != "fit":  # nothing is written beside what the verb itself writes
+        if self.verb != "fit":  # no files except the verb's own
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
             return {**config, **others}
         given = one_or_more(config.get("callbacks") or [])
@@ -207,12 +207,12 @@ def epochs_of(config: Mapping[str, Any]) -> int:
 
 
 def one_or_more(given: Any) -> list[Any]:
-    """What stands in a config where it may hold one or several."""
+    """A config value that may be one object or a list, as a list."""
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def with_metrics_log(given: Any, run_dir: str) -> Any:
-    """The loggers of a config, and `metrics.csv` besides, which summaries and reports read; False stays none."""
+    """The loggers of a config plus `metrics.csv`, which summaries and reports read; False disables all."""
     if given is False:
         return False
     loggers = [] if given is None or given is True else one_or_more(given)

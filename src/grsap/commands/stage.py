@@ -19,23 +19,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 from grsap.commands.invocation import STAGE_FLAGS_HELP, read_invocation
 from grsap.commands.parsing import parse
-from grsap.commands.parsing_errors import refusals_told
+from grsap.commands.parsing_errors import settings_become_objects
 from grsap.commands.places import building
 from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
 from grsap.errors import Interrupted, UserError
 from grsap.files import remove_leftovers
-
-SETTINGS_OF_SPEED = (
-    "*.init_args.device",
-    "*.init_args.max_batch_tokens",
-    "*.init_args.engine",
-    "*.init_args.server",
-    "*.init_args.base_url",
-)
-"""Settings of models, wherever one stands, that change where and how fast they answer, and not what."""
-
 
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 """Windows has only the first."""
@@ -79,18 +69,18 @@ def run_stage(
     """Parse a command line, build the stage and run it in its folder.
 
     Args:
-        verb: stands in usage texts and in the folder's config.
+        verb: named in usage texts and in the folder's config.
         args: the words after the verb.
         load: imports and returns the stage; called after libraries are quietened.
-        defaults: of settings that are objects, as they would stand in a config: an argument's own default may be a
-            number, a text, None or a dataclass of these, but no object, because a config must be able to say it.
-        may_change: dotted settings that may differ when a folder's work goes on, such as a batch size.
+        defaults: of settings that are objects, as class specifications: the defaults of arguments must be
+            YAML-serializable.
+        may_change: dotted settings that may differ when a folder's work continues, such as a batch size.
 
     Returns:
         The exit code.
 
     Raises:
-        UserError: settings, files or folder are wrong; told before the expensive part.
+        UserError: settings, files or folder are wrong; raised before expensive work.
         Interrupted: SIGTERM, SIGUSR1 or SIGHUP came.
     """
     invocation = read_invocation(verb, args)
@@ -110,8 +100,8 @@ def run_stage(
         return 0
     folder.check(config, may_change)
     with folder.lock(), signals_raise():
-        if folder.check(config, may_change):  # again: another call may have just let go of the lock
-            print(f"Going on with the work in {folder.path}.", file=sys.stderr)
+        if folder.check(config, may_change):  # again: another call may have just released the lock
+            print(f"Continuing the work in {folder.path}.", file=sys.stderr)
         remove_leftovers(folder.path)
         folder.begin(config)
         try:
@@ -128,7 +118,7 @@ def stage_parser(verb: str, kind: Callable[..., Settings]) -> ArgumentParser:
     parser = ArgumentParser(prog=f"grsap {verb}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings; of several, later ones win.")
     parser.add_argument(
-        "--output_dir", type=str, required=True, help="Folder of the results. The same call again goes on in it."
+        "--output_dir", type=str, required=True, help="Folder of the results. The same call again continues in it."
     )
     parser.add_class_arguments(kind)
     return parser
@@ -138,9 +128,9 @@ def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Setting
     """Build the settings, with all that they name by `class_path`.
 
     Raises:
-        ConfigError: a class refuses its settings.
+        ConfigError: a class rejects its settings.
     """
-    with refusals_told(), building(parsed) as settle:
+    with settings_become_objects(), building(parsed) as settle:
         built = parser.instantiate_classes(parsed)
         settle(built)
     values = vars(built)
@@ -149,9 +139,9 @@ def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Setting
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Inside, a signal to stop raises `Interrupted` wherever the work is: stages survive any end of the process.
+    """Inside, signals to stop raise `Interrupted` at once: stages survive any end of the process.
 
-    One that the process was started to ignore, as `nohup` does with SIGHUP, is ignored.
+    A signal that the process was started to ignore, as by `nohup`, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -159,7 +149,7 @@ def signals_raise() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        raise Interrupted(f"Stopped by {name}; what was done is kept, and the same command goes on with it.", number)
+        raise Interrupted(f"Stopped by {name}; finished work is kept, and the same command continues it.", number)
 
     old = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     taken = [number for number, handler in old.items() if handler is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""The folder that a stage writes into: whose it is, and whether this call may go on in it."""
+"""The output folder of a stage: its owner, and whether a call may continue its work."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StageFolder:
             may_change: keys that may differ from the call that began the folder, as `setting_differences` has them.
 
         Returns:
-            Whether it holds work of an earlier call, to go on with.
+            Whether it holds work of an earlier call, which this one continues.
 
         Raises:
             RunFolderError: it is a file, holds something else, or work of other settings; names the keys that differ.
@@ -64,7 +64,7 @@ class StageFolder:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise RunFolderError(
                 f"output_dir {self.path} holds work with other settings: {'; '.join(differences[:5])}{more}",
-                "Set them back to go on with it, or choose another folder with --output_dir",
+                "Set them back to continue it, or choose another folder with --output_dir",
             )
         return True
 
@@ -88,5 +88,5 @@ class StageFolder:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunFolderError(
                 f"{self.config} cannot be read: {first_line(error)}",
-                "Mend it, or choose another folder with --output_dir",
+                "Correct it, or choose another folder with --output_dir",
             ) from error

@@ -1,4 +1,4 @@
-"""Which modules a config or a command line may name. A checkpoint may name none: nothing of it is ever parsed."""
+"""Allowed imports of configs and command lines. Checkpoints may name none: their settings are never parsed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRUSTED = (
     "torch.optim",
     "torchmetrics",
 )
-"""Import paths that settings may name without being asked."""
+"""Import paths that settings may always name."""
 
 
 def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) -> None:
