@@ -89,7 +89,7 @@ def own(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("data.sampler", {"class_path": "my_own_classes.Mapped"}, False,
          "Mapped.schedule (my_own_classes.py, line 33) returns a dict. Return a grsap.data.plan.Schedule."),
         ("data.task", {"class_path": "my_own_classes.Texts"}, False,
-         "Texts.rows('train'), line 1: a str, not a mapping. Yield dicts with messages."),
+         "my_own_classes.py, Texts.rows('train'), line 1: a str, not a mapping. Yield dicts with messages."),
         ("data.task", {"class_path": "my_own_classes.Nothing"}, False,
          "Nothing.rows (my_own_classes.py, line 43) returns None for 'train'. Return or yield dicts with messages."),
     ],

@@ -106,4 +106,4 @@ def test_a_page_works_as_written(
             written[name] = text
             (folder / name).write_text(text)
     assert len(wrong_uses) >= 2
-    assert any(f"my_{kind}.py" in each for each in wrong_uses) or kind == "task"
+    assert any(f"my_{kind}.py" in each for each in wrong_uses)

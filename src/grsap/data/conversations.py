@@ -10,14 +10,16 @@ from typing import Any
 from grsap.data.columns import is_empty
 from grsap.data.conversation import ConversationDataModule, Row
 from grsap.errors import DataError
-from grsap.plugins import PluginError, described
+from grsap.plugins import PluginError, described, source_place
 from grsap.records import PlacedRow, Split, check_text, place_of_row, read_messages
 from grsap.text.encoding import EncodedRow
 
 
 def place_of(task: ConversationDataModule, split: Split) -> str:
-    """How messages name the rows of a split."""
-    return f"{type(task).__name__}.rows({split!r})"
+    """How messages name the rows of a split; those of a class outside grsap with its file."""
+    kind = type(task)
+    file = "" if kind.__module__.startswith("grsap.") else source_place(kind.rows).rpartition(", line ")[0]
+    return f"{file}{', ' if file else ''}{kind.__name__}.rows({split!r})"
 
 
 def read_conversations(task: ConversationDataModule, split: Split, *, required: bool) -> list[Row]:
