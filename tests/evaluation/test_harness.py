@@ -55,7 +55,7 @@ def test_what_is_missing_is_told_first(
         tasks = HarnessTasks([*names])
         evaluation(generator, [RowBenchmark([item("a")])], [RefusalMatcher()], lm_eval_tasks=tasks).check()
 
-    with pytest.raises(ConfigError, match=r"lm_eval_tasks\.names is empty"):
+    with pytest.raises(ConfigError, match=r"names is empty\. Name a task, or leave lm_eval_tasks out"):
         check()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     for version in ("0.4.9", "0.4.9.2"):

@@ -52,9 +52,9 @@ def rate_cell(rate: Mapping[str, Any] | None) -> Content:
     return with_interval(value, percent_interval(rate["low"], rate["high"]), unparsed)
 
 
-def change_cell(change: Mapping[str, Any] | None) -> Content:
+def change_cell(change: Mapping[str, Any]) -> Content:
     """A paired change in points with its interval."""
-    if not change or change.get("difference") is None:
+    if change.get("difference") is None:
         return MISSING
     return with_interval(points(change["difference"]), points_interval(change["low"], change["high"]))
 
@@ -66,22 +66,16 @@ def verdict_cell(verdict: str | None) -> Content:
 
 def _row(run: Run, spec: RateSpec) -> list[Content]:
     before, after = run.rate("before", spec.key), run.rate("after", spec.key)
-    change = (run.summary.get("changes") or {}).get(spec.key)
+    change = run.changes.get(spec.key, {})
     num_prompts = (after or before or {})["num_prompts"]
-    verdict = (change or {}).get("verdict")
+    verdict = change.get("verdict")
     cells = [count(num_prompts), rate_cell(before), rate_cell(after), change_cell(change), verdict_cell(verdict)]
     return [run.label(spec), run.name, *cells]
 
 
 def _caption(runs: Sequence[Run]) -> list[Content]:
-    margins = sorted(
-        {
-            change["margin"]
-            for run in runs
-            for change in (run.summary.get("changes") or {}).values()
-            if change.get("margin") is not None
-        }
-    )
+    changes = [change for run in runs for change in run.changes.values()]
+    margins = sorted({change["margin"] for change in changes if change.get("margin") is not None})
     margin = " or ".join(f"{100 * each:g}" for each in margins)
     judges = sorted({run.judge for run in runs if run.judge})
     lines = [
@@ -95,21 +89,14 @@ def _caption(runs: Sequence[Run]) -> list[Content]:
         )
     if judges:
         lines.append(f"Judged by {', '.join(judges)}. ")
-    if any(run.is_proxy for run in runs):
-        lines.append(
-            "This judge is a proxy that only sees refusals: it counts every answer to a harmful prompt that does not "
-            "refuse, which is not harmfulness. "
-        )
     return [*lines, *_baselines(runs)]
 
 
 def _baselines(runs: Sequence[Run]) -> list[str]:
     lines = []
     for run in runs:
-        majority, unigram = (
-            run.summary.get("majority_baseline"),
-            (run.summary.get("unigram") or {}).get("pair_accuracy"),
-        )
+        majority = run.summary.get("majority_baseline")
+        unigram = (run.summary.get("unigram") or {}).get("pair_accuracy")
         if majority:
             lines.append(f"{run.name}: the most frequent answer of the task would score {percent(majority)}. ")
         if unigram is not None:
@@ -179,7 +166,7 @@ def _so_far(run: Run) -> str:
 
 def _sentence(run: Run, spec: RateSpec) -> str:
     before, after = run.rate("before", spec.key), run.rate("after", spec.key)
-    verdict = ((run.summary.get("changes") or {}).get(spec.key) or {}).get("verdict")
+    verdict = run.changes.get(spec.key, {}).get("verdict")
     if before is None or after is None:
         return ""
     said = f"{run.label(spec)} {percent(before['value'])} → {percent(after['value'])}"

@@ -22,7 +22,7 @@ from grsap.pages import (
     trade_chart,
     with_interval,
 )
-from grsap.pages.numbers import MISSING, count, number, percent, points, points_interval
+from grsap.pages.numbers import count, number, percent, points, points_interval
 from grsap.reporting.before_after import rate_cell, verdict_cell
 from grsap.reporting.run import estimate_of
 from grsap.reporting.sources import Source, reading
@@ -224,25 +224,14 @@ def _changes(found: _Found) -> Iterator[Element]:
 
 
 def _agreement(found: _Found) -> Iterator[Element]:
-    rows: list[list[Content]] = [
-        [
-            str(each["subject"]),
-            str(each["benchmark"]),
-            " and ".join(each["judges"]),
-            str(each["label"]),
-            percent(each["observed"]),
-            number(each["kappa"], 3),
-        ]
-        for each in found.result["agreement"]
-    ]
+    rows: list[list[Content]] = []
+    for each in found.result["agreement"]:
+        named = [str(each["subject"]), str(each["benchmark"]), " and ".join(each["judges"]), str(each["label"])]
+        rows.append([*named, percent(each["observed"]), number(each["kappa"], 3)])
     if rows:
         caption = "Agreement of judges on answers that both label: share of equal labels, and Cohen's kappa."
-        yield table(
-            caption,
-            ["subject", "benchmark", "judges", "label", "equal", "kappa"],
-            rows,
-            text_columns=4,
-        )
+        headings = ["subject", "benchmark", "judges", "label", "equal", "kappa"]
+        yield table(caption, headings, rows, text_columns=4)
 
 
 def _overlap(found: _Found) -> Iterator[Element]:
@@ -267,9 +256,8 @@ def _overlap(found: _Found) -> Iterator[Element]:
 def _lm_eval(found: _Found) -> Iterator[Element]:
     rows: list[list[Content]] = []
     for each in found.result.get("lm_eval") or []:
-        error = MISSING if each["stderr"] is None else number(each["stderr"], 3)
         named = [str(each["subject"]), str(each["task"]), str(each["metric"])]
-        rows.append([*named, count(each["num_rows"]), number(each["value"], 4), error])
+        rows.append([*named, count(each["num_rows"]), number(each["value"], 4), number(each["stderr"], 3)])
     if rows:
         caption = "Tasks of the package lm-eval, scored its way, with its standard errors."
         headings = ["subject", "task", "metric", "rows", "value", "standard error"]

@@ -53,6 +53,11 @@ class Run:
         return self.source.result if self.source.result.get("status", "finished") == "finished" else {}
 
     @property
+    def changes(self) -> Json:
+        """Paired change of each rate, by key."""
+        return self.summary.get("changes") or {}
+
+    @property
     def manifest(self) -> Json:
         """Content of `manifest.json`."""
         return self.source.manifest
@@ -88,7 +93,7 @@ class Run:
             for moment in ("before", "after"):
                 for spec in rates_in("log"):
                     self.estimate(moment, spec.key)
-            for change in (self.summary.get("changes") or {}).values():
+            for change in self.changes.values():
                 _ = [float(change[key]) for key in ("low", "high")], change["difference"]
             if self.summary:
                 _ = float(self.summary["seconds"]), int(self.summary["num_tokens"])
