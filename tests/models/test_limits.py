@@ -76,7 +76,7 @@ def test_generation_refuses_before_weights_load(gpt2: BaseModel, monkeypatch: py
     with pytest.raises(ModelError, match=r"prompt p1: 20 tokens and 5 new ones .* the 24 positions.*max_new"):
         generator.generate([too_long], SamplingSettings(max_new_tokens=5))
     beyond = gpt2.limits.num_tokens
-    with pytest.raises(ModelError, match=rf"prompt p2: token {beyond} is beyond the model's embedding"):
+    with pytest.raises(ModelError, match=rf"prompt p2: token {beyond} is beyond the model's embedding.*Set base.path"):
         generator.generate([GenerationRequest("p2", (5, beyond))], SamplingSettings(max_new_tokens=5))
     with pytest.raises(ModelError, match=rf"text t: token {beyond} is beyond"):
         list(generator.likelihoods([ScoringRequest("t", (5,), (beyond,))]))

@@ -47,7 +47,7 @@ class Limits:
         if len(ids) and (largest := int(np.max(ids))) >= self.num_tokens:
             raise ModelError(
                 f"{what}: token {largest} is beyond the model's embedding, which has {self.num_tokens} rows",
-                "Use the tokenizer and template that belong to the model, or resize the model's embedding",
+                "Set base.path (in a run model.base.path) to a folder whose tokenizer and template fit its weights",
             )
         if self.num_positions is not None and len(ids) + num_new > self.num_positions:
             new = f" and {num_new} new ones" if num_new else ""
