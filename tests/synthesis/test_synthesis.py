@@ -276,7 +276,7 @@ def test_a_budget_of_tokens_ends_it_between_waves(
 def test_a_budget_of_time_ends_it_at_once(rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from grsap.synthesis import report
+    from grsap.synthesis import manifest
 
     clock = [0.0]
 
@@ -284,7 +284,7 @@ def test_a_budget_of_time_ends_it_at_once(rules: Rules, tmp_path: Path, monkeypa
         clock[0] += 1.0
         return query_or_answer(row_id, call, seed)
 
-    monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(manifest, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     quota = Quota(num_per_domain=4, max_seconds=6.0)
     run_synthesis(synthesis(rules(rule), domain_names=["theft"], quota=quota), tmp_path)
     assert len(rows_of(tmp_path)) == 2  # four queries and two answers
