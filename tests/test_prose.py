@@ -10,7 +10,7 @@ import pytest
 import grsap
 
 ROOT = Path(grsap.__file__).parent
-CLEAN = ("data", "text", "models", "judging", "embedding", "commands")
+CLEAN = ("data", "text", "models", "judging", "embedding", "commands", *(path.name for path in ROOT.glob("*.py")))
 """Folders and modules that are rewritten."""
 
 DIALECT = {

@@ -35,7 +35,7 @@ def test_scalars(text: str, value: Any) -> None:
         ("a: 1\nb: 2\na: 3", "the key a is given twice"),
         ("? [1]\n: 2", "a key must be a word or number"),
         ("null: 2", "a key must be a word or number"),
-        ("a: &x [*x]", "*x stands inside itself"),
+        ("a: &x [*x]", "*x contains itself"),
         ("!!python/object:os.system x", "could not determine a constructor"),
         ("!!timestamp 2024-01-01", "could not determine a constructor"),
         ("!!set {a, b}", "could not determine a constructor"),

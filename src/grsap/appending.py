@@ -1,4 +1,4 @@
-"""Files that only grow, by whole pieces, and lose at most the piece that a crash cut. Standard library only."""
+"""Append-only files of whole pieces; a crash loses at most the last piece. Standard library only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def whole_lines_length(path: Path) -> int:
         try:
             json.loads(file.read(end - start) or b"0")
         except (ValueError, RecursionError):
-            return start  # after a power cut the size of a file may be on disk before its bytes are
+            return start  # after a power cut a file's size may be on disk before its bytes
         return end
 
 
@@ -59,7 +59,7 @@ def _last_newline(file: BinaryIO, before: int) -> int:
 
 
 class AppendFile:
-    """A file to which whole pieces are added; each is on disk when `append` returns.
+    """An append-only file of whole pieces; each is on disk when `append` returns.
 
     Opening it removes the end that a killed process left half-written.
 
@@ -93,7 +93,7 @@ class AppendFile:
             raise _cannot_write(self.path, error) from error
 
     def append(self, piece: bytes) -> None:
-        """Add a piece and wait until it is on disk. If that fails, the file is as it was before.
+        """Append a piece and wait until it is on disk. If that fails, the file is unchanged.
 
         Raises:
             RunFolderError: the disk is full or gone.
@@ -104,13 +104,13 @@ class AppendFile:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            with suppress(OSError):  # else the next call takes the end away
+            with suppress(OSError):  # otherwise the next call removes the partial piece
                 os.ftruncate(self._descriptor, self.size_bytes)
             raise _cannot_write(self.path, error) from error
         self.size_bytes += len(piece)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -127,5 +127,5 @@ class AppendFile:
 def _cannot_write(path: Path, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"{path} cannot be written: {error.strerror}",
-        "Free space or mend the folder, then give the same command again: what is done is kept",
+        "Free space or repair the folder, then give the same command again: what is done is kept",
     )

@@ -1,4 +1,4 @@
-"""JSON with a checksum of its own, so that a bit that was flipped on disk is found and not believed."""
+"""JSON with a checksum, so that flipped bits on disk are detected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKSUM = "checksum"
 
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     """The same object with its checksum as the last key."""
-    return {**value, CHECKSUM: _hash(json.loads(json.dumps(value)))}  # tuples and numbers as a reader finds them
+    return {**value, CHECKSUM: _hash(json.loads(json.dumps(value)))}  # tuples and numbers as a reader gets them
 
 
 def is_whole(value: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: a static table of verbs, and nothing heavy until one is chosen.
+"""The command line: a static table of verbs, whose modules are imported when they are called.
 
 `grsap --help` and `--version` import the standard library only, and answer at once.
 """

@@ -1,4 +1,4 @@
-"""The only console of rich: text is taken literally, and its control characters never reach the terminal."""
+"""The console of rich that grsap uses: literal text, without control characters."""
 
 from __future__ import annotations
 

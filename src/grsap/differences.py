@@ -1,4 +1,4 @@
-"""How two configurations differ, key by key. Standard library only."""
+"""Differences of two configurations, key by key. Standard library only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _is_left_out(key: str, left_out: Collection[str]) -> bool:
 
 
 def _pattern(name: str) -> str:
-    """Of a key and of all that is below it; `*.` before it stands for any keys above it, or none."""
+    """Match a key and all keys below it; a leading `*.` matches any parent keys, or none."""
     tail = name.removeprefix("*.")
     return rf"{'' if tail == name else '(.*[.])?'}{re.escape(tail)}([.\[]|\Z)"
 

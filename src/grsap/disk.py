@@ -1,4 +1,4 @@
-"""Errors of disks and file systems, told with the file and the remedy. Standard library only."""
+"""Errors of disks and file systems, with file and remedy. Standard library only."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _REMEDIES = {
     "ENFILE": "Close other programs: the machine has too many open files",
 }
 REMEDIES = {getattr(errno, name): remedy for name, remedy in _REMEDIES.items() if hasattr(errno, name)}
-"""Errors whose cause lies outside of the program, as far as this system knows them, and what to do about each."""
+"""Errors with a cause outside the program, as far as this system has them -> remedy."""
 
 _WITHOUT_NAME = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")}
-"""Those that only files have; sockets and devices know the others too."""
+"""Errors of files only; sockets and devices raise the others too."""
 
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter failed writing|inline_container\.cc:\d+\] \. unexpected pos")
 
 
 def disk_error(error: BaseException, path: str | Path | None = None, action: str = "written") -> RunFolderError | None:
-    """The error to tell if `error` comes from the disk or file system; None if it is of another kind.
+    """The error to report if `error` comes from the disk or file system; None if it is of another kind.
 
     Args:
         error: as caught. What it was raised from is searched too: libraries wrap such errors, and those written in
@@ -68,7 +68,7 @@ def disk_error(error: BaseException, path: str | Path | None = None, action: str
 
 @contextmanager
 def writing(path: str | Path, action: str = "written") -> Iterator[None]:
-    """Inside, `path` is written: what disk and file system refuse is told with its name.
+    """Inside, `path` is written: errors of disk and file system name it.
 
     Raises:
         RunFolderError: disk full, no permission, input/output error and the like.
@@ -84,7 +84,7 @@ def writing(path: str | Path, action: str = "written") -> Iterator[None]:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Inside, `path` is read. An error that may pass or be mended must not be taken for a missing or damaged file.
+    """Inside, `path` is read. A temporary error must not be taken for a missing or damaged file.
 
     Raises:
         OSError: there is no file at `path`: the caller knows what that means.
@@ -105,6 +105,6 @@ def _number(error: BaseException) -> int:
         return error.errno or 0
     text = str(error)
     if _TORCH_WRITER.search(text):
-        return errno.ENOSPC  # torch does not say why; a full disk is by far the most common cause
+        return errno.ENOSPC  # torch gives no reason; a full disk is by far the most common
     found = _RUST_ERROR.search(text)
     return int(found[1]) if found else 0

@@ -15,7 +15,7 @@ class GrsapError(Exception):
 
 
 class UserError(GrsapError):
-    """Something the user gave is wrong.
+    """Some input of the user is wrong.
 
     Args:
         problem: what is wrong, naming the key, file or row.
@@ -49,7 +49,7 @@ def arguments_of(part: object) -> Iterator[None]:
 
 
 def user_error_within(error: BaseException) -> UserError | None:
-    """The user's error that a library wrapped in its own, if any; running out of memory is one."""
+    """The user's error wrapped by a library's, if any; running out of memory is one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, UserError):
@@ -75,7 +75,7 @@ _OUT_OF_MEMORY_TEXTS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a library could not get the memory that it asked for, on a processor or a GPU."""
+    """Whether an error means that memory ran out, on a CPU or GPU."""
     if isinstance(error, MemoryError):
         return True
     if type(error).__name__ == "OutOfMemoryError":  # torch's; this module does not import torch
@@ -105,11 +105,11 @@ class DataError(UserError):
 
 
 class TurnsError(DataError):
-    """The turns of a row are no conversation of user and assistant."""
+    """The turns of a row do not alternate between user and assistant."""
 
 
 class NotUnicodeError(DataError):
-    """A text of a row holds half of a surrogate pair."""
+    """A text of a row holds half of a surrogate pair, which UTF-8 cannot encode."""
 
 
 class TemplateError(UserError):
@@ -145,12 +145,12 @@ class MissingPackageError(UserError):
 
 
 class BackendError(GrsapError):
-    """A server or engine that generates has stopped answering, or answers what cannot be read.
+    """A generation server or engine has stopped answering, or its answers cannot be read.
 
     Args:
         problem: what happened, and how many answers there are so far.
         remedy: what to do about it.
-        num_answers: answers that were handed over before; they stay good.
+        num_answers: answers returned before; they stay valid.
     """
 
     def __init__(self, problem: str, remedy: str, *, num_answers: int = 0) -> None:
@@ -161,7 +161,7 @@ class BackendError(GrsapError):
 
 
 class StageError(GrsapError):
-    """A stage of a study did not come to its end.
+    """A stage of a study failed.
 
     Args:
         problem: which, and how it ended.
@@ -185,7 +185,7 @@ class Interrupted(GrsapError):
     first Ctrl-C counts as SIGTERM: 130 means that nothing was saved.
 
     Args:
-        message: what was stopped, and how to go on.
+        message: what was stopped, and how to continue.
         number: of the signal.
     """
 

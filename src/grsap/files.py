@@ -22,11 +22,11 @@ from grsap.errors import DataError, RunFolderError
 from grsap.secure_open import create_file, open_appending, temporary_path
 
 MAX_PATH, MAX_NAME = 4096, 255
-"""Bytes of a path, and of each of its parts, that Linux takes."""
+"""Linux's limits in bytes of a path, and of each of its parts."""
 
 
 def user_path(path: str | Path) -> Path:
-    """The path that a setting names, with `~` expanded.
+    """The path of a setting, with `~` expanded.
 
     Raises:
         DataError: no file can have such a path. System calls fail on it with errors that do not name it.
@@ -70,7 +70,7 @@ def write_atomic(path: str | Path, data: str | bytes, *, mode: int = 0o644) -> N
 
 
 class _NamedWriter(io.BufferedWriter):
-    """A file whose errors name `path`, which is where it will be."""
+    """A file whose errors name `path`, its final place."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         super().__init__(io.FileIO(descriptor, "wb"))
@@ -91,7 +91,7 @@ class _NamedWriter(io.BufferedWriter):
 
 @contextmanager
 def atomic_writer(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write piece by piece, which is at `path` whole once the block ends without an error, and else not.
+    """A file to write piece by piece; it appears at `path` when the block ends without an error.
 
     Raises:
         RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
@@ -159,7 +159,7 @@ def publish_dir(temporary: Path, path: Path) -> None:
 
 
 SET_ASIDE = "set_aside"
-"""Folder beside things that were moved out of the way instead of being deleted or overwritten."""
+"""Folder for files that were moved instead of being deleted or overwritten."""
 
 
 def set_aside(paths: Sequence[Path]) -> Path:
@@ -193,7 +193,7 @@ def hash_bytes(data: bytes) -> str:
 
 
 def hash_json(value: Any) -> str:
-    """Hash of a JSON value; equal for equal values whatever the order of keys."""
+    """Hash of a JSON value; independent of the order of keys."""
     return hash_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass"))
 
 
@@ -221,7 +221,7 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left below a folder that this process holds.
+    """Remove temporary files and folders of killed processes below a folder that this process holds.
 
     Folders below it that have a lock of their own are left alone: another process may be at work there.
     """

@@ -1,4 +1,4 @@
-"""Labels of rows: what counts as true, false or unknown, whatever the file's kind. Standard library only."""
+"""Labels of rows: true, false or unknown, in any kind of file. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("fals
 
 
 def is_null(value: object) -> bool:
-    """Whether a cell says nothing: null, NaN, empty, or the word that other programs write for it."""
+    """Whether a cell has no value: null, NaN, empty, or another program's word for it."""
     if value is None or isinstance(value, str):
         return value is None or value.strip().lower() in NULL_TEXTS
     return isinstance(value, float) and value != value

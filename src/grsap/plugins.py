@@ -1,4 +1,4 @@
-"""What a class that settings name must return, told with its file and line where it does not.
+"""Checks of what user-defined classes return; errors name their file and line.
 
 Each base class checks the results of its subclasses in one place: the only one from which the others take them.
 """
@@ -15,7 +15,7 @@ from grsap.errors import ConfigError
 
 
 class PluginError(ConfigError):
-    """A class that a setting names returns what its base class does not allow.
+    """A class of the settings returns a value that its base class does not allow.
 
     Args:
         plugin: the object.

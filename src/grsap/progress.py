@@ -1,4 +1,4 @@
-"""What is being done, in one line: live on a terminal, a plain line every few seconds elsewhere."""
+"""Progress in one line: live on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class ProgressState:
-    """A piece of work, and how far it is.
+    """A piece of work and its progress.
 
     Attributes:
         description: what is being done.
@@ -54,7 +54,7 @@ class ProgressState:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds that the rest takes; None if not known."""
+        """Remaining seconds; None if unknown."""
         if self.total is None or self.seconds_per_item is None:
             return None
         return max(self.total - self.done, 0) * self.seconds_per_item
@@ -74,7 +74,7 @@ class ProgressState:
 
 
 class Display:
-    """Shows the present work until it is stopped: a live line on a terminal, plain lines from a thread elsewhere.
+    """Shows the current work until it is stopped: a live line on a terminal, plain lines from a thread elsewhere.
 
     Args:
         current: gives the present work.
@@ -98,7 +98,7 @@ class Display:
         return self.live is not None or self.ticker is not None
 
     def start(self) -> None:
-        """Begin to show, if it does not already."""
+        """Start, if not started already."""
         if self.is_running:
             return
         if self.console.is_terminal:
@@ -111,14 +111,14 @@ class Display:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self.live.start()
-            # Live puts streams of its own in place, which would interpret escape sequences of what is printed.
+            # Live replaces the streams by its own, which would interpret escape sequences in printed text.
             self._guard.enter_context(guarded_streams())
         else:
             self.ticker = _Ticker(self)
             self.ticker.start()
 
     def stop(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop, and restore the terminal."""
         self._guard.close()
         if self.live is not None:
             self.live.stop()
@@ -127,12 +127,12 @@ class Display:
         self.live, self.ticker = None, None
 
     def line(self) -> str:
-        """The present work in one line; empty if there is none."""
+        """The current work in one line; empty without work."""
         work = self._current()
         return "" if work is None else work.line()
 
     def say(self, text: str) -> None:
-        """Print a plain line, where there is no live one."""
+        """Print a plain line, unless there is a live one."""
         if not self.console.is_terminal:
             self.console.print_line(text)
 

@@ -35,12 +35,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "difficulty": get_args(Difficulty),
     "finish_reason": ("stop", "length"),
 }
-"""Words that a key of a safety row may have, besides null."""
+"""Values that a key of a safety row may have, besides null."""
 GZIP_START = b"\x1f\x8b"
 
 
 class PlacedRow(dict[str, Any]):
-    """A row that remembers where it was read, for messages about it.
+    """A row with its file and line, for errors about it.
 
     Args:
         values: column -> value.
@@ -58,7 +58,7 @@ class PlacedRow(dict[str, Any]):
 
 
 def place_of_row(row: Mapping[str, Any], path: str | Path, number: int) -> tuple[str | Path, int]:
-    """File and line of a row that remembers them; else `path` and `number`."""
+    """File and line of a `PlacedRow`; else `path` and `number`."""
     return (row.path, row.line) if isinstance(row, PlacedRow) else (path, number)
 
 
@@ -106,7 +106,7 @@ class SafetyRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as it stands in the file; `history` only where there is one."""
+        """The row as in a file; `history` only if it is not empty."""
         values = asdict(self)
         if not self.history:
             del values["history"]
@@ -259,7 +259,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one that is longer than `parse_line` reads only the beginning, and nothing after it."""
+    """Yield the lines of a file; of a line too long for `parse_line` its beginning, and then nothing more."""
     while raw := file.readline(MAX_BYTES + 1):
         yield raw
         if len(raw) > MAX_BYTES:

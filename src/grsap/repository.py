@@ -1,4 +1,4 @@
-"""The git commit of a folder, read without running what the folder's own configuration names. Standard library only.
+"""The git commit of a folder, read without running programs of its configuration. Standard library only.
 
 `.git/config` may name programs that git runs on `status`: a file system monitor, hooks, and filters for file contents.
 A working directory may come from anywhere, so none of them may run.
@@ -26,7 +26,7 @@ _TIMEOUT_S = 10
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit of the repository that `folder` is in, and whether tracked files differ from it; None outside of one.
 
-    `dirty` is None if it cannot be told safely: the repository's own configuration names filters, which git would run.
+    `dirty` is None if git could run filters of the repository's own configuration.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
@@ -50,7 +50,7 @@ def _names_filters(settings: str) -> bool:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; None if it fails or is not there."""
+    """The output of git; None if it fails or is missing."""
     program = shutil.which("git")
     if program is None or not Path(program).is_absolute():  # a relative one would be the working directory's
         return None

@@ -26,7 +26,7 @@ from grsap.json_text import parse_json
 _MAX_HEAD_BYTES = 1 << 16
 SCHEMA = "grsap.logprobs/1"
 NO_CANDIDATE = -1
-"""Fills `top_ids` where the model's backend gave fewer than k candidates; their log-probability is -inf."""
+"""Fills `top_ids` where the backend returned fewer than k candidates; their log-probability is -inf."""
 
 Key = tuple[str, str, str]
 """Row id, response hash, tokenizer hash."""
@@ -56,17 +56,17 @@ class ResponseLogprobs:
 
     @property
     def key(self) -> Key:
-        """What a row is looked up by."""
+        """Key of the row."""
         return self.id, self.response_hash, self.tokenizer_hash
 
 
 def tokenizer_hash(vocabulary: Mapping[str, int]) -> str:
-    """Hash of which token stands behind each id; `vocabulary` is the tokenizer's `get_vocab()`."""
+    """Hash of the tokenizer's vocabulary, as given by `get_vocab()`."""
     return hash_json(vocabulary)
 
 
 def response_hash(text: str) -> str:
-    """Hash of a response's text, as it stands in its row."""
+    """Hash of a response's unchanged text."""
     return hash_bytes(text.encode(errors="surrogatepass"))
 
 
@@ -117,7 +117,7 @@ def whole_blocks_length(path: Path) -> int:
                 return end
             if hash_bytes(file.read(int(head["size_bytes"]))) != head["hash"]:
                 if place == size:
-                    return end  # after a power cut the size of a file may be on disk before its bytes are
+                    return end  # after a power cut a file's size may be on disk before its bytes
                 raise _damaged(path, end)
             end = place
         file.seek(end)
@@ -145,7 +145,7 @@ def _damaged(path: Path, place: int) -> DataError:
 
 
 def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The heads of blocks from here on, until one is no head; the reader stands behind each."""
+    """Yield block heads from the file's position until one is invalid; the file is then behind each head."""
     while line := file.readline(_MAX_HEAD_BYTES):
         try:
             head = parse_json(line.decode())
@@ -157,7 +157,7 @@ def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 
 class LogprobReader:
-    """Looks up responses' log-probabilities in the files of a folder; holds the places, not the numbers.
+    """Looks up responses' log-probabilities in the files of a folder; memory holds their places only.
 
     Args:
         folder: with `*.logprobs` files.
@@ -181,19 +181,19 @@ class LogprobReader:
                 end = file.tell() + int(head["size_bytes"])
                 if end > size:
                     break
-                # A response that was begun again stands twice; both are the same.
+                # A response that was begun again occurs twice; both are equal.
                 self._places[head["id"], head["response_hash"], head["tokenizer_hash"]] = path, place
                 file.seek(end)
                 place = end
         if place != size:
-            raise DataError(f"is damaged at byte {place}", "Run grsap synthesize again to mend it", path=path)
+            raise DataError(f"is damaged at byte {place}", "Run grsap synthesize again to repair it", path=path)
 
     def stored_keys(self) -> list[Key]:
-        """All (row id, response hash, tokenizer hash) there are."""
+        """All (row id, response hash, tokenizer hash)."""
         return list(self._places)
 
     def read(self, row_id: str, response: str, tokenizer_hash: str) -> ResponseLogprobs | None:
-        """The numbers of a row's response; None if they were not taken for this very text and tokenizer.
+        """The log-probabilities of a row's response; None if they belong to another text or tokenizer.
 
         Raises:
             DataError: they are damaged.

@@ -1,4 +1,4 @@
-"""Results on disk, as lines of a file that only grows: what is in the file is never computed again."""
+"""Results in an append-only file of JSON lines: what is in the file is never computed again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResultLog:
 
     Args:
         path: the file; it is made when the first entry is added.
-        key: the fields that tell an entry from another; of several lines with the same key the first counts.
+        key: the fields that identify an entry; of several lines with the same key the first counts.
         schema: of the lines; None if they carry none.
     """
 
@@ -64,7 +64,7 @@ class ResultLog:
         return entry if self._key_of(entry) == key else None
 
     def entry(self, *key: Any) -> Entry:
-        """The entry with this key, which is there."""
+        """The entry with this key, which must exist."""
         found = self.get(*key)
         assert found is not None, key
         return found
@@ -111,7 +111,7 @@ class ResultLog:
         return tuple(entry[name] for name in self._key)
 
     def _offset(self, key: tuple[Any, ...]) -> int | None:
-        """Where the line with a key begins. Keys of one hash are told apart by whoever reads the line."""
+        """Offsets of lines that may have a key: keys with equal hashes are compared when the line is read."""
         if self._hashes is None:
             self._load_index()
         assert self._hashes is not None

@@ -1,4 +1,4 @@
-"""Opening files to write where others may write too: planted links are not followed. Standard library only."""
+"""Opening files in shared folders without following planted links. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def create_file(path: Path, mode: int) -> int:
     """Create a file and return its descriptor, open for writing.
 
     Raises:
-        FileExistsError: something is at `path` already, be it a link to nowhere.
+        FileExistsError: something is at `path` already, even a dangling link.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
 

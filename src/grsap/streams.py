@@ -1,4 +1,4 @@
-"""Text on its way to the terminal: control characters of untrusted text become visible marks. Standard library only.
+"""Printing untrusted text: its control characters become visible marks. Standard library only.
 
 File names, rows, server messages, model configs and exceptions may hold escape sequences that rewrite the screen, set
 the clipboard or reverse the direction of writing. `guarded_streams` filters all that a process prints; colours and
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 MARK = "\ufffd"
-"""Stands for each character that must not reach a terminal."""
+"""Replaces each character that must not reach a terminal."""
 _JOINERS = "\u200c\u200d"  # part of ordinary Persian, Hindi and emoji
 _KEPT_CATEGORIES = frozenset({"Zs", "Co", "Cn"})  # spaces, private use, and what is newer than this Python
 

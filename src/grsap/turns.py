@@ -1,4 +1,4 @@
-"""The turns of a conversation, and what may be wrong with them. Standard library only."""
+"""Checking the turns of a conversation. Standard library only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_messages(
 ) -> None:
     """Check that `messages` is a list of turns with known roles and text, and ends with role `last`.
 
-    A system turn stands first if at all; user and assistant turns alternate and begin with the user.
+    A system turn may come first; user and assistant turns alternate and begin with the user.
 
     Raises:
         TurnsError: says what is wrong with which turn.
@@ -43,14 +43,16 @@ def check_messages(
         raise fail("messages is not a list of turns", 'Give [{"role": "user", "content": "..."}, ...]')
     for number, message in enumerate(messages, 1):
         if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise fail(f"turn {number} has not exactly the keys role and content{_keys(message)}", _key_remedy(message))
+            raise fail(
+                f"turn {number} must have exactly the keys role and content{_keys(message)}", _key_remedy(message)
+            )
         if message["role"] not in ROLES:
             raise fail(f"turn {number} has the unknown role {message['role']!r}", f"Use one of {', '.join(ROLES)}")
         if not isinstance(message["content"], str) or not message["content"].strip():
             raise fail(f"turn {number} ({message['role']}) has no text", "Fill or remove the row")
     turns = [message["role"] for message in messages if message["role"] != "system"]
     if [m["role"] for m in messages][1:].count("system"):
-        raise fail("a system turn stands after the first turn", "Put it first")
+        raise fail("a system turn follows another turn", "Put it first")
     expected = ["user" if index % 2 == 0 else "assistant" for index in range(len(turns))]
     if turns != expected:
         raise fail(f"roles are {', '.join(turns) or 'empty'}", "User and assistant turns must alternate, user first")

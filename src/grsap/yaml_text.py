@@ -1,4 +1,4 @@
-"""YAML as settings and specs are written in: safe types only, words stay words, and size and nesting are bounded.
+"""YAML of settings and specs: safe types only, YAML 1.2 scalars, bounded size and nesting.
 
 All YAML that grsap reads goes through `load_yaml` or `read_yaml`. Scalars follow YAML 1.2: only `true` and `false` are
 booleans, so that `off`, `no` and `yes` are words; dates, sexagesimal (`1:30`) and octal (`010`) numbers are texts.
@@ -100,7 +100,7 @@ def load_yaml(text: str) -> Any:
     """The value of one YAML document; None if it is empty.
 
     Raises:
-        yaml.YAMLError: it is no YAML, a key stands twice, or it is larger or more deeply nested than the bounds.
+        yaml.YAMLError: it is no YAML, a key occurs twice, or it is larger or more deeply nested than the bounds.
     """
     try:
         _check_size(text)
@@ -151,7 +151,7 @@ def _check_size(text: str) -> None:
             size, anchor = 1, event.anchor
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in anchors:
-                raise _Refused(f"*{event.anchor} stands inside itself", event.start_mark)
+                raise _Refused(f"*{event.anchor} contains itself", event.start_mark)
             size, anchor = sizes.get(str(event.anchor), 1), None
         else:
             continue

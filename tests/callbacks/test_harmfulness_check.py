@@ -355,7 +355,7 @@ def test_settings_out_of_range(settings, message):
     [
         (lambda path: path.unlink(), {}, "probes.jsonl: no such file"),
         (lambda path: path.write_text("{\n"), {}, "probes.jsonl, line 1: not JSON"),
-        (lambda path: write_probes(path, [("a", "harmful", None), ("a", "twin", None)]), {}, "probe a stands twice"),
+        (lambda path: write_probes(path, [("a", "harmful", None), ("a", "twin", None)]), {}, "probe a occurs twice"),
         (
             lambda path: write_probes(path, padding=" and" * 300),
             {},

@@ -213,7 +213,7 @@ def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tm
         (json.dumps(row("x", behaviour="nice")) + "\n", "line 1: behaviour is 'nice'. Use refusal"),
         (json.dumps(row("x", scores={"a": float("nan")})) + "\n", "line 1: not JSON (NaN is not JSON: write null)"),
         (json.dumps(row("x", messages=[{"role": "user", "content": "a"}])) + "\n", "the last turn is not assistant"),
-        (json.dumps(row("a")) + "\n", "the id 'a' stands twice"),
+        (json.dumps(row("a")) + "\n", "the id 'a' occurs twice"),
     ],
 )
 def test_a_wrong_row_is_named(text: str, message: str, raw: Path) -> None:

@@ -77,7 +77,7 @@ def test_errors_name_the_place(write: Write, tmp_path: Path) -> None:
         (str(tmp_path / "empty"), "raw is a folder without shard-*.jsonl"),
         (str(tmp_path / "no.jsonl"), "no.jsonl: raw: no such file"),
         (str(tmp_path / "none.jsonl"), "raw has no row"),
-        (twice, "twice.jsonl, line 3: the id 'row-0' stands twice"),
+        (twice, "twice.jsonl, line 3: the id 'row-0' occurs twice"),
     ]:
         with pytest.raises(DataError) as error:
             read_population("raw", path)

@@ -110,7 +110,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         seen: set[str] = set()
         for request in requests:
             if request.id in seen:
-                raise DataError(f"probe {request.id} stands twice", "Give each probe an id of its own", path=path)
+                raise DataError(f"probe {request.id} occurs twice", "Give each probe an id of its own", path=path)
             seen.add(request.id)
             if len(request.prompt_ids) > limit:
                 raise DataError(

@@ -123,7 +123,7 @@ class RawRows:
     def _check_unique(self) -> None:
         for before, after in zip(self.ids, self.ids[1:], strict=False):
             if before == after:
-                raise DataError(f"the id {after!r} stands twice", "Give each row an id of its own", path=self.path)
+                raise DataError(f"the id {after!r} occurs twice", "Give each row an id of its own", path=self.path)
 
 
 def read_raw(row: Mapping[str, Any], *, path: Path | None = None, line: int | None = None) -> SafetyRecord:

@@ -83,7 +83,7 @@ class BenchmarkSpec(Benchmark):
                 excluded["repeated" if same else "repeated_with_another_label"] += 1
                 continue
             if item.id in items and "id" in self.columns:
-                raise place.error(f"the id {item.id!r} stands twice", "Leave out columns.id")
+                raise place.error(f"the id {item.id!r} occurs twice", "Leave out columns.id")
             if item.id in items:
                 item = replace(item, id=f"{item.id}-{place.line}")
             items[item.id] = item

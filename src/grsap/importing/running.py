@@ -96,7 +96,7 @@ def _records(settings: Import, reader: RowReader, counts: _Counts) -> Iterator[S
                 counts.num_excluded["repeated"] += 1
                 continue
             if row_id in ids:
-                raise place.error(f"the id {found.id!r} stands twice", "Leave out columns.id")
+                raise place.error(f"the id {found.id!r} occurs twice", "Leave out columns.id")
             conversations.add(conversation)
             ids.add(row_id)
             yield found

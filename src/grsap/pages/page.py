@@ -40,7 +40,7 @@ def page(title: str, subtitle: Content, sections: Sequence[Section]) -> str:
         sections: ids must differ.
 
     Raises:
-        ValueError: an id stands twice.
+        ValueError: an id occurs twice.
     """
     body = element("body", _header(title, subtitle, sections), element("main", map(_section, sections)), _footer())
     ids = [value for each in body.walk() if (value := each.get("id"))]

@@ -88,7 +88,7 @@ def read_population(name: str, path: str) -> Population:
             if isinstance(found, str):
                 excluded[found] += 1
             elif found.id in records:
-                raise place.error(f"the id {found.id!r} stands twice", "Give each row an id of its own")
+                raise place.error(f"the id {found.id!r} occurs twice", "Give each row an id of its own")
             else:
                 records[found.id] = found
     if not records:

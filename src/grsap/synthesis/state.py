@@ -85,7 +85,7 @@ class SynthesisState:
             state.add_attempt(attempt)
         for row in folder.rows():
             if state.is_answered(row.id) or row.id not in state._queries:
-                why = "stands twice in its shards" if state.is_answered(row.id) else f"has no attempt in {ATTEMPTS}"
+                why = "occurs twice in its shards" if state.is_answered(row.id) else f"has no attempt in {ATTEMPTS}"
                 raise DataError(
                     f"row {row.id} {why}", "Restore the folder, or choose another --output_dir", path=folder.path
                 )
