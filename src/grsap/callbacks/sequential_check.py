@@ -67,6 +67,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
                 f"SequentialHarmfulnessCheck has error_rate {error_rate} and wave {wave}",
                 "Give an error rate between 0 and 1, and waves of at least one prompt",
             )
+        self.bound = max_harmfulness_rate
         self.error_rate = error_rate
         self.wave = wave
         self._on_the_way = False
@@ -116,11 +117,6 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         if not result.is_sequential or result.harmfulness_rate is None:
             return super().is_within_bound(result)
         return result.harmfulness_rate.high <= self.bound
-
-    @property
-    def bound(self) -> float:
-        """`max_harmfulness_rate`."""
-        return float(self.max_harmfulness_rate or 0.0)
 
     def _order(self, step: int) -> list[int]:
         """Indices of the harmful prompts, in a random order that depends on the step and the prompts only."""

@@ -7,12 +7,10 @@ All rates are shares in [0, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Group = Literal["task", "safety", "answers"]
 Scope = Literal["summary", "log", "evaluation"]
-
-_SCOPES: tuple[Scope, ...] = ("summary", "log", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,8 @@ RATES: dict[str, RateSpec] = {
 
 def rates_in(scope: Scope) -> list[RateSpec]:
     """The rates that appear in a scope: what is in the summary is logged, and what is logged is also evaluated."""
-    return [spec for spec in RATES.values() if _SCOPES.index(spec.scope) <= _SCOPES.index(scope)]
+    scopes = get_args(Scope)
+    return [spec for spec in RATES.values() if scopes.index(spec.scope) <= scopes.index(scope)]
 
 
 def evaluated_rate(metric: str, subset: str) -> RateSpec | None:

@@ -35,7 +35,7 @@ class FunnelStep:
 
 
 def funnel_chart(name: str, title: str, steps: Sequence[FunnelStep]) -> Element:
-    """A bar a step, from the first count down; what a step took out stands beside it in another colour."""
+    """A bar per step; rows that a step removed are in another colour."""
     size = (WIDE, 14 + _ROW * len(steps))
     whole = max([1, *(step.num_left + step.num_dropped for step in steps)])
 

@@ -14,7 +14,7 @@ from grsap.pages.markup import Element, element, visible
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that the stylesheet gives: matplotlib is told a number, and the page has `var(--NAME)` in its place.
+# Colours from the stylesheet: matplotlib draws a placeholder, which `var(--NAME)` replaces on the page.
 _VARIABLES = {
     "#000001": "ink",
     "#000002": "muted",
@@ -27,7 +27,7 @@ INK, MUTED, RULE, SURFACE, BAD = tuple(_VARIABLES)[:5]
 SERIES_COLORS = tuple(_VARIABLES)[5:]
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (0, (3, 1, 1, 1)))
-"""Runs differ by colour, marker and dashes, so that they are told apart in grey and by all eyes."""
+"""Runs differ by colour, marker and dashes, so that they are distinct in greyscale and for colour-blind readers."""
 
 FONT_SIZE = 12
 MAX_LABEL = 44
@@ -56,7 +56,7 @@ def drawing(name: str, title: str, description: str, size: tuple[int, int], pain
     """An SVG element.
 
     Args:
-        name: unique on the page; stands in the ids.
+        name: unique on the page; part of the ids.
         title: what a screen reader says first.
         description: what is to be seen, in words and numbers.
         size: width and height in CSS pixels; on a narrower screen the drawing shrinks.

@@ -22,7 +22,7 @@ def figure(panels: Sequence[tuple[str, Element]], caption: Content, legend: Elem
 
     Args:
         panels: (heading or "", drawing).
-        caption: what is drawn, how to read it, and what to hold against it.
+        caption: what is drawn, how to read it, and its limits.
         legend: of all panels.
     """
     return element(
@@ -46,7 +46,7 @@ def figure(panels: Sequence[tuple[str, Element]], caption: Content, legend: Elem
 
 
 def run_legend(names: Mapping[int, str], *, hollow: str = "", filled: str = "") -> Element:
-    """Which colour, marker and dashes stand for which run.
+    """The colour, marker and dashes of each run.
 
     Args:
         names: of the runs that are drawn, by their styles.
@@ -59,7 +59,7 @@ def run_legend(names: Mapping[int, str], *, hollow: str = "", filled: str = "") 
 
 
 def part_legend(names: Sequence[str]) -> Element:
-    """Which colour stands for which part of a bar."""
+    """The colour of each part of a bar."""
     entries = [_entry(_box_swatch(style), name) for style, name in enumerate(names)]
     return element("ul", entries, attributes={"class": "legend"})
 

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them."""
+"""Number formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def count(number: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number of so many significant digits, without an exponent where that reads better."""
+    """A number with `digits` significant digits."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:.{digits}g}"

@@ -23,7 +23,7 @@ class Section:
     Attributes:
         id: its place in the page's address, such as `cost`.
         title: its heading.
-        content: what stands below.
+        content: of the section.
     """
 
     id: str
@@ -79,7 +79,7 @@ def write_page(path: str | Path, text: str, *, holds_texts: bool) -> None:
     """Write a page, whole or not at all; one that holds texts of queries or responses is readable by its owner only.
 
     Raises:
-        ConfigError: something that is not a page of grsap stands there.
+        ConfigError: there is a file that is not a page of grsap.
     """
     check_target(path)
     write_atomic(path, text, mode=0o600 if holds_texts else 0o644)

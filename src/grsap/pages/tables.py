@@ -48,7 +48,7 @@ def table(
             body.append(element("tr", heading, cells, attributes={"class": None if place else "first"}))
     rows_of_head = [element("tr", over) if over else None, element("tr", head)]
     whole = element("table", element("thead", rows_of_head), element("tbody", body))
-    # The caption stays outside of what scrolls, so that it is never cut off.
+    # The caption does not scroll, so it is never cut off.
     scrolling = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"}
     return element("figure", element("div", whole, attributes=scrolling), element("figcaption", caption))
 
@@ -65,5 +65,5 @@ def with_interval(value: str, interval: str = "", *notes: str) -> list[Content]:
 
 
 def badge(word: str, kind: str) -> Element:
-    """A verdict that is told by its word, and by colour besides; `kind` is `good`, `bad` or `open`."""
+    """A coloured word; `kind` is `good`, `bad` or `open`."""
     return element("span", word, attributes={"class": f"badge {kind}"})

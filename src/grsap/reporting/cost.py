@@ -19,7 +19,7 @@ def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
     rows: list[Row] = []
     for source in others:
         with reading(source):
-            rows += COSTS.get(source.kind, _no_rows)(source)
+            rows += COSTS[source.kind](source)
     for run in runs:
         with reading(run.source):
             rows += _run_rows(run)
@@ -44,7 +44,7 @@ def _run_rows(run: Run) -> Iterator[Row]:
     if training is not None:
         memory = gibibytes(summary.get("peak_memory_bytes"))
         share = _share(training, total)
-        yield [run.name, "training", count(num_tokens), duration(training), _speed(speed), share, memory]
+        yield [run.name, "training", count(num_tokens), duration(training), count(speed), share, memory]
         if seen["replay"]:
             replay = training * seen["replay"] / sum(seen.values())
             what = "… of this, replay by its supervised tokens"
@@ -61,7 +61,7 @@ def _synthesis_rows(source: Source) -> Iterator[Row]:
         yield [source.name, what, count(total[key]), "", "", "", ""]
     num_tokens = total["num_query_tokens"] + total["num_response_tokens"]
     speed = manifest.get("tokens_per_second")
-    yield [source.name, "synthesis", count(num_tokens), duration(manifest["seconds"]), _speed(speed), "", ""]
+    yield [source.name, "synthesis", count(num_tokens), duration(manifest["seconds"]), count(speed), "", ""]
 
 
 def _curation_rows(source: Source) -> Iterator[Row]:
@@ -78,19 +78,11 @@ def _evaluation_rows(source: Source) -> Iterator[Row]:
         for name, each in by_name.items():
             seconds, num_tokens = float(each["seconds"]), each.get("num_tokens")
             speed = num_tokens / seconds if num_tokens and seconds else None
-            yield [source.name, f"{stage}: {name}", count(num_tokens), duration(seconds), _speed(speed), "", ""]
-
-
-def _no_rows(source: Source) -> Iterator[Row]:
-    return iter(())
+            yield [source.name, f"{stage}: {name}", count(num_tokens), duration(seconds), count(speed), "", ""]
 
 
 def _share(part: float, whole: float) -> str:
     return percent(part / whole) if whole else MISSING
-
-
-def _speed(tokens_per_second: float | None) -> str:
-    return MISSING if tokens_per_second is None else count(tokens_per_second)
 
 
 COSTS: dict[str, Callable[[Source], Iterator[Row]]] = {
