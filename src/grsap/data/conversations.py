@@ -16,10 +16,8 @@ from grsap.text.encoding import EncodedRow
 
 
 def place_of(task: ConversationDataModule, split: Split) -> str:
-    """How messages name the rows of a split; those of a class outside grsap with its file."""
-    kind = type(task)
-    file = "" if kind.__module__.startswith("grsap.") else source_place(kind.rows).rpartition(", line ")[0]
-    return f"{file}{', ' if file else ''}{kind.__name__}.rows({split!r})"
+    """How messages name the rows of a split."""
+    return f"{type(task).__name__}.rows({split!r})"
 
 
 def read_conversations(task: ConversationDataModule, split: Split, *, required: bool) -> list[Row]:
@@ -29,7 +27,10 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
         DataError: a row is not a mapping, its turns are wrong, an id occurs twice, or a `required` split has no
             row.
     """
-    label = place_of(task, split)
+    kind = type(task)
+    # A class of the user's is named with its file.
+    file = "" if kind.__module__.startswith("grsap.") else source_place(kind.rows).rpartition("line ")[0]
+    label = f"{file}{place_of(task, split)}"
     rows: list[Row] = []
     seen: set[str] = set()
     for number, row in enumerate(rows_of(task, split), 1):
