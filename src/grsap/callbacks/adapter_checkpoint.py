@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash: a whole folder or none, trainable weights only, never inside a step."""
+"""Atomic checkpoints of the trainable weights, written between steps."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class AdapterCheckpoint(Checkpoint):
         return "" if self.best_checkpoint is None else str(self.best_checkpoint / "trainer.ckpt")
 
     def request_save(self) -> None:
-        """Ask for a checkpoint at the end of the step being done; ranks must all ask in the same step."""
+        """Request a checkpoint at the end of the current step; all ranks must request it in the same step."""
         self._requested = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -91,11 +91,11 @@ class AdapterCheckpoint(Checkpoint):
         self._resumed_step, self._written = 0, set()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note whether the run has been ended early, by a callback: then resuming does no further step."""
+        """Save whether a callback ended the run early: then a resumed run does no further step."""
         checkpoint["should_stop"] = trainer.should_stop
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the step to resume from, and compute Lightning's loop counters from it, whatever the checkpoint says."""
+        """Read the step to resume from, and compute Lightning's loop counters from it instead of the saved ones."""
         step = int(checkpoint["global_step"])
         self._resumed_step = self.last_saved_step = step
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ class AdapterCheckpoint(Checkpoint):
         trainer.should_stop = bool(checkpoint.get("should_stop")) and not self.extends
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See that all ranks resume from the same step; find the best checkpoint, and have the log drop later lines.
+        """Check that all ranks resume from the same step; find the best checkpoint; drop later lines of the log.
 
         Not in `on_train_start`: a run with no step left does not come there, and its summary names the best checkpoint.
 
@@ -130,7 +130,7 @@ class AdapterCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """The steps of the checkpoints that this run has written: it deletes no others."""
+        """Steps of the checkpoints that this run has written; it deletes no others."""
         return {"steps": sorted(self._written)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class AdapterCheckpoint(Checkpoint):
         self._written = set(state_dict["steps"])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save what a validation without rows left pending."""
+        """Save if a validation without rows left it pending."""
         self._save_pending(trainer, pl_module)
 
     def on_train_batch_end(
@@ -177,7 +177,7 @@ class AdapterCheckpoint(Checkpoint):
             write_model_card(folder)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> Path:
-        """Write the checkpoint of the present step and delete those that are no longer wanted. All ranks must enter.
+        """Write the checkpoint of the current step and delete old ones. A collective: all ranks must call it.
 
         Raises:
             RunFolderError: the disk is full or the folder cannot be written.
@@ -234,7 +234,7 @@ class AdapterCheckpoint(Checkpoint):
         return self._requested or periodic or checked
 
     def _is_overdue(self, trainer: Trainer) -> bool:
-        """Whether the last checkpoint is old, for all ranks alike; several ask each other at some steps only."""
+        """Whether the last checkpoint is old, the same on all ranks, which agree on it at some steps only."""
         age = time.monotonic() - self._saved_at
         is_old = age > max(_MAX_AGE_S, _MAX_AGE_IN_SAVES * self._save_seconds)
         if trainer.world_size == 1:

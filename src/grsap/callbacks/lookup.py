@@ -1,4 +1,4 @@
-"""How callbacks find each other."""
+"""Finding a trainer's callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model has really seen: rows and supervised tokens of each source."""
+"""Counts of the rows and supervised tokens seen, by source."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MixtureMonitor(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a step. Its batch says what all devices do in it, so nothing is reduced."""
+        """Count a step. Its batch holds the counts of all devices, so nothing is reduced."""
         learned = getattr(pl_module, "learned_sources", SOURCES)
         for row in batch.rows:
             self.num_rows[row.source] += 1

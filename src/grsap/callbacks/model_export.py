@@ -1,4 +1,4 @@
-"""The trained part of a model as files that other programs read: PEFT's format, or a whole model."""
+"""Export of the trained part of a model: an adapter in PEFT's format, or a whole model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_adapter(pl_module: LightningModule, folder: Path) -> None:
 
 
 def export_model(pl_module: LightningModule, folder: Path) -> None:
-    """Write what fit leaves behind, whole or not at all: the adapter, or model and tokenizer after full fine-tuning.
+    """Write the result of fit atomically: the adapter, or model and tokenizer after full fine-tuning.
 
     The adapter's config names the base model by the path or hub id of the settings. A model card that was edited stays,
     and an older folder with files that this run did not write is set aside.
@@ -58,10 +58,10 @@ def _save_peft(pl_module: LightningModule, folder: Path) -> None:
         if base is not None:
             config.base_model_name_or_path = str(base.path)
             config.revision = getattr(base, "revision", None)
-    # The base's own embeddings are no part of the adapter. Left to itself PEFT adds them where they are adapted, and
-    # asks the Hub at each save whether the base's vocabulary has its old size.
+    # The base's own embeddings are not part of the adapter. By default PEFT adds them where they are adapted, and asks
+    # the Hub at each save whether the base's vocabulary has its old size.
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    (folder / CARD).unlink(missing_ok=True)  # PEFT's own is a form of blanks that names the machine's folders
+    (folder / CARD).unlink(missing_ok=True)  # PEFT's is an unfilled template with paths of this machine
 
 
 def _save_whole(pl_module: LightningModule, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the run is doing: a live bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of a run: a live bar on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ProgressReport(ProgressBar):
         self._enabled = True
 
     def disable(self) -> None:
-        """Show nothing; ranks other than 0 are told so."""
+        """Show nothing; Lightning calls it on ranks other than 0."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class ProgressReport(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; the time that checks took since the last one is left out."""
+        """Count the step, without the time of checks since the last one."""
         work = self._training
         if work is None or not self._enabled:
             return
@@ -94,7 +94,7 @@ class ProgressReport(ProgressBar):
             work.loss = float(loss) if isinstance(loss, torch.Tensor) else work.loss
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The steps are done. Checks that still come show themselves."""
+        """End the training line; the final checks show themselves."""
         self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,27 +111,17 @@ class ProgressReport(ProgressBar):
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Count a batch."""
-        self._count_batch()
+        if (work := self._phase) is not None:
+            work.done += 1
+            work.seconds_per_item = (time.monotonic() - work.started) / work.done
 
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count a batch."""
-        self._count_batch()
-
-    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count a batch."""
-        self._count_batch()
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the phase."""
         self._evaluation.close()
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the phase."""
-        self._evaluation.close()
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the phase."""
-        self._evaluation.close()
+    on_test_end = on_predict_end = on_validation_end
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the terminal as it was."""
@@ -177,11 +167,6 @@ class ProgressReport(ProgressBar):
     def _begin_evaluation(self, trainer: Trainer, description: str, num_batches: Sequence[int | float]) -> None:
         total = sum(num_batches) if all(isinstance(num, int) for num in num_batches) else None
         self._evaluation.enter_context(phase(trainer, description, None if total is None else int(total)))
-
-    def _count_batch(self) -> None:
-        if (work := self._phase) is not None:
-            work.done += 1
-            work.seconds_per_item = (time.monotonic() - work.started) / work.done
 
     def _start(self) -> None:
         if self._enabled:

@@ -1,4 +1,4 @@
-"""What ends a run: told before it begins, and noted when it has ended."""
+"""When a run will end, and why it ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grsap.training.run_length import bound_of, limited_steps, planned_steps, to
 
 
 def expected_end(trainer: Trainer, steps_per_epoch: int) -> str:
-    """One line: after how many steps the run ends, by which setting, and what may end it earlier."""
+    """Say in one line after how many steps the run ends, by which setting, and what may end it earlier."""
     per_epoch = limited_steps(trainer, steps_per_epoch)
     bound, steps = bound_of(trainer, per_epoch), planned_steps(trainer, per_epoch)
     of_epoch = f"an epoch has {per_epoch:,}"
@@ -31,9 +31,9 @@ def expected_end(trainer: Trainer, steps_per_epoch: int) -> str:
 
 
 def stop_reason(trainer: Trainer) -> str:
-    """What ended a run that has ended: `max_steps`, `max_epochs`, `max_time`, or a sentence that begins with who did.
+    """Return why a run ended: `max_steps`, `max_epochs`, `max_time`, or a sentence that begins with the callback.
 
-    A check that put earlier weights back is named, even if the run had its full length.
+    A check that restored earlier weights is named even if the run had its full length.
     """
     callbacks = callbacks_of(trainer)
     for callback in callbacks:
@@ -57,7 +57,7 @@ def _steps(num: int | None) -> str:
 
 
 def _ends_early(callback: Any) -> str | None:
-    """What a callback may end a run for; None for one that does not."""
+    """The condition on which a callback ends a run; None for one that does not."""
     if isinstance(callback, Timer):
         left = callback.time_remaining()
         return None if left is None else f"trainer.max_time {duration(left)}"
@@ -70,7 +70,7 @@ def _ends_early(callback: Any) -> str | None:
 
 
 def _early_stopping(callback: EarlyStopping) -> str | None:
-    """Why it stopped the run; None if it did not."""
+    """Why early stopping ended the run; None if it did not."""
     if callback.stopping_reason == EarlyStoppingReason.NOT_STOPPED:
         return None
     message = (callback.stopping_reason_message or "").removesuffix("Signaling Trainer to stop.").strip()

@@ -50,7 +50,7 @@ class GracefulStop(Callback):
         self._work: dist.Work | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Go before the other callbacks, so that the checks at start can be stopped.
+        """Run before the other callbacks, so that the initial checks can be stopped.
 
         Raises:
             ConfigError: there is no `AdapterCheckpoint` that could save.
@@ -69,7 +69,7 @@ class GracefulStop(Callback):
             skip_signal_broadcast(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over from Lightning, which puts back the handlers from before fit when it ends."""
+        """Replace Lightning's signal handlers; Lightning restores the original ones when fit ends."""
         self._is_opening = trainer.world_size == 1
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
@@ -79,31 +79,31 @@ class GracefulStop(Callback):
             self._on_signal(signal.SIGTERM, None)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Raise if the step before was the last one to do."""
+        """Raise if the run was to stop after the previous step."""
         self._is_opening = False
         self._raise_if_saved(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise if the epoch before ended with the last step to do."""
+        """Raise if the run was to stop after the last step of the previous epoch."""
         self._raise_if_saved(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Decide, on all ranks alike, whether to stop after this step; the last step saves and ends anyway."""
+        """Decide on all ranks whether to stop after this step; the last step of a run saves and ends anyway."""
         received = self._received_by_any(trainer)
         if received is not None and self._stop_step is None:
             self._stop_step, self._signal = trainer.global_step, received
             _checkpoint(trainer).request_save()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the last reduction; ranks must not leave it half done."""
+        """Wait for the last reduction, which all ranks must complete."""
         if self._work is not None:
             self._work.wait()
             self._work = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let the other ranks of this machine end by themselves: Lightning kills rank 0 when one of them fails."""
+        """Wait for the other ranks of this machine: Lightning kills rank 0 when one of them fails."""
         if isinstance(exception, Interrupted):
             _wait_for_children(child_processes(trainer.strategy))
 
@@ -118,7 +118,7 @@ class GracefulStop(Callback):
             )
 
     def _received_by_any(self, trainer: Trainer) -> signal.Signals | None:
-        """The signal that a rank received, the same on all of them; on several ranks a step late."""
+        """The signal that any rank received; with several ranks one step late."""
         if trainer.world_size == 1:
             return self._received
         number = 0

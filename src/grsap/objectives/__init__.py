@@ -1,4 +1,4 @@
-"""Loss terms, and how several become one update."""
+"""Loss terms and their coefficients."""
 
 from grsap.objectives.base import Balancer, Objective, StepReport, TokenChunk
 from grsap.objectives.cross_entropy import CrossEntropy

@@ -1,4 +1,4 @@
-"""What a loss is made of: objectives that give a loss a token, and a balancer that weighs them.
+"""Objectives, which compute per-token losses, and balancers, which compute their coefficients.
 
 Shapes: T supervised tokens, H hidden size, V vocabulary.
 """
@@ -27,16 +27,16 @@ Head = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """T supervised tokens of one source, with what an objective may look at.
+    """T supervised tokens of one source: the inputs of an objective.
 
     Attributes:
         hidden: (T, H) last hidden states of the model, whose logits predict `targets`.
         head: the output layer.
         targets: (T,) int64 token ids.
         rows: (T,) int64, index of the row in the micro-batch.
-        offsets: (T,) int64, place in the response, from 0.
+        offsets: (T,) int64, position in the response, from 0.
         reference_hidden: (T, H) of the base model with the adapter off; None unless an objective asked for it.
-        row_ids: ids of the micro-batch's rows; `rows` are places in it.
+        row_ids: ids of the micro-batch's rows, indexed by `rows`.
     """
 
     hidden: Tensor
@@ -68,13 +68,13 @@ class TokenChunk:
 
 
 class Objective(ABC):
-    """One term of the loss: a loss a token over the tokens of one source.
+    """One term of the loss: per-token losses of one source.
 
     A subclass writes `token_losses`. The step sums it over all tokens of the source, all micro-batches and devices.
     One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
 
     Args:
-        source: which rows it looks at.
+        source: the rows that it reads.
         weight: its coefficient, >= 0.
         name: its name in logs, `train/loss/<name>`.
     """
@@ -96,10 +96,10 @@ class Objective(ABC):
         """(T,) float32 losses of the chunk's tokens."""
 
     def checked_losses(self, chunk: TokenChunk) -> Tensor:
-        """What `token_losses` returns: (T,).
+        """Call `token_losses` and check the result: (T,).
 
         Raises:
-            PluginError: it is no loss a token, or has no gradient.
+            PluginError: it is not one loss per token, or has no gradient.
         """
         losses: Any = self.token_losses(chunk)
         num = len(chunk.targets)
@@ -121,7 +121,7 @@ class Objective(ABC):
         return losses
 
     def check_attributes(self) -> None:
-        """Check what the constructor sets.
+        """Check the attributes that the constructor sets.
 
         Raises:
             PluginError: source, weight or name is missing or wrong.
@@ -144,11 +144,11 @@ class Objective(ABC):
 
 @dataclass(frozen=True)
 class StepReport:
-    """What the last step gave.
+    """The losses of one step.
 
     Attributes:
-        step: which step it was.
-        losses: mean loss a token, over all devices, by objective; an objective whose source had no rows has none.
+        step: optimizer step, from 0.
+        losses: mean loss per token over all devices, by objective; without those whose source had no rows.
     """
 
     step: int
@@ -156,25 +156,25 @@ class StepReport:
 
 
 class Balancer(ABC):
-    """Decides how several objectives become one update.
+    """Computes the coefficient of each objective before each step.
 
     One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
     """
 
     def check(self, objectives: Sequence[Objective]) -> None:
-        """Check before weights load that there is a weight for each objective and no other; asks a copy of itself.
+        """Check, on a copy and before weights load, that each objective and nothing else gets a coefficient.
 
         Raises:
             PluginError: see `checked_weights`.
         """
         try:
             trial = deepcopy(self)
-        except Exception:  # it holds what cannot be copied: the first step checks it
+        except Exception:  # not copyable, such as an open file: the first step checks it
             return
         trial.checked_weights(objectives, None)
 
     def observe(self, rates: Mapping[str, float], step: int) -> None:  # noqa: B027
-        """Take note of what a check measured, on all ranks alike; by default nothing.
+        """React to the result of a check, called on all ranks with the same numbers; by default nothing.
 
         Args:
             rates: by logged key, such as `check/harmfulness_rate/harmful`.
@@ -182,10 +182,10 @@ class Balancer(ABC):
         """
 
     def checked_weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
-        """What `weights` returns.
+        """Call `weights` and check the result.
 
         Raises:
-            PluginError: it leaves an objective out, or gives no finite number of at least 0.
+            PluginError: an objective is missing or unknown, or a value is not a finite number of at least 0.
         """
         weights: Any = self.weights(objectives, previous)
         names = [objective.name for objective in objectives]
@@ -204,7 +204,7 @@ class Balancer(ABC):
 
     @abstractmethod
     def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
-        """The coefficient of each objective, by name, asked for before the first micro-batch of a step.
+        """Return the coefficient of each objective, by name; called before the first micro-batch of a step.
 
         Args:
             objectives: those of the run.

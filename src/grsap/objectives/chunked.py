@@ -1,4 +1,4 @@
-"""Losses over the supervised tokens of a micro-batch, without ever holding all their logits.
+"""Losses of a micro-batch's supervised tokens, without holding all their logits at once.
 
 The output layer and the losses run chunk by chunk, and each chunk's gradient is taken at once and kept in place of its
 logits (as in Liger's fused linear cross-entropy, arXiv 2410.10989): memory for logits is chunk_size x V x 4 bytes
@@ -30,17 +30,17 @@ def chunked_loss(
     chunk_size: int = 1024,
     head_is_trained: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of a micro-batch, and what it is made of.
+    """Compute the loss of a micro-batch and the sum of each objective.
 
     Args:
         hidden: (T, H) hidden states at `batch.target_positions`.
         head: the output layer.
         batch: the micro-batch; its targets are ordered by source.
         objectives: the terms of the loss.
-        factors: what each objective's sum is multiplied with in the loss, by name. They are known beforehand, so that
-            all objectives of a chunk take one way back through the output layer.
-        reference_hidden: (T, H) of the base model; rows of sources that need none are not read.
-        chunk_size: tokens a chunk.
+        factors: coefficient of each objective's sum in the loss, by name. They are known before the forward pass, so
+            that all objectives of a chunk share one backward pass through the output layer.
+        reference_hidden: (T, H) of the base model; sources without such an objective are not read.
+        chunk_size: tokens per chunk.
         head_is_trained: the output layer's own weights need a gradient.
 
     Returns:
@@ -79,7 +79,7 @@ def _losses(
     factors: Sequence[float],
     reference_hidden: Tensor | None,
 ) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """From the hidden states of one chunk to its share of the loss, and the sums of `terms` that make it up."""
+    """Return the function from the hidden states of a chunk to its part of the loss and the sums of `terms`."""
     reference = reference_hidden[part] if reference_hidden is not None else None
 
     def run(states: Tensor) -> tuple[Tensor, ...]:
@@ -99,7 +99,7 @@ def _losses(
 
 
 class _WithGradient(torch.autograd.Function):
-    """A loss whose gradient by the hidden states, (T, H), is taken in the forward pass; its sums have none."""
+    """Computes d(loss)/d(hidden), (T, H), in the forward pass; the returned sums are detached."""
 
     @staticmethod
     def forward(ctx: Any, run: Callable[[Tensor], tuple[Tensor, ...]], hidden: Tensor) -> tuple[Tensor, ...]:

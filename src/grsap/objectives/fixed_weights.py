@@ -8,7 +8,7 @@ from grsap.objectives.base import Balancer, Objective, StepReport
 
 
 class FixedWeights(Balancer):
-    """Each objective keeps the weight it was given."""
+    """Uses each objective's own weight."""
 
     def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
         """The objectives' own weights."""

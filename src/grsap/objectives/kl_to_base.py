@@ -1,4 +1,4 @@
-"""Staying close to the aligned model."""
+"""Divergence from the aligned base model."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ from grsap.models.weight_files import is_finite
 
 
 def check_same_base(base: BaseModel, content: Mapping[str, str | None] | None, checkpoint: str) -> None:
-    """See that a checkpoint's weights are put on the base that they were trained on.
+    """Check that a checkpoint's weights were trained on this base.
 
     Args:
-        base: that is loaded.
-        content: of the base at that time, see `BaseModel.content`; None for checkpoints that do not tell.
-        checkpoint: its place, for the error.
+        base: the loaded base.
+        content: of the base at that time, see `BaseModel.content`; None for checkpoints without it.
+        checkpoint: its path, for the error.
 
     Raises:
         ModelError: files of the base or of its merged adapter have changed since.
@@ -31,12 +31,12 @@ def check_same_base(base: BaseModel, content: Mapping[str, str | None] | None, c
 
 
 def check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], checkpoint: str) -> None:
-    """See that a checkpoint holds the trainable tensors of this model, finite ones.
+    """Check that a checkpoint holds the trainable tensors of this model, with finite values.
 
     Args:
         expected: of the model.
         given: of the checkpoint.
-        checkpoint: its place, for the error.
+        checkpoint: its path, for the error.
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape or not finite.

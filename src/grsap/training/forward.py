@@ -25,9 +25,9 @@ from grsap.records import Source
 from grsap.text.collation import SOURCES, MicroBatch
 
 PROBE_LENGTH = 32
-"""Tokens of the two rows by which packing is tried out."""
+"""Total tokens of the two rows on which packing is tested."""
 MAX_DIFFERENCE = 0.05
-"""Relative, of hidden states; rows that see each other differ by 0.5 in a trained model (SmolLM2), in bf16 too."""
+"""Relative difference of hidden states; it is 0.5 where rows attend to each other (SmolLM2), in bf16 too."""
 
 ReferenceStates = Mapping[Source, Tensor]
 """Source -> (targets of that source, H) hidden states of the base, for one micro-batch."""
@@ -54,7 +54,7 @@ class BaseReference:
 
 
 class Forward:
-    """Hidden states once, logits at supervised positions only, and the base's hidden states where asked for.
+    """Computes hidden states once, logits at supervised positions only, and the reference's hidden states if needed.
 
     Args:
         model: the model with its adapter.
@@ -87,10 +87,10 @@ class Forward:
         ]
 
     def check_head(self, name: str) -> None:
-        """See that hidden states and output layer make the model's logits, and that the base's are still to be had.
+        """Check that lm_head(hidden) equals the model's logits and that the base's logits are available.
 
         Raises:
-            ModelError: the architecture does something between them that is not known here.
+            ModelError: the architecture transforms hidden states or logits in an unknown way.
             ConfigError: an objective needs the base, and its output layer is trained.
         """
         if self.reference_sources and self.head.is_trained:
@@ -102,12 +102,12 @@ class Forward:
 
     @cached_property
     def keeps_rows_apart(self) -> bool:
-        """Whether a row that is packed behind another has the hidden states that it has alone, but for rounding."""
+        """Whether a row has the same hidden states packed behind another row as alone, up to rounding."""
         if self._are_rows_apart():
             return True
         if not attends_by_row(inner_model(self.model)):
             return False
-        stop_attending_by_row(inner_model(self.model))  # it does not tell its layers where rows begin
+        stop_attending_by_row(inner_model(self.model))  # the model does not pass row bounds to its layers
         return self._are_rows_apart()
 
     def _are_rows_apart(self) -> bool:
@@ -121,10 +121,10 @@ class Forward:
         return float(differences.mean()) < MAX_DIFFERENCE
 
     def references(self, batches: Sequence[MicroBatch]) -> list[ReferenceStates]:
-        """The base's hidden states where objectives need them, for each micro-batch.
+        """Compute the reference's hidden states for each micro-batch, where objectives need them.
 
-        For a whole step at once, and before the model's own passes: the adapter and the modes are switched in every
-        module, which takes 80 ms at the size of Llama 3 8B, and the memory that activations will take is still free.
+        It runs for a whole step at once, before the model's own passes: switching the adapter and the modes visits
+        every module, which takes 80 ms at the size of Llama 3 8B, and the memory of the activations is still free.
         """
         sources = [source for source in self.reference_sources if any(source in batch.sources for batch in batches)]
         if not sources:
@@ -146,8 +146,8 @@ class Forward:
 
         Args:
             batch: the micro-batch.
-            factors: what each objective's sum counts in the loss, by name.
-            reference: of `references`, which is asked if this is None.
+            factors: coefficient of each objective's sum in the loss, by name.
+            reference: from `references`; computed here if None.
         """
         states = self.references([batch])[0] if reference is None else reference
         with autocast(batch.input_ids.device, self.dtype):
@@ -195,7 +195,7 @@ class Forward:
         return states
 
     def _reference(self, batch: MicroBatch, sources: Sequence[Source]) -> ReferenceStates:
-        """With the adapter off: hidden states at the targets of each source that has any."""
+        """Hidden states at the targets of each source that has any, by the current weights."""
         found = {}
         for source in sources:
             wanted = batch.target_slice(source)
@@ -207,7 +207,7 @@ class Forward:
 
     @staticmethod
     def _part(batch: MicroBatch, source: Source) -> tuple[slice, slice, int]:
-        """Where the rows of a source lie: rows and columns of the tensors, and the flat position where they begin."""
+        """Location of a source's rows: rows and columns of the tensors, and the flat index of their first position."""
         spans = [span for span, name in zip(batch.spans, batch.sources, strict=True) if name == source]
         if batch.attention_mask is None:
             start, stop = spans[0].start, spans[-1].start + spans[-1].length
@@ -217,7 +217,7 @@ class Forward:
 
 
 def _at_targets(reference: ReferenceStates, batch: MicroBatch) -> Tensor | None:
-    """(T, H): zeros at the targets of sources that it does not have; None if it has none."""
+    """(T, H) with zeros at the targets of other sources; None without any reference."""
     placed: Tensor | None = None
     for source, states in reference.items():
         if placed is None:

@@ -1,4 +1,4 @@
-"""The numbers of a run as they come, in one file that pandas reads."""
+"""Writes the numbers of a run to one CSV file as they arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEP = re.compile(r"[0-9]{1,12}")
 
 
 class MetricsLog(Logger):
-    """Writes `metrics.csv`, one number a line: `step,key,value`, with keys `stage/metric/subset`.
+    """Writes `metrics.csv`, one number per line: `step,key,value`, with keys `stage/metric/subset`.
 
     Long rather than wide: a check's numbers come at other steps than the loss, new keys need no new column, and a line
     once written never changes. `pd.read_csv(path).pivot_table(index="step", columns="key", values="value")` is the wide
@@ -62,7 +62,7 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Append one line a number.
+        """Append one line per number.
 
         Args:
             metrics: numbers, or short texts, by key.
@@ -76,22 +76,22 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def resume_after(self, step: int) -> None:
-        """With the next line, remove those of later steps. Until then the file stays: the resume may be refused.
+        """Remove the lines of later steps when the next one is written; until then the resume may still be rejected.
 
         Args:
-            step: the run resumes from; 0 for a run that starts anew, which keeps no line.
+            step: from which the run resumes; 0 for a new run, which keeps no line.
         """
         self._resumed_step = step or -1
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Remove the lines of later steps also if there was no further line."""
+        """Remove the lines of later steps if no line was written since."""
         if status == "success":
             self._append([])
 
     @rank_zero_only
     def truncate_after(self, step: int) -> None:
-        """Take out the lines of later steps, and a last line that a killed process left unfinished; 0 leaves step 0.
+        """Remove the lines of later steps, and a last line that a killed process left incomplete; 0 keeps step 0.
 
         A file that is no log of metrics is set aside.
         """

@@ -1,4 +1,4 @@
-"""The LightningModule: a frozen, quantized base with an adapter, and a loss of several objectives."""
+"""The LightningModule: a frozen, quantized base with an adapter, trained on a weighted sum of objectives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from grsap.training.step_settings import StepSettings
 from grsap.training.trainable_weights import TrainableWeights
 
 MAX_KV_BYTES = 4 * 2**30
-"""Keys and values that a check on the way may hold beside what training holds; the same on all devices."""
+"""Maximum size of the KV cache of a check during training; the same on all devices."""
 DEFAULT_STEP = StepSettings()
 
 
@@ -52,17 +52,17 @@ class SafetyFineTuning(LightningModule):
 
     One item of the training loader is one optimizer step; optimization is manual. The gradient of a step is that of
     (1/N) sum_k w_k S_k, with S_k the sum of objective k over the whole step (all micro-batches and devices) and N the
-    step's supervised tokens, however the rows fall into micro-batches.
+    step's supervised tokens. It does not depend on how rows are divided into micro-batches.
 
     Args:
         base: the model to start from.
-        lora: settings of the adapter, as PEFT has them; null trains all weights, as in the paper.
+        lora: PEFT's settings of the adapter; null trains all weights, as in the paper.
         objectives: terms of the loss; by default cross-entropy on task rows and on replay rows.
-        balancer: how the terms are weighed.
-        optimizer: makes the optimizer from the trainable parameters; by default AdamW at 1e-4, a rate for adapters.
+        balancer: computes the coefficient of each objective; by default their own weights.
+        optimizer: creates the optimizer of the trainable parameters; by default AdamW at 1e-4, a rate for adapters.
         schedule: of the learning rate.
         step: how one step is made.
-        seed: decides the adapter's initial weights and, with step and rank, dropout.
+        seed: of the adapter's initial weights and, with step and rank, of dropout.
 
     Attributes:
         saved_adapter: folder of a trained adapter to load, frozen, instead of a new one; not for training.
@@ -104,11 +104,11 @@ class SafetyFineTuning(LightningModule):
 
     @property
     def template(self) -> ChatTemplate:
-        """The base's; loads no weights."""
+        """The base model's chat template; loads no weights."""
         return self.base.template
 
     def configure_model(self) -> None:
-        """Load and quantize the base, and put the adapter on. Called by Lightning, once the device is known."""
+        """Load and quantize the base, and add the adapter. Lightning calls it when the device is known."""
         if self.model is not None:
             return
         device = self.trainer.strategy.root_device
@@ -136,7 +136,7 @@ class SafetyFineTuning(LightningModule):
         return self.model
 
     def generator(self) -> ModelGenerator:
-        """Generates with the current weights."""
+        """Return a generator that uses the current weights."""
         limit = 8192 if self.device.type == "cpu" else 32768
         cached = kv_bytes_per_token(inner_model(self.loaded_model).config, self.compute_dtype)
         max_batch_tokens = min(limit, max(1024, MAX_KV_BYTES // cached))
@@ -146,7 +146,7 @@ class SafetyFineTuning(LightningModule):
     def _forward(self) -> Forward:
         try:
             return Forward(self.loaded_model, self.objectives, self.compute_dtype, self.step_settings.chunk_size)
-        except AttributeError as error:  # a Module would say that it has no attribute `_forward`
+        except AttributeError as error:  # nn.Module would report a missing attribute `_forward`
             raise ModelError(
                 f"{self.base.path}: this architecture is not known to grsap: {error}", "Use another model"
             ) from error
@@ -172,10 +172,10 @@ class SafetyFineTuning(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """See that the run has an end and nothing that would make it wrong, before weights are loaded.
+        """Check before weights load that the run has a length, and that Trainer, data and plug-ins fit.
 
         Raises:
-            ConfigError: it has none, or the Trainer shards weights, or changes their number format.
+            ConfigError: nothing bounds the run, or the Trainer shards weights or changes their number format.
         """
         if stage == "fit":
             self.num_training_steps()
@@ -206,12 +206,12 @@ class SafetyFineTuning(LightningModule):
         return max(1, steps)
 
     def on_fit_start(self) -> None:
-        """Try the model's output layer and packing out, once.
+        """Check the model's output layer and packing on a few tokens.
 
         Raises:
-            ConfigError: an objective needs the base's output layer, which is trained; or packed rows would see each
+            ConfigError: an objective needs the base's output layer, which is trained; or packed rows attend to each
                 other in this model.
-            ModelError: grsap does not know this architecture's way from hidden states to logits.
+            ModelError: grsap cannot compute this architecture's logits from its hidden states.
         """
         self._forward.check_head(self.base.path)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -229,7 +229,7 @@ class SafetyFineTuning(LightningModule):
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         scheduler.base_lrs = [settings["lr"] for settings in self._groups]
         rates = [group["lr"] for group in optimizer.param_groups]
-        if not isinstance(self.schedule, Stateful):  # one with a state may give another factor when asked again
+        if not isinstance(self.schedule, Stateful):  # a state may change with each call of `factor`
             factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
             rates = [settings["lr"] * factor for settings, factor in zip(self._groups, factors, strict=True)]
         for group, settings, rate in zip(optimizer.param_groups, self._groups, rates, strict=True):
@@ -237,7 +237,7 @@ class SafetyFineTuning(LightningModule):
         parameters, placement = self.trainable_weights.parameters, Placement(self.trainer)
         self._step = GradientStep(self._forward, parameters, self.step_settings, placement, self.manual_backward)
         self._log = StepLog(self, logs_weights=not isinstance(self.balancer, FixedWeights))
-        if self._plugin_states is not None:  # making the optimizer has asked the schedule for factors since
+        if self._plugin_states is not None:  # creating the optimizer has called the schedule since
             restore(self._plugins, self._plugin_states, self._checkpoint_name)
             self._plugin_states = None
 
@@ -245,7 +245,7 @@ class SafetyFineTuning(LightningModule):
         """One optimizer step.
 
         Raises:
-            NonFiniteLossError: before the weights are touched.
+            NonFiniteLossError: before weights change.
         """
         torch.manual_seed(int(hash_json([self.seed, batch.step, self.global_rank]), 16) % 2**63)
         assert self._step is not None  # since on_train_start
@@ -263,20 +263,20 @@ class SafetyFineTuning(LightningModule):
         self._log.write(sums, learning_rate)
 
     def on_train_end(self) -> None:
-        """Read the last steps' numbers.
+        """Check the steps that were not read yet.
 
         Raises:
-            NonFiniteLossError: one of them was not finite.
+            NonFiniteLossError: a step was not finite.
         """
         if self._step is not None:
             self._step.check()
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Mean cross-entropy a supervised token of the task's validation rows."""
+        """Mean cross-entropy per supervised token of the task's validation rows."""
         self._evaluate(batch, "validation")
 
     def test_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Mean cross-entropy a supervised token of the task's test rows."""
+        """Mean cross-entropy per supervised token of the task's test rows."""
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: StepBatch, stage: str) -> None:
@@ -285,7 +285,7 @@ class SafetyFineTuning(LightningModule):
         self._evaluated += torch.stack([total.double(), total.new_tensor(num, dtype=torch.float64)])
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Reset the sums."""
         self._evaluated = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
@@ -303,7 +303,7 @@ class SafetyFineTuning(LightningModule):
         self.log(f"{stage}/loss", (total / num.clamp(min=1)).float())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what a balancer is told at the next step, and which base the weights belong to.
+        """Save the last step's losses, the states of plug-ins, and the identity of the base model.
 
         Raises:
             NonFiniteLossError: a step since the last reading was not finite.
@@ -316,11 +316,11 @@ class SafetyFineTuning(LightningModule):
         checkpoint["base"] = self.base.content()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The inverse.
+        """Restore what `on_save_checkpoint` saved.
 
         Raises:
             ModelError: the base is not the one that the checkpoint's weights were trained on.
-            ConfigError: a balancer, schedule, objective or sampler finds no state of its own, or there is one too many.
+            ConfigError: the state of a balancer, schedule, objective or sampler is missing, or none takes it.
         """
         check_same_base(self.base, checkpoint.get("base"), self._checkpoint_name)
         previous = checkpoint.get("previous_step")
@@ -329,7 +329,7 @@ class SafetyFineTuning(LightningModule):
         restore(self._plugins, self._plugin_states, self._checkpoint_name)
 
     def observe(self, rates: Mapping[str, float], step: int) -> None:
-        """Tell the balancer what a check measured; see `Balancer.observe`."""
+        """Pass the rates of a check to the balancer; see `Balancer.observe`."""
         self.balancer.observe(rates, step)
 
     @property
@@ -338,7 +338,7 @@ class SafetyFineTuning(LightningModule):
 
     @property
     def _checkpoint_name(self) -> str:
-        """Where the checkpoint lies that is being loaded."""
+        """Path of the checkpoint that is being loaded."""
         return str(getattr(trainer_of(self), "ckpt_path", None) or "The checkpoint")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""How long a run is. Lightning's own estimate drops the loader's state on resume, so it is never asked."""
+"""The length of a run. Lightning's own estimate ignores the loader's state on resume, so it is not used."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def bound_of(trainer: Trainer, steps_per_epoch: int | None) -> str | None:
 
 
 def total_steps(trainer: Trainer) -> int | None:
-    """Optimizer steps of the whole run; one item of the training loader is one step. None where nothing bounds it."""
+    """Optimizer steps of the whole run; one item of the training loader is one step. None if nothing bounds it."""
     batches = trainer.num_training_batches
     return planned_steps(trainer, batches if isinstance(batches, int) else None)
 
 
 def is_last_step(trainer: Trainer) -> bool:
-    """Whether the run ends with the step that was just done."""
+    """Whether the step that was just done is the last."""
     total = total_steps(trainer)
     return trainer.should_stop or (total is not None and trainer.global_step >= total)
 
 
 def check_same_step(trainer: Trainer, step: int) -> None:
-    """See that all ranks resume from the same step; all of them must enter.
+    """Check that all ranks resume from the same step. A collective: all ranks must call it.
 
     Raises:
-        RunFolderError: they do not, on every rank alike.
+        RunFolderError: they do not; raised on every rank.
     """
     if trainer.world_size == 1:
         return

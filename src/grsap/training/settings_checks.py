@@ -27,10 +27,10 @@ from grsap.training.schedules import learning_rate_factor
 
 
 def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequence[Objective]) -> None:
-    """See that base, adapter and objectives go together.
+    """Check that base, adapter and objectives are compatible.
 
     Raises:
-        ConfigError: they do not; says which setting to change.
+        ConfigError: they are not; names the setting to change.
     """
     for objective in objectives:
         objective.check_attributes()
@@ -46,7 +46,7 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
         )
     if base.compute_dtype == "float16":
         raise ConfigError(
-            "model.base.compute_dtype is float16, whose gradients underflow without a scaling that grsap has not",
+            "model.base.compute_dtype is float16, whose gradients underflow: grsap does not implement loss scaling",
             "Use auto, bfloat16 or float32",
         )
     if any(objective.needs_reference for objective in objectives):
@@ -56,7 +56,7 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
 
 
 def _check_base_stays(lora: LoraConfig | None) -> None:
-    """An objective needs the base, with the adapter off: see that nothing of the base is trained."""
+    """Check that no base weight is trained, because an objective compares with the base (adapter off)."""
     if lora is None:
         raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
     changed = {
@@ -73,7 +73,7 @@ def _check_base_stays(lora: LoraConfig | None) -> None:
 
 
 def _check_start(base: BaseModel, start: str) -> None:
-    """Of an adapter that takes its own beginning out of the base's weights."""
+    """Check an initialization that modifies base weights (PiSSA, OLoRA)."""
     if base.quantization != "none" and start.startswith(("pissa", "corda")):
         raise ConfigError(
             f"model.lora.init_lora_weights {start} needs weights that are not quantized, and "
@@ -87,7 +87,7 @@ def _check_start(base: BaseModel, start: str) -> None:
 
 
 def check_run(model: Any, data: Any, trainer: Trainer) -> None:
-    """Check everything of a run that can be known without weights, once the rows are read.
+    """Check everything about a run that needs rows but no weights.
 
     Args:
         model: the `SafetyFineTuning`.
@@ -116,7 +116,7 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
 
 
 def check_sources(objectives: Sequence[Objective], schedule: Schedule) -> None:
-    """See that rows which stand in the steps are learned from; warn of those whose only objectives have the weight 0.
+    """Check that an objective learns from each source in the steps; warn if those that do have the weight 0.
 
     Raises:
         ConfigError: no objective reads the rows of a source that has some in each epoch.
@@ -139,7 +139,7 @@ def check_sources(objectives: Sequence[Objective], schedule: Schedule) -> None:
 
 
 def check_optimizer(make: OptimizerCallable, device: torch.device) -> None:
-    """Make a step on a matrix that is thrown away: rates, momenta and kinds of steps that cannot work are found early.
+    """Take one optimizer step on a scratch matrix, to find invalid hyperparameters early.
 
     Args:
         make: of the setting `model.optimizer`.
@@ -164,14 +164,14 @@ def check_optimizer(make: OptimizerCallable, device: torch.device) -> None:
 
 
 def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
-    """See that the Trainer leaves number formats, weights and steps alone.
+    """Check that the Trainer does not change number formats, weights or steps.
 
     Args:
         trainer: of the run.
-        steps_per_epoch: of the data; None if it is not asked for.
+        steps_per_epoch: of the data; None skips the check of the validation interval.
 
     Raises:
-        ConfigError: it would cast or shard weights, make a step something else, or never come to validate.
+        ConfigError: it would cast or shard weights, redefine a step, or never validate.
     """
     if trainer.gradient_clip_val is not None:
         raise ConfigError("trainer.gradient_clip_val is set", "Set model.step.max_grad_norm in its place")
@@ -212,12 +212,12 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
 
 
 def finds_unused_parameters(strategy: Strategy) -> bool:
-    """Whether DDP looks for parameters without a gradient, as mixtures of experts need it."""
+    """Whether DDP searches for parameters without a gradient, which mixtures of experts need."""
     return bool(ddp_arguments(strategy).get("find_unused_parameters"))
 
 
 def _check_validation(trainer: Trainer, num_steps: int) -> None:
-    """See that validation comes within an epoch of so many steps, if its interval is of steps of an epoch."""
+    """Check that a validation interval within an epoch is at most its steps."""
     interval = trainer.val_check_interval
     is_within_epoch = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches
     if isinstance(interval, int) and is_within_epoch and interval > num_steps:
