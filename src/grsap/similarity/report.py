@@ -122,16 +122,13 @@ def print_result(result: Result, folder: Path, console: Console | None = None) -
     beyond = [f"{each['view']} {each['measure']}" for each in result.differences if each["is_beyond"]]
     if result.differences:
         told = ", ".join(beyond) or "nothing"
-        say(console, f"raw and curated differ beyond the interval in: {told} (of {len(result.differences)} looked at)")
-    say(console, "cannot be known from this:")
+        console.print_line(
+            f"raw and curated differ beyond the interval in: {told} (of {len(result.differences)} looked at)"
+        )
+    console.print_line("cannot be known from this:")
     for line in result.cannot_know:
-        say(console, f"  - {line}")
-    say(console, f"numbers: {folder / RESULT}")
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is."""
-    console.print_line(line)
+        console.print_line(f"  - {line}")
+    console.print_line(f"numbers: {folder / RESULT}")
 
 
 def _table(title: str, measures: list[dict[str, Any]]) -> Table:
