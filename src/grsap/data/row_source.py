@@ -52,8 +52,13 @@ class RowSource:
         if self.is_file:
             check_file(resolve(self.path))
             return
+        resolve(self.path)
         if not self.splits:
-            raise ConfigError("splits is missing", "Give the splits to read, such as [test]", part=self)
+            raise ConfigError(
+                f"splits is missing: {self.path} is taken for a data set",
+                f"Give the splits to read, such as [test], or a file of {', '.join(sorted(READERS))}",
+                part=self,
+            )
         self.data_set.check()
 
     def rows(self) -> Iterator[tuple[Place, dict[str, Any]]]:
