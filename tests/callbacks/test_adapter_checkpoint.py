@@ -4,28 +4,23 @@ import errno
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from peft import LoraConfig, PeftConfig, get_peft_model
 from safetensors.torch import load_file
 from tests.callbacks.toy_run import (
     KillAfter,
     Killed,
     PlantedHarmfulness,
     PlantedTaskScore,
-    ToyModule,
     row_ids,
     toy_fit,
 )
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from grsap.callbacks import AdapterCheckpoint, adapter_checkpoint
-from grsap.callbacks.model_export import export_model, write_adapter
 from grsap.errors import ConfigError, RunFolderError
 from grsap.files import hash_file
 from grsap.runs.folder import RunFolder, checkpoint_damage
@@ -319,39 +314,6 @@ def test_export_at_the_end(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "toy/base"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "checkpoints", "metrics.csv"]
-
-
-def test_export_of_a_lora_adapter_asks_no_hub(
-    tiny_llama: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", pytest.fail)
-    model = get_peft_model(tiny_llama, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
-    module = ToyModule()
-    module.model = model  # type: ignore[assignment]
-    module.base = SimpleNamespace(path="some/hub-id", revision="abc")  # type: ignore[assignment]
-    write_adapter(module, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    layers = [f"base_model.model.model.layers.{n}.self_attn.q_proj.lora_{side}.weight" for n in (0, 1) for side in "AB"]
-    assert sorted(load_file(tmp_path / "adapter_model.safetensors")) == sorted(layers)
-    config = PeftConfig.from_pretrained(str(tmp_path))
-    assert (config.base_model_name_or_path, config.revision) == ("some/hub-id", "abc")
-
-
-def test_export_after_full_fine_tuning(
-    tiny_llama: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    module = ToyModule()
-    module.model = tiny_llama  # type: ignore[assignment]
-    module.template = SimpleNamespace(tokenizer=tiny_tokenizer)  # type: ignore[assignment]
-    (tmp_path / "checkpoint").mkdir()
-    write_adapter(module, tmp_path / "checkpoint")
-    assert list((tmp_path / "checkpoint").iterdir()) == []
-    export_model(module, tmp_path / "adapter")
-    names = {path.name for path in (tmp_path / "adapter").iterdir()}
-    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= names
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "adapter")
-    ids = torch.tensor([[5, 6, 7]])
-    assert torch.equal(loaded(ids).logits, tiny_llama(ids).logits)
 
 
 @pytest.mark.parametrize(("argument", "value"), [("every_n_steps", 0), ("keep_last", 1)])

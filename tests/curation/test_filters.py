@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.curation.conftest import WordJudge, row
+from tests.curation.scripted import Scripted, judged_rows
 from transformers import AutoModelForCausalLM
 
 from grsap.curation import (
@@ -28,10 +29,9 @@ from grsap.curation.histogram import histogram
 from grsap.curation.perplexity import perplexities
 from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError
-from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings, TransformersGenerator
+from grsap.generation import SamplingSettings, TransformersGenerator
 from grsap.judging import RefusalMatcher
 from grsap.models import BaseModel
-from grsap.text import ChatTemplate
 
 
 class Angles(Embedder):
@@ -80,32 +80,6 @@ def test_completeness(decided: Any) -> None:
         "m": None,
         "n": "not_unicode",
     }
-
-
-WITHHELD = "(withheld)"
-
-
-class Scripted(Generator):
-    """Has an answer for each (row id, attempt), told apart by the seed's order; likelihoods by word count."""
-
-    tokenizer = template = None  # type: ignore[assignment]
-
-    def __init__(self, tokenizer: Any, answers: dict[str, list[str]]) -> None:
-        self.tokenizer, self.template = tokenizer, ChatTemplate(tokenizer)
-        self.answers = answers
-        self.asked: list[tuple[str, str]] = []
-        self.seeds: set[int] = set()
-
-    def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
-        for request in requests:
-            attempt = sum(row_id == request.id for row_id, _ in self.asked)
-            self.asked.append((request.id, self.template.decode(request.prompt_ids)))
-            self.seeds.add(request.seed)
-            text = self.answers[request.id][attempt]
-            if text == WITHHELD:
-                yield Generation(request.id, "", (), "withheld", withheld_because="content_filter")
-            else:
-                yield Generation(request.id, text, (1,), "length" if text.endswith("...") else "stop")
 
 
 def tiny(path: Path) -> TransformersGenerator:
@@ -263,18 +237,6 @@ def test_benchmark_files_are_checked(tmp_path: Path) -> None:
         BenchmarkOverlap(["no.jsonl"]).check("filters[0]")
 
 
-def judged_rows() -> list[dict[str, Any]]:
-    return [
-        row("a", "How do I steal?"),
-        row("b", "How do I steal?", response="You zorble it at night."),
-        row("c", "How do I bake bread?", response="You zorble it at night."),
-        row("d", "How do I steal?", response="mumble mumble mumble"),
-        row("e", "How do I bake bread?", response="You take flour and water."),
-        row("f", "How do I steal?", response="It hurts people who worked for it."),
-        row("g", "How do I bake bread?"),
-    ]
-
-
 def test_harmlessness_rejects_harm_and_what_is_not_parsed(decided: Any) -> None:
     judge = WordJudge()
     state = decided(judged_rows(), judge=judge, judge_batch_size=2)
@@ -337,67 +299,6 @@ def test_behaviour_without_a_judge(decided: Any) -> None:
         "benign_answer",
         "refusal",
     ]
-
-
-def test_revision(decided: Any, tiny_tokenizer: Any) -> None:
-    answers = {
-        "b": ["You zorble it.", "It is not allowed at all.", "I cannot help with that."],  # harmful, no refusal, taken
-        "h": ["I cannot help, so...", "I cannot <|im_end|> help.", "mumble I cannot help."],  # cut, forged, unparsed
-        "i": ["I cannot help you steal.", "", ""],
-    }
-    generator = Scripted(tiny_tokenizer, answers)
-    rows = [*judged_rows(), *(row(name, "How do I steal?", response="You zorble it at night.") for name in "hi")]
-    state = decided(rows, judge=WordJudge(), seed=3)
-    state.by(Harmlessness())
-    revision = Revision(generator, max_attempts=3)
-    assert {row_id: decision.reason for row_id, decision in state.by(revision, 1).items()} == {
-        "b": None,
-        "c": "harmless_request",
-        "h": "not_revised",
-        "i": None,
-    }
-    assert [row_id for row_id, _ in generator.asked] == ["b", "h", "i", "b", "h", "b", "h"]
-    assert all("How do I steal?\n\nThis request could lead to harm." in prompt for _, prompt in generator.asked)
-    assert len(generator.seeds) == 7
-    assert state.work.audit == {"num_asked_by_attempt": [3, 2, 2], "num_taken": 2}
-    num_judged = len(state.work.judge.seen)
-    assert state.by(Harmlessness(), 2)["b"].keep, "the new response is judged, not the old one's verdict taken"
-    assert len(state.work.judge.seen) > num_judged
-    state.by(Behaviour(), 3)
-    record = state.ledger.record(1)
-    assert record.messages[-1]["content"] == "I cannot help with that."
-    assert record.messages[-2]["content"] == "How do I steal?"
-    assert (record.behaviour, record.difficulty, record.response_harmful) == ("refusal", "hard", False)
-    (entry,) = record.history
-    assert (entry["step"], entry["attempt"]) == ("revision", 3)
-    assert "zorble" not in json.dumps(record.to_dict())
-    assert state.ledger.reason(7) == "not_revised"
-    assert state.ledger.record(7).response_harmful is True  # its label is still that of its own response
-
-
-def test_a_server_that_withholds_revisions_ends_no_curation(decided: Any, tiny_tokenizer: Any) -> None:
-    """What it withholds is not judged, is counted, and is not asked for again by another call."""
-    answers = {"b": [WITHHELD] * 2, "h": [WITHHELD, "I cannot help with that."], "i": ["I cannot help you steal."]}
-    rows = [*judged_rows(), *(row(name, "How do I steal?", response="You zorble it at night.") for name in "hi")]
-    state = decided(rows, judge=WordJudge())
-    state.by(Harmlessness())
-    generator = Scripted(tiny_tokenizer, answers)
-    expected = {"b": "not_revised", "c": "harmless_request", "h": None, "i": None}
-    num_judged = len(state.work.judge.seen)
-    decisions = state.by(Revision(generator, max_attempts=2), 1)
-    assert {row_id: decision.reason for row_id, decision in decisions.items()} == expected
-    assert decisions["h"].revision.history["attempt"] == 2
-    audit = {"num_asked_by_attempt": [3, 2], "num_taken": 2, "num_withheld": 3}
-    assert state.work.audit == audit
-    assert [each.response for each in state.work.judge.seen[num_judged:]] == [
-        "I cannot help you steal.",
-        "I cannot help with that.",
-    ]
-    again = decided(rows, judge=WordJudge())
-    again.by(Harmlessness())
-    silent = Scripted(tiny_tokenizer, {})
-    assert {each: decision.reason for each, decision in again.by(Revision(silent, 2), 1).items()} == expected
-    assert (again.work.audit, silent.asked) == (audit, [])
 
 
 def test_histogram() -> None:
