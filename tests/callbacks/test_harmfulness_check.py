@@ -129,7 +129,7 @@ def test_probes_of_a_data_module_are_those_of_the_file(tmp_path, module, probes)
 
 def test_a_wrong_probe_of_a_data_module_is_named_before_weights_are_loaded(tmp_path, module):
     check = HarmfulnessCheck(OwnProbes(wrong="h3"))
-    with pytest.raises(DataError, match=r"py, OwnProbes.rows\('test'\), line 3: subset is 'evil'. Use harmful, twin"):
+    with pytest.raises(DataError, match=r"^OwnProbes.rows\('test'\), line 3: subset is 'evil'. Use harmful, twin"):
         fit(make_trainer(tmp_path, [check]), module, CheckedData())
     assert module.configured == []
 
