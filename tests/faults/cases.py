@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from grsap.evaluation.verdicts import NUM_AT_ONCE
 from grsap.response_logprobs import LogprobReader
 
 PARTS = Path(__file__).with_name("parts.py")
@@ -329,7 +330,7 @@ SYNTHESIZE = Case(
     num_in_the_air=1,
 )
 CURATE = Case("curate", prepare_curate, {"timings.json": None}, unread=("results/*",), num_in_the_air=24)
-EVALUATE = Case("evaluate", prepare_evaluate, {"manifest.json": json_without("cost")}, num_in_the_air=16)
+EVALUATE = Case("evaluate", prepare_evaluate, {"manifest.json": json_without("cost")}, num_in_the_air=NUM_AT_ONCE)
 SIMILARITY = Case(
     "similarity",
     prepare_similarity,
