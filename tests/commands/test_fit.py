@@ -98,6 +98,19 @@ def test_a_run_killed_while_it_was_marked_finished_is_completed_by_the_next_call
     assert (run.run_dir / "adapter" / "README.md").is_file()
 
 
+def test_a_finished_run_of_other_inputs_is_refused_before_anything_is_written(
+    run: Run, error_of: Callable[[], str]
+) -> None:
+    assert run.fit() == 0
+    (run.run_dir / ".invocation").unlink()
+    (name,) = (each for each in json.loads((run.run_dir / "manifest.json").read_text())["files"] if "task" in each)
+    Path(name).write_text(Path(name).read_text() + "\n")
+    before = {path: path.stat().st_mtime_ns for path in run.run_dir.rglob("*")}
+    assert run.fit() == 2
+    assert f"{name} changed since" in " ".join(error_of().split())
+    assert {path: path.stat().st_mtime_ns for path in run.run_dir.rglob("*")} == before
+
+
 def test_a_finished_run_with_other_settings_is_left_alone(run: Run, error_of: Callable[[], str]) -> None:
     assert run.fit() == 0
     assert run.fit("--data.batching.global_batch_size", "4") == 2

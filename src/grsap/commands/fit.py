@@ -24,6 +24,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     """Run a Trainer verb and return the exit code."""
     invocation = read_invocation(verb, args)
     if verb == "fit" and not invocation.dry_run and (run_dir := finished_run(invocation)):
+        check_inputs(run_dir)
         return tell_finished(run_dir)
     if not invocation.debug:
         quieten()
@@ -55,6 +56,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     config = settings.resolved_config()
     status = folder.check(config, resume=invocation.resume)
     if status == "finished":  # on all ranks: one that continued would wait for the others
+        check_inputs(folder.path)
         if is_first_rank() and not is_marked_finished(folder.path):
             # The call that finished the run was killed before its last writes.
             with folder.lock():
@@ -112,17 +114,21 @@ def train(settings: RunSettings, checkpoint: Path | None) -> int:
     return 0
 
 
-def tell_finished(run_dir: Path) -> int:
-    """Print the summary of a run that is already done.
+def check_inputs(run_dir: Path) -> None:
+    """Check that a finished run's results are those of the present inputs.
 
     Raises:
-        RunFolderError: inputs of the run have changed: its results are not theirs.
+        RunFolderError: inputs of the run have changed.
     """
     if changed := changed_inputs(run_dir):
         raise RunFolderError(
             f"the run in {run_dir} is finished, and {', '.join(changed)} changed since",
             "Restore what changed, or choose another --run_dir",
         )
+
+
+def tell_finished(run_dir: Path) -> int:
+    """Print the summary of a run that is already done."""
     from grsap.runs.summary_table import load_and_print
 
     say(f"The run in {run_dir} is finished. To do it again, choose another --run_dir or remove the folder.")
