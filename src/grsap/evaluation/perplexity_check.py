@@ -69,14 +69,13 @@ class Perplexities(ResultLogs):
 
     def compute(self, answers: Iterable[Answer]) -> None:
         """Score what is not scored yet. Each piece is on disk before the next begins."""
+        exchanges = {exchange_hash(answer): answer for answer in answers if answer.response and not answer.is_withheld}
+        if all((name,) in self.log for name in exchanges):
+            return
         tokenizer, template = self.model.tokenizer, self.model.template
         requests: dict[str, ScoringRequest] = {}
-        for answer in answers:
-            if answer.is_withheld:
-                continue
-            name = exchange_hash(answer)
-            ids = tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"])
-            if ids and name not in requests:
+        for name, answer in exchanges.items():
+            if ids := tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"]):
                 requests[name] = ScoringRequest(name, tuple(template.prompt_ids(answer.messages)), ids)
         known = {name for name in requests if (name,) in self.log}
 
