@@ -73,6 +73,11 @@ def failed_run(
     return str(caught.value), weights(made[-1])
 
 
+def weights_of_two_steps(base: BaseModel, replay_path: str, optimizer: Any) -> torch.Tensor:
+    """The weights before the step that fails in `failed_run`."""
+    return weights(train(base, replay_path, objectives=terms(9), max_steps=2, optimizer=optimizer, **SETTINGS))
+
+
 def test_an_optimizer_that_skips_on_the_device_is_read_at_the_end_and_left_the_weights_of_the_last_good_step(
     base: BaseModel, replay_path: str, monkeypatch: pytest.MonkeyPatch, seen: list[StepSums]
 ) -> None:
@@ -83,16 +88,7 @@ def test_an_optimizer_that_skips_on_the_device_is_read_at_the_end_and_left_the_w
         "on_train_end",
         lambda self: (read_before_the_end.extend(each.is_read for each in seen), end(self))[1],
     )
-    good = weights(
-        train(
-            base,
-            replay_path,
-            objectives=terms(9),
-            max_steps=2,
-            optimizer=fused,
-            **SETTINGS,
-        )
-    )
+    good = weights_of_two_steps(base, replay_path, fused)
     assert read_before_the_end == [False, False]
     seen.clear()
     message, left = failed_run(base, replay_path, monkeypatch, optimizer=fused)
@@ -106,16 +102,7 @@ def test_another_optimizer_is_stopped_at_the_step_itself(
     base: BaseModel, replay_path: str, monkeypatch: pytest.MonkeyPatch, seen: list[StepSums]
 ) -> None:
     optimizer = partial(torch.optim.AdamW, lr=0.01)
-    good = weights(
-        train(
-            base,
-            replay_path,
-            objectives=terms(9),
-            max_steps=2,
-            optimizer=optimizer,
-            **SETTINGS,
-        )
-    )
+    good = weights_of_two_steps(base, replay_path, optimizer)
     seen.clear()
     message, left = failed_run(base, replay_path, monkeypatch, optimizer=optimizer)
     assert message.startswith("Step 2: task_cross_entropy is nan on rows ")
