@@ -21,8 +21,9 @@ from grsap.generation.bounded_body import MAX_BODY_BYTES
 from grsap.generation.server_client import retry_after_s
 
 SETTINGS = SamplingSettings(max_new_tokens=8)
+# Gives up at the second failure, but waits for an answer: the server in this process may be slow.
 IMPATIENT = ServerSettings(
-    concurrency=2, timeout_s=1.0, max_retries=1, give_up_after_s=0.2, backoff_s=0.01, max_backoff_s=0.05
+    concurrency=2, timeout_s=30, max_retries=1, give_up_after_s=0.2, backoff_s=0.01, max_backoff_s=0.05
 )
 
 

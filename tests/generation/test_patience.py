@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from tests.generation.completions_server import Reply, error, like_vllm, requests, serving
@@ -17,7 +18,7 @@ from grsap.generation import SamplingSettings, ServerSettings, patience
 from grsap.generation.patience import Failure, Patience, Trials
 
 SETTINGS = SamplingSettings(max_new_tokens=8)
-ONE_BY_ONE = ServerSettings(concurrency=1, timeout_s=0.3, give_up_after_s=10, backoff_s=0.01, max_backoff_s=0.05)
+ONE_BY_ONE = ServerSettings(concurrency=1, timeout_s=30, give_up_after_s=10, backoff_s=0.01, max_backoff_s=0.05)
 MALFORMED = [
     Reply("{not json"),
     Reply("", headers={"Content-Type": "text/html"}),
@@ -58,7 +59,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(make, reply):
 def test_dropped_connections_and_slow_answers_are_asked_again(make):
     with serving(like_vllm) as server:
         replies = [Reply(drop=True), Reply(drop=True), Reply(delay_s=2.0)]
-        assert after_the_probe(server, make, replies) == 2 + 3
+        assert after_the_probe(server, make, replies, replace(ONE_BY_ONE, timeout_s=0.3)) == 2 + 3
 
 
 def test_a_failing_probe_waits_too(make):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from tests.generation.completions_server import Reply, error, like_vllm, requests, serving
@@ -12,7 +13,7 @@ from grsap.generation import Generation, SamplingSettings, ServerSettings
 
 SETTINGS = SamplingSettings(max_new_tokens=8)
 FAST = ServerSettings(
-    concurrency=2, timeout_s=0.5, max_retries=2, give_up_after_s=10, backoff_s=0.01, max_backoff_s=0.05
+    concurrency=2, timeout_s=30, max_retries=2, give_up_after_s=10, backoff_s=0.01, max_backoff_s=0.05
 )
 
 
@@ -69,9 +70,10 @@ def test_a_prompt_that_always_fails(make, reply, told, alone):
     def answer(body):
         return reply if of(body, 0) else like_vllm(body)
 
+    settings = replace(FAST, timeout_s=0.5) if reply.delay_s else FAST
     start = time.monotonic()
     with serving(answer) as server:
-        answers = make(server, FAST).generate(requests(1 if alone else 4), SETTINGS)
+        answers = make(server, settings).generate(requests(1 if alone else 4), SETTINGS)
         # To find out, three attempts, one plain prompt to see whether others are served, and the others.
         assert len(server.bodies) == 1 + 3 + 1 + len(answers) - 1
     assert answers[0].finish_reason == "withheld"
@@ -89,7 +91,7 @@ def test_a_server_that_fails_on_all_prompts_is_waited_for(make):
         return error(500, "out of memory") if broken else like_vllm(body)
 
     settings = ServerSettings(
-        concurrency=2, timeout_s=1, max_retries=1, give_up_after_s=1.0, backoff_s=0.01, max_backoff_s=0.1
+        concurrency=2, timeout_s=30, max_retries=1, give_up_after_s=1.0, backoff_s=0.01, max_backoff_s=0.1
     )
     with serving(answer) as server:
         generator = make(server, settings)
@@ -141,7 +143,7 @@ def test_each_prompt_that_fails_is_checked_anew(make):
         return like_vllm(body) if len(num_plain) <= 2 else error(500, "x")
 
     settings = ServerSettings(
-        concurrency=1, timeout_s=1, max_retries=0, give_up_after_s=0.5, backoff_s=0.01, max_backoff_s=0.05
+        concurrency=1, timeout_s=30, max_retries=0, give_up_after_s=0.5, backoff_s=0.01, max_backoff_s=0.05
     )
     with serving(answer) as server:
         stream = make(server, settings).stream(requests(3), SETTINGS)
