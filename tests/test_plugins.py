@@ -197,7 +197,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         (None, "returns None"),
     ]),
     (OwnElicitation, read, "read", [("text", "returns a str"), (None, "returns None")]),
-    (OwnSurvival, survivors, "survivors", [(None, "returns None"), (["a"], "something that is none of the rows")]),
+    (OwnSurvival, survivors, "survivors", [(None, "returns None"), (["a"], "something that is not one of the rows")]),
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def config(tmp_path: Path, tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_help_lists_settings_with_what_they_mean(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synthesize", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for line in ("--quota.num_per_domain", "rows of each domain, whatever becomes of them later", "--output_dir"):
+    for line in ("--quota.num_per_domain", "rows of each domain, before any filter", "--output_dir"):
         assert line in text
 
 
@@ -95,8 +95,8 @@ def test_what_may_change_and_what_may_not(config: str, error_of: Callable[[], st
     assert main([*words, "--generator.init_args.max_batch_tokens", "64", "--quota.max_tokens", "9000"]) == 0
     error_of()
     assert main([*words, "--quota.num_per_domain", "2", "--seed", "3"]) == 2
-    told = error_of()
-    assert "output_dir raw holds work with other settings: quota.num_per_domain: 1 -> 2; seed: 0 -> 3." in told
+    message = error_of()
+    assert "output_dir raw holds work with other settings: quota.num_per_domain: 1 -> 2; seed: 0 -> 3." in message
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ def test_a_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: 1\n", "holds no list of domains"),
-        ("[]", "holds no list of domains"),
-        ("- theft\n", "entry 1 is no domain"),
-        ("- {name: theft}\n- {nam: x}\n", "entry 2 is no domain"),
-        ("- {name: theft, definition: 3}\n", "entry 1 is no domain"),
-        ("- {name: '!'}\n", "entry 1 is no domain"),
+        ("a: 1\n", "contains no list of domains"),
+        ("[]", "contains no list of domains"),
+        ("- theft\n", "entry 1 is not a domain"),
+        ("- {name: theft}\n- {nam: x}\n", "entry 2 is not a domain"),
+        ("- {name: theft, definition: 3}\n", "entry 1 is not a domain"),
+        ("- {name: '!'}\n", "entry 1 is not a domain"),
         ("- {name: a b}\n- {name: A-B}\n", "two domains have the slug 'a-b'"),
         ("- {name: a}\n- {name: a}\n", "two domains have the name 'a'"),
         ("- [", "cannot be read: "),

@@ -110,7 +110,7 @@ def test_a_turn_that_ends_with_plain_text(tiny_tokenizer: PreTrainedTokenizerFas
 
 @pytest.mark.parametrize("name", ["mistral", "qwen25", "olmo2", "phi3", "qwen3"])
 def test_prompts_of_other_templates(name: str, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    """Each is the template's own text up to the place where the model goes on."""
+    """Each is the template's own text up to the place where the model continues."""
     path = Path(__file__).parents[1] / "text" / "templates" / f"{name}.jinja"
     template = with_template(tiny_tokenizer, path.read_text())
     prompt = text_of(template, AssistantPrefill(**PLAIN).prompt_ids(HARMFUL, template))

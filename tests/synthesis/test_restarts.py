@@ -1,4 +1,4 @@
-"""What a second call does with the work of a first: none, the rest, or a refusal."""
+"""A second call on a folder: it does nothing, completes the work, or refuses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_restart_with_other_weights_or_domains_is_refused(rules: Rules, tmp_pa
     with pytest.raises(Died):
         run_synthesis(synthesis(again("1", 3), 3, domains=str(domains)), tmp_path / "out")
     other = again("2")
-    with pytest.raises(RunFolderError, match="holds work with another weights_revision: 1, and now 2"):
+    with pytest.raises(RunFolderError, match="contains work with another weights_revision: 1; it is now 2"):
         run_synthesis(synthesis(other, 3, domains=str(domains)), tmp_path / "out")
     assert other.asked == []
     domains.write_text("- {name: theft, definition: taking away}\n- {name: weapons, definition: arms}\n")
@@ -56,11 +56,11 @@ def test_a_restart_with_other_weights_or_domains_is_refused(rules: Rules, tmp_pa
 
 
 @pytest.mark.parametrize("moment", range(13))
-def test_a_restart_goes_on_where_it_was(moment: int, rules: Rules, tmp_path: Path) -> None:
-    """Seven queries, the last of them in place of one that was none, and six answers: killed before each."""
+def test_a_restart_continues_where_it_was(moment: int, rules: Rules, tmp_path: Path) -> None:
+    """Seven query attempts, one of them unusable, and six answers: killed before each."""
 
     def rule(row_id: str, call: int, seed: int) -> str:
-        if row_id.startswith("theft-0"):  # its first query is no query; then it is as the others
+        if row_id.startswith("theft-0"):  # its first query is unusable; then it is like the others
             return '"' if call == 0 else query_or_answer(row_id, call - 1, seed)
         return query_or_answer(row_id, call, seed)
 
@@ -80,7 +80,7 @@ def test_a_restart_goes_on_where_it_was(moment: int, rules: Rules, tmp_path: Pat
     assert manifest_of(tmp_path / "killed")["counts"] == manifest_of(tmp_path / "whole")["counts"]
 
 
-def test_a_half_written_line_is_done_again(rules: Rules, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_half_written_line_is_redone(rules: Rules, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_synthesis(synthesis(rules(), 3), tmp_path)
     before = digest(tmp_path)
     shard = tmp_path / "shard-00000.jsonl"
@@ -92,11 +92,11 @@ def test_a_half_written_line_is_done_again(rules: Rules, tmp_path: Path, capsys:
     run_synthesis(synthesis(again, 3), tmp_path)
     assert [row_id for row_id, _ in again.asked] == [expected_ids(3, "weapons")[-1]]
     assert digest(tmp_path) == before
-    told = " ".join(capsys.readouterr().err.split())
-    assert f"shard-00000.jsonl: its half-written end of {length} bytes was removed; it is done again" in told
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"shard-00000.jsonl: removed an incomplete last entry of {length} bytes; it is redone" in message
 
 
-def test_a_broken_line_in_the_middle_is_told_and_nothing_lost(rules: Rules, tmp_path: Path) -> None:
+def test_a_broken_line_in_the_middle_is_reported_and_nothing_lost(rules: Rules, tmp_path: Path) -> None:
     run_synthesis(synthesis(rules(), 3), tmp_path)
     shard = tmp_path / "shard-00000.jsonl"
     lines = shard.read_bytes().splitlines(keepends=True)
@@ -114,9 +114,7 @@ def test_rows_that_no_attempt_made(rules: Rules, tmp_path: Path) -> None:
         run_synthesis(synthesis(rules(), 3), tmp_path)
 
 
-def test_a_full_disk_is_told_and_what_was_done_stays(
-    rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_and_rows_stay(rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
     import os
 

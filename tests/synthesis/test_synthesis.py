@@ -96,7 +96,7 @@ def test_what_a_server_withholds_is_an_attempt_with_its_reason(
     ]
     assert [each for each in attempts if each[0] == 1] == [(1, "withheld_query", "withheld", "")] * 8
     assert [row.messages[-1]["content"] for row in rows_of(tmp_path)] == ["I cannot help."]
-    assert "unusable: withheld_query 9, withheld_response 1 (kept apart in attempts.log)" in capsys.readouterr().out
+    assert "unusable: withheld_query 9, withheld_response 1 (stored in attempts.log)" in capsys.readouterr().out
 
 
 def test_unusable_attempts_are_kept_apart_with_their_reason(rules: Rules, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_rows_are_given_up_after_so_many_attempts(rules: Rules, tmp_path: Path) 
 
 def test_nothing_usable_is_an_error(rules: Rules, tmp_path: Path) -> None:
     work = synthesis(rules(lambda *_: '"'), 2, elicitation=AssistantPrefill(openings=[""]))
-    with pytest.raises(DataError, match=r"no row came of 32 attempts \(empty_text 32\)"):
+    with pytest.raises(DataError, match=r"32 attempts gave no row \(empty_text 32\)"):
         run_synthesis(work, tmp_path)
     assert manifest_of(tmp_path)["status"] == "complete"
 
@@ -177,8 +177,8 @@ def test_counts_by_group_and_domain_add_up(rules: Rules, tmp_path: Path, capsys:
     tokens = [row.scores["num_response_tokens"] for row in rows_of(tmp_path)]
     assert counts["total"]["num_response_tokens"] == sum(tokens)
     assert manifest["files"]["shard-00000.jsonl"]["num_rows"] == 6
-    shown, told = capsys.readouterr()
-    assert "Queries and answers: 12 done" in told
+    shown, progress = capsys.readouterr()
+    assert "Queries and answers: 12 done" in progress
     assert re.search(r"crime\s+│\s+4\s+│\s+4\s+│\s+100 %\s+│\s+4\s+│\s+0", shown)
     assert re.search(r"all\s+│\s+6\s+│\s+6\s+│\s+100 %\s+│\s+6\s+│\s+2", shown)
     assert "How is" not in shown

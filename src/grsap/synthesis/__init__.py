@@ -1,4 +1,4 @@
-"""An aligned model writes its own safety data: domains, elicitation of queries, responses, and the run."""
+"""Synthesis of safety data by an aligned model: domains, elicitation of queries, responses, and the run."""
 
 from grsap.synthesis.domains import Domain, load_domains
 from grsap.synthesis.elicitation import Ask, AssistantPrefill, Elicitation, PreQueryTemplate

@@ -1,4 +1,4 @@
-"""Safety domains as data: the 38 of the paper, or a user's own."""
+"""Safety domains as data: the 38 of the paper, or user-defined ones."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Domain:
     """A kind of harm that queries are written about.
 
     Attributes:
-        name: in prompts, rows and counts.
-        definition: in one line, without a full stop.
-        group: in tables, domains are summed by it.
+        name: used in prompts, rows and counts.
+        definition: one line, without a full stop.
+        group: tables sum the counts of a group's domains.
     """
 
     name: str
@@ -44,13 +44,13 @@ def load_domains(path: str | None = None, names: Sequence[str] | None = None) ->
     """Read domains.
 
     Args:
-        path: YAML list of `{name, definition, group}`; by default the 38 of the paper. `definition` and `group` may be
-            left out: a domain then is its own.
-        names: of those wanted, in this order; by default all, in the order of the file.
+        path: YAML list of `{name, definition, group}`; by default the 38 of the paper. `definition` and `group` default
+            to the name.
+        names: names of the domains to return, in this order; by default all, in the order of the file.
 
     Raises:
         DataError: the file is missing or an entry is wrong; names file and entry.
-        ConfigError: no domain has one of the names; suggests the nearest.
+        ConfigError: a name matches no domain (suggests the nearest) or occurs twice, or `names` is empty.
     """
     file = PAPER_DOMAINS if path is None else resolve(path)
     domains = {domain.name: domain for domain in _read(file)}
@@ -77,12 +77,14 @@ def _read(path: Path) -> list[Domain]:
     try:
         entries = read_yaml(path)
     except FileNotFoundError as error:
-        raise DataError("no such file", "Check domains; it is taken from the working directory", path=path) from error
+        raise DataError(
+            "no such file", "Check domains; the path is relative to the working directory", path=path
+        ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"cannot be read: {reason}", "Give a YAML list of domains", path=path) from error
     if not isinstance(entries, list) or not entries:
-        raise DataError("holds no list of domains", "Write `- {name: ..., definition: ..., group: ...}`", path=path)
+        raise DataError("contains no list of domains", "Write `- {name: ..., definition: ..., group: ...}`", path=path)
     domains = [_domain(entry, number, path) for number, entry in enumerate(entries, 1)]
     for key in ("name", "slug"):
         values = [getattr(domain, key) for domain in domains]
@@ -97,6 +99,8 @@ def _domain(entry: Any, number: int, path: Path) -> Domain:
     name = entry.get("name", "").strip() if ok else ""
     if not ok or not re.search(r"[A-Za-z0-9]", name):
         raise DataError(
-            f"entry {number} is no domain", "Give it a name, and a definition and a group if any, as texts", path=path
+            f"entry {number} is not a domain",
+            "Give it a name and, optionally, a definition and a group, all text",
+            path=path,
         )
     return Domain(name, " ".join(entry.get("definition", name).split()), entry.get("group", name).strip())

@@ -1,4 +1,4 @@
-"""How a model is brought to write a query of a domain."""
+"""Elicitation: the prompts that make a model write a query of a domain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grsap.synthesis.query_parsing import Query, read_quoted, read_turn
 from grsap.text.template import ChatTemplate
 
 Kind = Literal["harmful", "benign"]
-"""What is asked for: a request that should be refused, or its harmless counterpart of the same domain."""
+"""A request that should be refused, or its harmless counterpart of the same domain."""
 
 OPENINGS = (
     "How do I",
@@ -31,17 +31,18 @@ OPENINGS = (
     "Explain how to",
     "Give me",
 )
-"""First words of requests. Without them a model that is asked what it refused often writes its refusal."""
+"""First words of requests. Without them, a model that is asked what it refused often writes a refusal."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked for.
+    """Specification of the query to elicit.
 
     Attributes:
-        domain: of the query.
-        kind: of the query.
-        number: counts a domain's rows and, for each, its attempts: what an elicitation may vary goes round by it.
+        domain: domain of the query.
+        kind: kind of the query.
+        number: index of the row in its domain plus the number of failed attempts. Elicitations use it to cycle
+            through variants, such as openings.
     """
 
     domain: Domain
@@ -50,27 +51,27 @@ class Ask:
 
 
 class Elicitation(ABC):
-    """Writes the prompt whose continuation holds a query, and reads the query out of it.
+    """Builds a prompt whose continuation contains a query, and parses the query from the continuation.
 
     Attributes:
-        name: recorded in each row's origin as its strategy.
+        name: recorded as the strategy in each row's origin.
     """
 
     name: str = ""
 
     @abstractmethod
     def prompt_ids(self, ask: Ask, template: ChatTemplate) -> Sequence[int]:
-        """Token ids that the model continues.
+        """Return the token ids that the model continues.
 
         Raises:
-            TemplateError: this template cannot be used so.
+            TemplateError: the template does not support this elicitation.
         """
 
     def checked_prompt_ids(self, ask: Ask, template: ChatTemplate) -> tuple[int, ...]:
-        """What `prompt_ids` returns.
+        """Call `prompt_ids` and check its result.
 
         Raises:
-            PluginError: it is no sequence of token ids, or an empty one.
+            PluginError: it is empty or not a sequence of token ids.
         """
         found: Any = self.prompt_ids(ask, template)
         try:
@@ -80,14 +81,16 @@ class Elicitation(ABC):
                 self, "prompt_ids", f"returns {described(found)}", "Return a list of token ids"
             ) from error
         if not ids or min(ids) < 0:
-            raise PluginError(self, "prompt_ids", f"returns the ids {list(ids)[:5]}", "Return at least one, from 0 on")
+            raise PluginError(
+                self, "prompt_ids", f"returns the ids {list(ids)[:5]}", "Return at least one, none below 0"
+            )
         return ids
 
     def checked_read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
-        """What `read` returns.
+        """Call `read` and check its result.
 
         Raises:
-            PluginError: it is no `Query`.
+            PluginError: it is not a `Query`.
         """
         found: Any = self.read(ask, answer, template)
         if not isinstance(found, Query) or not isinstance(found.text, str):
@@ -96,27 +99,27 @@ class Elicitation(ABC):
 
     @abstractmethod
     def read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
-        """The query in what the model wrote, or why it is unusable."""
+        """Parse the query from the model's continuation; `Query.reason` says why it is unusable."""
 
 
 class AssistantPrefill(Elicitation):
-    """Asks the model which request it refused, and begins the answer up to an opening double quote.
+    """Asks the model which request it refused, and prefills the answer up to an opening double quote.
 
-    The published elicitation (GR-SAP, arXiv 2603.10243): what the model writes up to the closing quote is the query. In
-    all texts `{domain}` and `{definition}` are filled in.
+    The published elicitation (GR-SAP, arXiv 2603.10243): the query is the continuation up to the closing quote.
+    `{domain}` and `{definition}` are replaced in all texts.
 
     Args:
         request: the user's turn.
-        prefill: how the assistant's turn begins; ends with a double quote.
+        prefill: first words of the assistant's turn; ends with a double quote.
         benign_request: the user's turn for a harmless counterpart.
-        benign_prefill: how the assistant's turn begins then; ends with a double quote.
-        openings: first words of the query, put behind the quote in turn; by default `OPENINGS`. With `[""]` the model
-            finds its own.
-        variant: whose turn the prefill begins: `assistant`, or `user`, where request and prefill are together in a
-            user's turn that is left open.
+        benign_prefill: first words of the assistant's turn for a harmless counterpart; ends with a double quote.
+        openings: first words of the query, after the quote; queries cycle through the list. By default `OPENINGS`; with
+            `[""]` the model chooses.
+        variant: the turn that the prefill begins: `assistant`, or `user`: then request and prefill are in one user's
+            turn, which is left open.
 
     Raises:
-        ConfigError: a prefill does not end with a double quote, or a text names another field.
+        ConfigError: a prefill does not end with a double quote, or a text has another field.
     """
 
     def __init__(
@@ -145,7 +148,7 @@ class AssistantPrefill(Elicitation):
                 )
 
     def prompt_ids(self, ask: Ask, template: ChatTemplate) -> Sequence[int]:
-        """The request as the user's turn, then the beginning of the answer."""
+        """Return the request as the user's turn, followed by the prefill."""
         request, prefill = (_fill(text, ask.domain) for text in self._texts[ask.kind])
         prefill += _opening(self._openings, ask)
         if self._variant == "user":
@@ -153,7 +156,7 @@ class AssistantPrefill(Elicitation):
         return template.prompt_ids([{"role": "user", "content": request}], prefill)
 
     def read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
-        """The text before the closing quote."""
+        """Return the text before the closing quote."""
         text, ended = answer.text, False
         if self._variant == "user":
             text, ended = template.read_open_turn([{"role": "user", "content": ""}], text, answer.token_ids)
@@ -162,16 +165,16 @@ class AssistantPrefill(Elicitation):
 
 
 class PreQueryTemplate(Elicitation):
-    """Lets the model write the user's turn itself, after the template's bare beginning of it.
+    """Lets the model write the user's turn, after the tokens with which the template opens it.
 
-    Magpie (Xu et al. 2024, arXiv 2406.08464); the domain is in the system turn, so the template must have one. In
-    all texts `{domain}` and `{definition}` are filled in.
+    Magpie (Xu et al. 2024, arXiv 2406.08464). The domain is in the system turn, so the template must support one.
+    `{domain}` and `{definition}` are replaced in all texts.
 
     Args:
         system: the system turn.
         benign_system: the system turn for a harmless counterpart.
-        openings: first words of the user's turn, taken in turn; by default `OPENINGS`. With `[""]` the model finds its
-            own.
+        openings: first words of the user's turn; queries cycle through the list. By default `OPENINGS`; with `[""]` the
+            model chooses.
     """
 
     name = "pre_query_template"
@@ -190,11 +193,11 @@ class PreQueryTemplate(Elicitation):
             _fill(text, Domain("d", "d", "d"))
 
     def prompt_ids(self, ask: Ask, template: ChatTemplate) -> Sequence[int]:
-        """The system turn and the beginning of the user's."""
+        """Return the system turn and the beginning of the user's turn."""
         return template.open_turn_ids(self._messages(ask))
 
     def read(self, ask: Ask, answer: Generation, template: ChatTemplate) -> Query:
-        """The whole turn."""
+        """Return the whole user's turn."""
         text, ended = template.read_open_turn(self._messages(ask), answer.text, answer.token_ids)
         ended = ended or answer.finish_reason == "stop"
         return read_turn(_join(_opening(self._openings, ask), text), ended=ended, template=template)
@@ -221,5 +224,5 @@ def _fill(text: str, domain: Domain) -> str:
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigError(
             f"elicitation: the text {text!r} has a field that is neither {{domain}} nor {{definition}}",
-            "Use those two, and write {{ and }} for braces",
+            "Use only these two, and write {{ and }} for braces",
         ) from error

@@ -1,4 +1,4 @@
-"""The manifest of a synthesis, and its closing table. No text of queries or answers."""
+"""The manifest of a synthesis and its summary table. Neither contains text of queries or responses."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ MANIFEST = "manifest.json"
 
 
 class SynthesisManifest:
-    """Counts of a run over all calls on its folder.
+    """Counts of a synthesis, over all calls on its folder.
 
     Args:
-        settings: of the synthesis.
+        settings: settings of the synthesis.
         folder: its files.
-        state: what is done; read whenever counts are asked for.
+        state: its progress; counts are read from it on each use.
 
     Attributes:
-        status: `running`, `unfinished`, `budget_spent` or `complete`, as written last.
+        status: `running`, `unfinished`, `budget_spent` or `complete`, as last written.
     """
 
     def __init__(self, settings: Synthesis, folder: RawFolder, state: SynthesisState) -> None:
@@ -58,17 +58,17 @@ class SynthesisManifest:
 
     @property
     def seconds(self) -> float:
-        """Of all calls that worked on the folder; what a killed call did since it last wrote the manifest is lost."""
+        """Working time of all calls on the folder; a killed call's time since its last manifest is lost."""
         is_working = self._state.num_tokens.total() > self._at_start or self.status == "running"
         return self._earlier_seconds + (time.monotonic() - self._started if is_working else 0.0)
 
     @property
     def total(self) -> Tally:
-        """All counts together."""
+        """Sum of all counts."""
         return _sum(self._state.tallies.values())
 
     def groups(self) -> dict[str, Tally]:
-        """Counts by the domains' groups, in the order of the domains."""
+        """Sum the counts by group, in the order of the domains."""
         groups: dict[str, Tally] = {}
         for domain in self.settings.chosen_domains:
             mine = [tally for (name, _), tally in self._state.tallies.items() if name == domain.name]
@@ -76,26 +76,26 @@ class SynthesisManifest:
         return groups
 
     def num_unfilled(self) -> int:
-        """Rows whose attempts are used up."""
+        """Count the rows whose attempts are used up."""
         return self._state.num_given_up(self.settings.quota.max_attempts)
 
     def check_same(self) -> None:
-        """Raise RunFolderError if the folder holds work of other weights, another template or other domains."""
+        """Raise RunFolderError if the folder contains work with other weights, another template or other domains."""
         if not self.total.num_asked:
             return
         for name, value in self._made_with.items():
             if self._earlier.get(name, value) != value:
                 raise RunFolderError(
-                    f"{self.folder.path} holds work with another {name}: {self._earlier[name]}, and now {value}",
-                    "Bring it back to go on, or choose another folder with --output_dir",
+                    f"{self.folder.path} contains work with another {name}: {self._earlier[name]}; it is now {value}",
+                    "Restore the earlier one to continue, or choose another folder with --output_dir",
                 )
 
     def write(self, status: str, *, with_files: bool = False) -> None:
-        """Write the manifest, whole or not at all.
+        """Write the manifest atomically.
 
         Args:
-            status: see `status`.
-            with_files: count and hash the shards, which reads them.
+            status: the new `status`.
+            with_files: whether to count and hash the shards, which reads all of them.
         """
         self.status = status
         settings = self.settings
@@ -120,7 +120,7 @@ class SynthesisManifest:
         write_checked_json(self._path, manifest)
 
     def write_quietly(self, status: str) -> None:
-        """The same while another error is on its way, which must not be hidden by one of this."""
+        """Write the manifest while another exception propagates: a failure to write must not replace it."""
         with contextlib.suppress(OSError, RunFolderError):
             self.write(status)
 
@@ -131,7 +131,7 @@ class SynthesisManifest:
             return
         reasons = ", ".join(f"{reason} {count}" for reason, count in total.num_unusable.most_common(3)) or "none"
         raise DataError(
-            f"no row came of {total.num_asked} attempts ({reasons})",
+            f"{total.num_asked} attempts gave no row ({reasons})",
             f"Read {self.folder.path / ATTEMPTS}; try another elicitation, or more query_sampling.max_new_tokens",
         )
 
@@ -142,7 +142,7 @@ class SynthesisManifest:
         return {domain.name: counts.get(domain.name, {}) for domain in self.settings.chosen_domains}
 
     def _read(self) -> dict[str, Any]:
-        """The manifest that an earlier call left; empty if there is none.
+        """Read the manifest of an earlier call; empty if there is none.
 
         Raises:
             DataError: it is damaged.
@@ -151,9 +151,9 @@ class SynthesisManifest:
 
 
 def print_summary(manifest: SynthesisManifest, console: Console | None = None) -> None:
-    """Print a row a group: queries asked for and usable, yield, answers, tokens a second of the whole time."""
+    """Print a row per group: attempts, usable queries, yield, responses, tokens per second of the total time."""
     console = console or Console()
-    table = Table(title="What the model wrote", title_justify="left")
+    table = Table(title="Synthesis", title_justify="left")
     table.add_column("domains of")
     for heading in ("asked", "usable", "yield", "answered", "cut", "tokens/s"):
         table.add_column(heading, justify="right")
@@ -167,14 +167,14 @@ def print_summary(manifest: SynthesisManifest, console: Console | None = None) -
 
 
 def notes(manifest: SynthesisManifest) -> list[str]:
-    """Lines below the table."""
+    """Return the lines below the table."""
     total = manifest.total
     lines = []
     if manifest.status == "budget_spent":
-        lines.append("stopped because the budget is spent; raise quota.max_tokens or quota.max_seconds to go on")
+        lines.append("stopped because the budget is spent; raise quota.max_tokens or quota.max_seconds to continue")
     if total.num_unusable:
         reasons = ", ".join(f"{reason} {count}" for reason, count in total.num_unusable.most_common())
-        lines.append(f"unusable: {reasons} (kept apart in {ATTEMPTS})")
+        lines.append(f"unusable: {reasons} (stored in {ATTEMPTS})")
     if manifest.num_unfilled():
         lines.append(f"rows given up after {manifest.settings.quota.max_attempts} attempts: {manifest.num_unfilled()}")
     lines.append(f"{total.num_rows:,} rows, {total.num_tokens:,} tokens, {duration(manifest.seconds)}")

@@ -1,4 +1,7 @@
-"""From what a model wrote to a query, or to the reason why there is none. No text is a sentinel: "None" is a word."""
+"""Parse a query from a model's continuation, or return why it is unusable.
+
+No text has a special meaning: a continuation "None" is text like any other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from grsap.judging import is_refusal
 from grsap.text.template import ChatTemplate
 
 MIN_WORDS = 3
-"""A query has at least as many words: shorter ones name a topic and ask nothing."""
+"""Least number of words of a query: shorter texts name a topic and ask nothing."""
 
 Reason = Literal[
     "empty_text",
@@ -23,29 +26,29 @@ Reason = Literal[
     "empty_response",
     "withheld_response",
 ]
-"""Why an attempt gave no row. `empty_response`: the query was usable, and the answer to it was empty. `withheld_...`: a
-server gave no answer to this prompt (`Generation.withheld_because`)."""
+"""Why an attempt gave no row. `empty_response`: the query was usable, but the response to it was empty. `withheld_...`:
+the server did not answer this prompt (`Generation.withheld_because`)."""
 OF_RESPONSES = frozenset({"empty_response", "withheld_response"})
-"""The reasons of attempts whose query was usable."""
+"""Reasons that concern the response: the query was usable."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query that a model wrote: `text`, or the reason why it is unusable with what was written."""
+    """A query that a model wrote, or, with `reason`, an unusable text."""
 
     text: str
     reason: Reason | None = None
 
 
 def read_quoted(text: str, *, ended: bool, template: ChatTemplate | None = None) -> Query:
-    """The query in text that follows an opening double quote, up to the quote that closes it.
+    """Parse a query from text that follows an opening double quote, up to the matching closing quote.
 
-    Quotes inside stay: one that opens before a word is closed by the next one after a word.
+    Nested quotes are kept: one that opens before a word is closed by the next one after a word.
 
     Args:
-        text: what the model wrote.
-        ended: whether it ended the turn itself. Then the text of one paragraph needs no closing quote.
-        template: knows the control tokens.
+        text: the model's continuation.
+        ended: whether the model ended the turn. Then a single paragraph needs no closing quote.
+        template: rejects queries that spell one of its control tokens; None allows them.
     """
     end = closing_quote(text)
     if end is not None:
@@ -60,12 +63,12 @@ def read_quoted(text: str, *, ended: bool, template: ChatTemplate | None = None)
 
 
 def read_turn(text: str, *, ended: bool, template: ChatTemplate | None = None) -> Query:
-    """The query that is a whole turn."""
+    """Parse a query that is a whole turn."""
     return check_query(text, template) if ended else Query(text, "cut_by_length")
 
 
 def check_query(text: str, template: ChatTemplate | None = None) -> Query:
-    """A whole query, stripped of space around it, or why it is none."""
+    """Strip a whole query, and check that it is usable."""
     text = text.strip()
     if not any(character.isalpha() for character in text):
         return Query(text, "empty_text")
@@ -79,7 +82,7 @@ def check_query(text: str, template: ChatTemplate | None = None) -> Query:
 
 
 def closing_quote(text: str) -> int | None:
-    """Position of the quote that closes one opened before `text`; None if none does."""
+    """Return the index of the quote that closes the one opened before `text`, or None."""
     inner = 0
     last = None
     for match in re.finditer(r'(?<!\\)["\u201c\u201d]', text):

@@ -1,4 +1,4 @@
-"""How many rows, and what they may cost."""
+"""Number of rows to make, and the budget for them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from grsap.plugins import PluginError, described
 from grsap.records import SafetyRecord
 
 WAVE_SLOTS = 2048
-"""Rows that are worked on together, over all domains: enough to fill a server, few enough to see results early."""
+"""Rows per wave, over all domains: enough to keep a server busy, few enough to see results early."""
 
 BUDGETED_WAVE = 8
-"""Rows of each domain that are worked on together where a budget may end the run: it is looked at in between."""
+"""Rows of each domain per wave when there is a budget, which is checked between waves."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,13 @@ class Quota:
     """How many rows to make of each domain, and when to stop. Set one of the first two.
 
     Args:
-        num_per_domain: rows of each domain, whatever becomes of them later (the paper: 512).
-        until_kept: continue in each domain until so many of its rows survive curation's cheap filters; needs a budget.
+        num_per_domain: rows of each domain, before any filter (the paper: 512).
+        until_kept: continue in each domain until this many of its rows survive curation's cheap filters; needs a
+            budget.
         max_tokens: budget of generated tokens, over all calls on a folder; no row is begun beyond it.
-        max_seconds: budget of time, over all calls on a folder.
-        max_attempts: how often a query is asked for again, with another seed, where what came was unusable.
-        benign_share: share of rows, in [0, 1], to which the model also writes a harmless counterpart and answers it.
+        max_seconds: budget of time in seconds, over all calls on a folder.
+        max_attempts: attempts per query, each with another seed, until one is usable.
+        benign_share: share of rows, in [0, 1], for which the model also writes and answers a harmless counterpart.
     """
 
     num_per_domain: int | None = None
@@ -52,7 +53,7 @@ class Quota:
             raise ConfigError(f"benign_share is {self.benign_share}", "Give a share in [0, 1]", part=self)
         if self.until_kept is not None and not self.has_budget:
             raise ConfigError(
-                "until_kept is set without a budget, and a domain may never get there",
+                "until_kept is set without a budget, and a domain may never reach it",
                 "Set max_tokens or max_seconds",
                 part=self,
             )
@@ -63,12 +64,12 @@ class Quota:
         return self.max_tokens is not None or self.max_seconds is not None
 
     def next_stop(self, num_begun: int, num_kept: int, num_domains: int) -> int:
-        """Up to which index a domain's next rows go; `num_begun` if it needs none.
+        """Return the index at which a domain's next wave stops; `num_begun` if it needs no more rows.
 
         Args:
-            num_begun: indices that were begun, all of them finished.
-            num_kept: of these, rows that survive.
-            num_domains: that are worked on together.
+            num_begun: indices that were begun; all of them are finished.
+            num_kept: number of these rows that survive.
+            num_domains: number of domains in a wave.
         """
         if self.num_per_domain is not None:
             missing = self.num_per_domain - num_begun
@@ -79,31 +80,35 @@ class Quota:
 
 
 class SurvivalRule(ABC):
-    """Says which rows curation's cheap filters would keep; `until_kept` counts these."""
+    """Selects the rows that curation's cheap filters would keep; `until_kept` counts these."""
 
     @abstractmethod
     def survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:
-        """The rows of one domain that survive, in the order of their indices."""
+        """Return the surviving rows of one domain.
+
+        Args:
+            rows: rows of one domain, in the order of their indices.
+        """
 
     def checked_survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:
-        """What `survivors` returns.
+        """Call `survivors` and check its result.
 
         Raises:
-            PluginError: it is no list of some of the rows.
+            PluginError: it is not a list of some of the rows.
         """
         found: Any = self.survivors(rows)
         known = {row.id for row in rows}
         if not isinstance(found, Sequence) or any(getattr(each, "id", None) not in known for each in found):
-            told = described(found) if not isinstance(found, Sequence) else "something that is none of the rows"
-            raise PluginError(self, "survivors", f"returns {told}", "Return a list of the rows that survive")
+            what = described(found) if not isinstance(found, Sequence) else "something that is not one of the rows"
+            raise PluginError(self, "survivors", f"returns {what}", "Return a list of the rows that survive")
         return list(found)
 
 
 class CompleteAndDistinct(SurvivalRule):
-    """Keeps complete rows, and the first of those whose queries are the same but for case, space and punctuation.
+    """Keeps complete rows; of rows whose queries differ only in case, space and punctuation, the first.
 
     Args:
-        min_response_words: shorter answers do not count as complete.
+        min_response_words: responses with fewer words do not count as complete.
     """
 
     def __init__(self, min_response_words: int = 3) -> None:
@@ -112,7 +117,7 @@ class CompleteAndDistinct(SurvivalRule):
         self.min_response_words = min_response_words
 
     def survivors(self, rows: Sequence[SafetyRecord]) -> list[SafetyRecord]:
-        """The rows of one domain that survive."""
+        """Return the surviving rows of one domain."""
         kept: dict[str, SafetyRecord] = {}
         for row in rows:
             query, response = row.messages[-2]["content"], row.messages[-1]["content"]

@@ -1,4 +1,4 @@
-"""The files of a synthesis: rows, attempts and log-probabilities, each on disk as soon as it is there."""
+"""The files of a synthesis: rows, attempts and log-probabilities. Each entry is written to disk at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from grsap.synthesis.query_parsing import Reason
 ATTEMPTS = "attempts.log"
 ATTEMPT_SCHEMA = "grsap.attempt/1"
 ROW_SCHEMA = "grsap.row_hash/1"
-"""Of the lines between attempts that say what a row's line is; of a row that was begun twice the last one counts."""
+"""Schema of the lines between attempts that state a row's hash; the last one of a row counts."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Attempt:
     """One attempt to get a query, an entry of `attempts.log`.
 
     Attributes:
-        id: of the row that it is for.
-        domain, index, kind: of the row.
-        attempt: from 0.
+        id: id of the row that it is for.
+        domain, index, kind: those of the row.
+        attempt: number of the attempt, from 0.
         reason: why it gave no row; None if the query is usable.
-        finish_reason: of what the model wrote.
-        num_tokens: that it wrote.
-        text: the query, or what is left of an unusable one.
+        finish_reason: why the generation ended.
+        num_tokens: number of generated tokens.
+        text: the query, or the unusable text.
     """
 
     id: str
@@ -50,15 +50,15 @@ class Attempt:
 
 
 class RawFolder:
-    """Opened, it holds its files until it is closed; half-written ends of a killed call are removed.
+    """The open files of a synthesis. Opening them removes half-written ends that a killed call left.
 
     Args:
         path: an existing folder.
-        rows_per_shard: rows of a `shard-NNNNN.jsonl`; the next one is begun after them.
+        rows_per_shard: greatest number of rows of a `shard-NNNNN.jsonl`.
         with_logprobs: whether each shard has a `shard-NNNNN.logprobs` beside it.
 
     Attributes:
-        repairs: what was removed, in words.
+        repairs: messages about the removed ends.
 
     Raises:
         RunFolderError: a file cannot be written.
@@ -76,21 +76,21 @@ class RawFolder:
         self._files.callback(self._attempts.close)
         shards = self.shards()
         for shard in shards[:-1]:
-            self._open(shard).close()  # only the last one grows, but a power cut may have taken any end
+            self._open(shard).close()  # only the last one grows, but a power failure may have truncated any of them
             if with_logprobs:
                 self._open(shard.with_suffix(".logprobs"), blocks=True).close()
         self._number = max(0, len(shards) - 1)
         self._open_shard()
 
     def shards(self) -> list[Path]:
-        """The files of rows, in the order they were written."""
+        """Return the files of rows, in the order they were written."""
         return sorted(self.path.glob("shard-*.jsonl"))
 
     def attempts(self) -> Iterator[Attempt]:
-        """All attempts so far.
+        """Yield all attempts so far.
 
         Raises:
-            DataError: a line is none; names it.
+            DataError: a line is not an attempt; names it.
         """
         for line, entry in self._attempts.lines():
             try:
@@ -102,17 +102,17 @@ class RawFolder:
                 yield Attempt(**entry)
             except (TypeError, KeyError) as error:
                 raise DataError(
-                    f"no attempt of {ATTEMPT_SCHEMA}: {error}",
+                    f"not an attempt of {ATTEMPT_SCHEMA}: {error}",
                     "Restore the file, or choose another --output_dir",
                     path=self.path / ATTEMPTS,
                     line=line,
                 ) from error
 
     def rows(self) -> Iterator[SafetyRecord]:
-        """All rows so far; read the attempts before.
+        """Yield all rows so far. Exhaust `attempts` first: it reads the hashes of the rows.
 
         Raises:
-            DataError: a line is no row, or was changed since it was written; names it.
+            DataError: a line is not a row, or was changed since it was written; names it.
         """
         for shard in self.shards():
             scored = block_keys(shard.with_suffix(".logprobs"))
@@ -127,8 +127,8 @@ class RawFolder:
                 line_hash, has_logprobs = self._written[record.id]
                 if line_hash != hash_bytes(json_line(row)):
                     raise DataError(
-                        f"row {record.id} is not as it was written",
-                        "Restore the file, or delete the row and those after it: they are made again",
+                        f"row {record.id} was changed since it was written",
+                        "Restore the file, or delete this row and all rows after it: they are generated again",
                         path=shard,
                         line=line,
                     )
@@ -138,11 +138,11 @@ class RawFolder:
                 yield record
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Write an attempt."""
+        """Append an attempt."""
         self._attempts.add([{"schema": ATTEMPT_SCHEMA, **asdict(attempt)}])
 
     def add_row(self, row: SafetyRecord, logprobs: ResponseLogprobs | None = None) -> None:
-        """Write a row; its log-probabilities and its hash first, so that no row lacks them."""
+        """Append a row. Its log-probabilities and its hash are written first, so that no row lacks them."""
         if self._num_rows >= self.rows_per_shard:
             self._rows.close()
             self._number += 1
@@ -157,7 +157,7 @@ class RawFolder:
         self._num_rows += 1
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """For the manifest: number of rows and hash of each shard, size and hash of each file of log-probabilities."""
+        """Return, by file name, rows and hash of each shard, and size and hash of each file of log-probabilities."""
         files: dict[str, dict[str, Any]] = {}
         for shard in self.shards():
             with shard.open("rb") as file:
@@ -168,7 +168,7 @@ class RawFolder:
         return files
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._files.close()
 
     def _open_shard(self) -> None:
@@ -183,6 +183,6 @@ class RawFolder:
         self._files.callback(file.close)
         if file.num_repaired_bytes:
             self.repairs.append(
-                f"{path.name}: its half-written end of {file.num_repaired_bytes} bytes was removed; it is done again"
+                f"{path.name}: removed an incomplete last entry of {file.num_repaired_bytes} bytes; it is redone"
             )
         return file

@@ -1,4 +1,4 @@
-"""Runs a synthesis in its folder: rows and attempts that are on disk are not made again."""
+"""Runs a synthesis in its folder. Attempts and rows that are on disk are not generated again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from grsap.synthesis.writing import Writer
 
 
 def run_synthesis(settings: Synthesis, output_dir: Path) -> None:
-    """Write what is missing in a folder, and print what there is.
+    """Generate the rows that a folder lacks, and print the counts of all its rows.
 
     Raises:
-        UserError: the folder's files are broken, of another model or cannot be written, or nothing usable came.
+        UserError: the folder's files are damaged, of another model or cannot be written, or no row was usable.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     folder = RawFolder(output_dir, settings.rows_per_shard, settings.response_sampling.top_logprobs is not None)
@@ -46,7 +46,7 @@ def run_synthesis(settings: Synthesis, output_dir: Path) -> None:
 
 
 def _work(settings: Synthesis, folder: RawFolder, state: SynthesisState, manifest: SynthesisManifest) -> str:
-    """Wave after wave, until the quota is met or the budget is spent; says which."""
+    """Generate waves of rows until the quota is met or the budget is spent; return the status."""
     survival = settings.survival or CompleteAndDistinct()
     begun = dict.fromkeys(settings.chosen_domains, 0)
     num_tokens = 0
@@ -70,7 +70,7 @@ def _work(settings: Synthesis, folder: RawFolder, state: SynthesisState, manifes
 
 
 def _num_missing(settings: Synthesis, state: SynthesisState) -> int | None:
-    """Queries and answers that are still to come; None where the quota does not determine it."""
+    """Count the missing queries and responses; None if the quota does not determine their number."""
     num = settings.quota.num_per_domain
     if num is None:
         return None
@@ -80,6 +80,6 @@ def _num_missing(settings: Synthesis, state: SynthesisState) -> int | None:
 
 
 def _deadline(settings: Synthesis, manifest: SynthesisManifest) -> Callable[[], bool]:
-    """Whether the time is over."""
+    """Return a function that says whether `quota.max_seconds` have passed."""
     limit = settings.quota.max_seconds
     return (lambda: False) if limit is None else (lambda: manifest.seconds >= limit)

@@ -1,4 +1,4 @@
-"""Progress of a synthesis and its counts: rebuilt from the files, then updated while it runs."""
+"""Progress and counts of a synthesis: rebuilt from its files, then updated while it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grsap.synthesis.raw_folder import ATTEMPTS, Attempt, RawFolder
 
 @dataclass
 class Tally:
-    """Counts of some rows: attempts, their outcomes, and tokens that the model wrote."""
+    """Counts of attempts, their outcomes, rows and generated tokens."""
 
     num_asked: int = 0
     num_usable: int = 0
@@ -28,22 +28,22 @@ class Tally:
 
     @property
     def num_tokens(self) -> int:
-        """Of queries and responses."""
+        """Generated tokens of queries and responses."""
         return self.num_query_tokens + self.num_response_tokens
 
     @property
     def yield_(self) -> float | None:
-        """Usable queries among those asked for; None if none was."""
+        """Share of usable queries among attempts; None without attempts."""
         return self.num_usable / self.num_asked if self.num_asked else None
 
     def add(self, other: Tally) -> None:
-        """Count the other's too."""
+        """Add the counts of another tally."""
         for name in ("asked", "usable", "rows", "cut", "query_tokens", "response_tokens"):
             setattr(self, f"num_{name}", getattr(self, f"num_{name}") + getattr(other, f"num_{name}"))
         self.num_unusable.update(other.num_unusable)
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Return the counts as the manifest lists them."""
         return {
             "num_asked": self.num_asked,
             "num_usable": self.num_usable,
@@ -60,7 +60,7 @@ class SynthesisState:
     """For each row: whether it has a query, how many attempts failed, and whether it is answered.
 
     Args:
-        keep_rows: hold the rows themselves too, for a rule that looks at them.
+        keep_rows: whether to keep the rows themselves in memory, for a survival rule.
     """
 
     def __init__(self, keep_rows: bool = False) -> None:
@@ -78,7 +78,7 @@ class SynthesisState:
         """Rebuild the state from a folder's files.
 
         Raises:
-            DataError: a line is broken, a row occurs twice, or a row has no attempt that made it.
+            DataError: a line is damaged, a row occurs twice, or a row has no attempt.
         """
         state = cls(keep_rows)
         for attempt in folder.attempts():
@@ -129,25 +129,25 @@ class SynthesisState:
         return row_id in self._answered
 
     def query(self, row_id: str) -> Attempt | None:
-        """The attempt that gave the query of a row that is not answered yet, if one did."""
+        """Return the attempt that gave the query of a row without a response; None if there is none."""
         return self._queries.get(row_id)
 
     def usable_query(self, row_id: str) -> Attempt:
-        """The same of a row that has one."""
+        """Return the attempt that gave the query of a row; there must be one."""
         return self._queries[row_id]
 
     def num_failed(self, row_id: str) -> int:
-        """Attempts that gave nothing: the next one's number."""
+        """Count the failed attempts of a row, which is the number of its next attempt."""
         return self._num_failed[row_id]
 
     def num_given_up(self, max_attempts: int) -> int:
-        """Rows that have no query after so many attempts."""
+        """Count the rows without a query after `max_attempts` attempts."""
         return sum(
             failed >= max_attempts and row_id not in self._queries for row_id, failed in self._num_failed.items()
         )
 
     def rows_before(self, domain: str, stop: int) -> list[SafetyRecord]:
-        """A domain's rows of indices below `stop`, in order; harmless counterparts are left out."""
+        """Return a domain's rows with indices below `stop`, in order, without harmless counterparts."""
         return [row for index, row in sorted(self._rows.get(domain, {}).items()) if index < stop]
 
     def _tally(self, domain: str, kind: Kind) -> Tally:

@@ -1,4 +1,4 @@
-"""The settings of a synthesis: an aligned model writes queries and answers them."""
+"""Settings of a synthesis: an aligned model writes queries and answers them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from grsap.synthesis.quota import Quota, SurvivalRule
 
 QUERY_SAMPLING = SamplingSettings(max_new_tokens=256, temperature=1.0)
 RESPONSE_SAMPLING = SamplingSettings(max_new_tokens=1024, temperature=0.8, top_p=0.95)
-"""The paper's."""
+"""The sampling settings of the paper."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Has an aligned model write safety queries of its own, and answer them.
+    """Generate safety queries with an aligned model, and its responses to them.
 
     Args:
-        generator: the model, and where it runs.
-        quota: how many rows.
-        elicitation: how it is brought to write queries; by default `AssistantPrefill`.
+        generator: the model and its backend.
+        quota: number of rows, and budget.
+        elicitation: how the model is made to write queries; by default `AssistantPrefill`.
         domains: YAML file of `{name, definition, group}`; by default the 38 of the paper.
-        domain_names: the domains wanted, by name; by default all.
-        query_sampling: how queries are written.
-        response_sampling: how responses are written; with `top_logprobs` their log-probabilities are kept too.
+        domain_names: names of the domains to use; by default all.
+        query_sampling: sampling of queries.
+        response_sampling: sampling of responses; with `top_logprobs` their log-probabilities are stored too.
         survival: which rows `quota.until_kept` counts; by default `CompleteAndDistinct`.
-        seed: of all that is random.
-        rows_per_shard: rows of a file.
+        seed: seed of the ids and of all sampling.
+        rows_per_shard: greatest number of rows of a file.
     """
 
     generator: Generator
@@ -46,27 +46,27 @@ class Synthesis:
 
     @cached_property
     def chosen_domains(self) -> list[Domain]:
-        """The domains wanted."""
+        """The domains that queries are written about."""
         return load_domains(self.domains, self.domain_names)
 
     def check(self) -> None:
-        """Find what is wrong with settings, domains and template; loads no weights.
+        """Check settings, domains and template, without loading weights.
 
         Raises:
-            UserError: names the setting.
+            UserError: names the wrong setting.
         """
         self.quota.check()
         self.query_sampling.check()
         self.response_sampling.check()
         if self.query_sampling.top_logprobs is not None:
             raise ConfigError(
-                "query_sampling.top_logprobs is set, but log-probabilities are kept of responses only",
+                "query_sampling.top_logprobs is set, but log-probabilities are stored for responses only",
                 "Set response_sampling.top_logprobs",
             )
         if self.query_sampling.temperature == 0:
             raise ConfigError(
-                "query_sampling.temperature is 0, so that all queries of a domain would be the same",
-                "Give more than 0; the paper has 1.0",
+                "query_sampling.temperature is 0, so all queries of a domain would be the same",
+                "Give more than 0; the paper uses 1.0",
             )
         if self.rows_per_shard < 1:
             raise ConfigError(f"rows_per_shard is {self.rows_per_shard}", "Give at least 1")

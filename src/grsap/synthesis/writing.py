@@ -1,4 +1,4 @@
-"""Queries and answers of some slots, written as they come."""
+"""Generates the queries and responses of slots, and writes each as soon as it is generated."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from grsap.synthesis.synthesis import Synthesis
 
 
 class Writer:
-    """Fills slots: asks for queries until all have one or attempts are used up, then has them answered.
+    """Fills slots: attempts queries until each slot has one or its attempts are used up, then has them answered.
 
     Args:
-        settings: of the synthesis.
-        folder: where attempts and rows go.
-        state: what is done already.
-        advance: called for each usable query and each answer, with their tokens.
-        is_over: whether the time is over; asked after each answer.
+        settings: settings of the synthesis.
+        folder: receives attempts and rows.
+        state: progress so far; updated.
+        advance: called after each generation with 1 if it was usable, else 0, and its number of tokens.
+        is_over: whether the time is over; called after each generation.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Writer:
         self._tokenizer_hash = tokenizer_hash(settings.generator.tokenizer.get_vocab())
 
     def fill(self, slots: Sequence[Slot]) -> bool:
-        """Do what is missing of some slots. Returns whether it got to the end before the time was over."""
+        """Generate what slots lack. Return whether they are complete, which they may not be when the time is over."""
         while not self._is_over():
             unasked = [slot for slot in slots if self._lacks_query(slot)]
             unanswered = [slot for slot in slots if self._lacks_answer(slot)]
@@ -80,11 +80,11 @@ class Writer:
         return not self._state.is_answered(row_id) and self._state.query(row_id) is not None
 
     def _ask(self, slots: Sequence[Slot]) -> None:
-        """One attempt for each slot."""
-        requests = [
-            (slot, self._query_prompt(slot), slot.seed(self._settings.seed, self._attempt(slot), "query"))
-            for slot in slots
-        ]
+        """Make one attempt for each slot."""
+        requests = []
+        for slot in slots:
+            ids = self._elicitation.checked_prompt_ids(self._as_ask(slot), self._template)
+            requests.append((slot, ids, slot.seed(self._settings.seed, self._attempt(slot), "query")))
         for slot, answer in self._stream(requests, self._settings.query_sampling):
             if answer.finish_reason == "withheld":
                 query = Query("", "withheld_query")
@@ -94,7 +94,7 @@ class Writer:
             self._advance(int(query.reason is None), len(answer.token_ids))
 
     def _answer(self, slots: Sequence[Slot]) -> None:
-        """An answer to each slot's query."""
+        """Generate a response to each slot's query."""
         requests = []
         for slot in slots:
             query = self._query(slot)
@@ -106,7 +106,7 @@ class Writer:
                 row = self._row(slot, query, answer)
                 self._folder.add_row(row, self._logprobs(row, answer))
                 self._state.add_row(row)
-            else:  # a row without a text is no conversation
+            else:  # a conversation needs text in each turn
                 is_withheld = answer.finish_reason == "withheld"
                 self._note(slot, query.attempt, "withheld_response" if is_withheld else "empty_response", answer, "")
             self._advance(int(bool(answer.text.strip())), len(answer.token_ids))
@@ -170,9 +170,6 @@ class Writer:
             top_logprobs=top_logprobs,
         )
 
-    def _query_prompt(self, slot: Slot) -> tuple[int, ...]:
-        return self._elicitation.checked_prompt_ids(self._as_ask(slot), self._template)
-
     def _as_ask(self, slot: Slot) -> Ask:
         return Ask(slot.domain, slot.kind, slot.index + self._attempt(slot))
 
@@ -187,7 +184,7 @@ class Writer:
 
 
 def model_name(identity: dict[str, Any]) -> str:
-    """What a row's origin calls the model: its path, with the adapters on it, or a server's name for it."""
+    """Return the name of the model in a row's origin: its path and adapters, or a server's name for it."""
     base = identity.get("base") or {}
     name = base.get("path") or identity.get("model") or identity["backend"]
     adapters = [str(each) for each in (base.get("merge_adapter"), identity.get("adapter_hash")) if each]
