@@ -19,7 +19,7 @@ from tests.callbacks.toy_run import (
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, RunSummary, phase, run_summary
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.errors import ConfigError
-from grsap.metrics import PairedChange, newcombe_interval, rate_estimate, wilson_interval
+from grsap.metrics import PairedChange, rate_estimate, tango_interval, wilson_interval
 from grsap.runs.folder import RunFolder
 
 
@@ -54,7 +54,7 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
         "refusal_rate": rate(1, "planted"),
         **empty,
     }
-    low, high = newcombe_interval(0, 4, 0, 0)
+    low, high = tango_interval(4, 0, 4)
     assert summary["changes"]["task_score"] == {
         "difference": 1.0,
         "low": low,
@@ -64,9 +64,9 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
         "num_better": 4,
         "p_value": 0.125,
         "num_unparsed": 0,
-        "verdict": "gained",
+        "verdict": "undecided",  # four prompts: p = .125
     }
-    low, high = newcombe_interval(1, 2, 0, 1)
+    low, high = tango_interval(2, 0, 4)
     change = summary["changes"]["harmfulness_rate"]
     assert (change["difference"], change["low"], change["high"]) == (0.5, low, high)
     assert (change["num_worse"], change["num_better"], change["margin"], change["verdict"]) == (2, 0, 0.05, "undecided")
@@ -177,8 +177,9 @@ def test_unigram_score_beside_the_probes_and_the_reason_to_stop(tmp_path: Path) 
 
 
 def test_verdicts_and_numbers_that_json_has_not() -> None:
-    changes = [PairedChange(0.0, low, high, 9, 0, 0, 1.0) for low, high in ((0.01, 1), (-1, -0.01), (-0.1, 0.1))]
-    assert [run_summary._gain(change) for change in changes] == ["gained", "lost", "undecided"]
+    ends = ((0.01, 1, 0.05), (-1, -0.01, 0.05), (-0.1, 0.1, 0.05), (0.01, 1, 0.06))
+    changes = [PairedChange(0.0, low, high, 9, 0, 0, p_value) for low, high, p_value in ends]
+    assert [run_summary._gain(change) for change in changes] == ["gained", "lost", "undecided", "undecided"]
     values = {"a": float("nan"), "b": [float("inf"), 1.0], "c": {"d": -float("inf"), "e": 2}}
     assert run_summary._finite(values) == {"a": None, "b": [None, 1.0], "c": {"d": None, "e": 2}}
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import xlogy
 from scipy.stats import binomtest
 
-from grsap.metrics import bootstrap_interval, newcombe_interval, wilson_interval
+from grsap.metrics import bootstrap_interval, tango_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("num_true", "num"), [(0, 10), (10, 10), (1, 3), (50, 100), (7, 9956)])
@@ -31,30 +32,34 @@ def test_wilson_holds_the_share_mirrors_and_narrows(num, data):
     assert wide[1] - wide[0] < high - low
 
 
-def test_newcombe_gives_the_published_intervals():
-    # Newcombe 1998, table of examples: 20, 12, 2, 16 of 50 -> +0.2000 (+0.0562 to +0.3292), first minus second.
-    low, high = newcombe_interval(num_both=20, num_rose=12, num_fell=2, num_neither=16)
-    assert (low, high) == pytest.approx((0.0562, 0.3292), abs=5e-5)
-    # Fagerland, Lydersen, Laake 2014, airway hyper-responsiveness: 1, 1, 7, 12 of 21 -> -0.507 to -0.026.
-    low, high = newcombe_interval(num_both=1, num_rose=1, num_fell=7, num_neither=12)
-    assert (low, high) == pytest.approx((-0.507, -0.026), abs=5e-4)
+def test_tango_gives_the_published_interval():
+    # Fagerland, Lydersen, Laake 2014, airway hyper-responsiveness: 1 rise and 7 falls of 21 -> -0.517 to -0.026.
+    assert tango_interval(1, 7, 21, quantile=1.96) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
-def test_newcombe_without_change_and_without_subjects():
-    # All False before and after: both Wilson intervals are (0, h), so the ends are -h and h.
-    _, high = wilson_interval(0, 30)
-    assert newcombe_interval(0, 0, 0, 30) == pytest.approx((-high, high))
-    assert newcombe_interval(0, 0, 0, 0) == (-1.0, 1.0)
+def test_tango_without_change_and_without_subjects():
+    # No change: z^2 = n d / (1 - d) at the end.
+    _, high = tango_interval(0, 0, 30)
+    assert 30 * high / (1 - high) == pytest.approx(2.1**2)
+    assert tango_interval(0, 0, 0) == (-1.0, 1.0)
+    assert tango_interval(5, 0, 5)[1] == 1.0
 
 
-@given(*[st.integers(0, 60)] * 4)
-def test_newcombe_holds_the_difference_and_mirrors(both, rose, fell, neither):
-    low, high = newcombe_interval(both, rose, fell, neither)
-    num = both + rose + fell + neither
-    if num:
-        assert -1 <= low <= (rose - fell) / num + 1e-12
-        assert (rose - fell) / num - 1e-12 <= high <= 1
-    assert newcombe_interval(both, fell, rose, neither) == pytest.approx((-high, -low), abs=1e-12)
+@given(*[st.integers(0, 60)] * 3)
+def test_tango_holds_the_difference_mirrors_and_agrees_with_the_score(rose, fell, unchanged):
+    num = rose + fell + unchanged
+    low, high = tango_interval(rose, fell, num)
+    assert tango_interval(fell, rose, num) == pytest.approx((-high, -low), abs=1e-12)
+    if not num:
+        return
+    assert -1 <= low <= (rose - fell) / num <= high <= 1
+    if high < 1:
+        # The statistic with the share that fell by a search for the greatest likelihood.
+        shares = np.linspace(max(0.0, -high), (1 - high) / 2, 20_001)
+        chances = np.clip((shares + high, shares, 1 - 2 * shares - high), 0, 1)
+        share = shares[xlogy(np.array([[rose], [fell], [unchanged]]), chances).sum(axis=0).argmax()]
+        deviation = np.sqrt(num * (2 * share + high * (1 - high)))
+        assert rose - fell - num * high == pytest.approx(-2.1 * deviation, abs=0.02)
 
 
 def test_bootstrap_comes_close_to_the_normal_interval_and_is_seeded():

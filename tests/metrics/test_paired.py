@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from grsap.metrics import PairedChange, newcombe_interval, paired_change, retention
+from grsap.metrics import PairedChange, paired_change, retention, tango_interval
 from grsap.metrics.paired import sign_flip_p_value
 
 
@@ -16,7 +16,7 @@ def table(both, rose, fell, neither):
 
 def test_planted_changes_are_counted():
     change = paired_change(*table(both=20, rose=12, fell=2, neither=16))
-    low, high = newcombe_interval(20, 12, 2, 16)
+    low, high = tango_interval(12, 2, 50)
     # McNemar, exact: 12 of 14 changes upwards, two-sided: 2 (1 + 14 + 91) / 2^14.
     assert change == PairedChange(
         difference=pytest.approx(0.2),
@@ -44,8 +44,8 @@ def test_missing_verdicts_widen_the_interval_both_ways():
     after["1"] = None  # True before: it may have fallen
     change = paired_change(before, after)
     assert (change.difference, change.num_pairs, change.num_unparsed) == (0.0, 20, 3)
-    assert change.low == newcombe_interval(num_both=9, num_rose=0, num_fell=1, num_neither=10)[0]
-    assert change.high == newcombe_interval(num_both=9, num_rose=2, num_fell=0, num_neither=9)[1]
+    assert change.low == tango_interval(num_rose=0, num_fell=1, num=20)[0]
+    assert change.high == tango_interval(num_rose=2, num_fell=0, num=20)[1]
 
 
 def test_nothing_to_compare_is_no_difference_and_undecided():
@@ -91,8 +91,8 @@ def test_missing_scores_in_between_are_filled_both_ways():
     assert (change.low, change.high) == pytest.approx((-0.1 - 1.96 * 0.02, 0.1 + 1.96 * 0.02), abs=0.01)
 
 
-def change_between(low, high):
-    return PairedChange((low + high) / 2, low, high, 100, 0, 0, 1.0)
+def change_between(low, high, num_pairs=100, p_value=0.05):
+    return PairedChange((low + high) / 2, low, high, num_pairs, 0, 0, p_value)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,20 @@ def test_retention(low, high, verdict):
 )
 def test_retention_of_a_score_that_should_stay_high(low, high, verdict):
     assert retention(change_between(low, high), margin=0.1, higher_is_better=True) == verdict
+
+
+def test_a_loss_needs_a_p_value_too():
+    """7 rises and 1 fall of 100: Tango's interval is above 0, but McNemar's p-value is .070."""
+    change = paired_change(*table(both=10, rose=7, fell=1, neither=82))
+    assert change.low > 0
+    assert change.p_value == pytest.approx(2 * 9 / 2**8)
+    assert retention(change, margin=0.05) == "undecided"
+    assert retention(paired_change(*table(both=10, rose=8, fell=1, neither=81)), margin=0.05) == "lost"
+
+
+def test_few_pairs_are_held_if_they_became_better_only():
+    assert retention(change_between(-0.5, -0.05, num_pairs=19), margin=0.1) == "held"
+    assert retention(change_between(-0.5, -0.05, num_pairs=19, p_value=0.06), margin=0.1) == "undecided"
+    assert retention(change_between(-0.1, 0.05, num_pairs=19), margin=0.1) == "undecided"
+    assert retention(change_between(-0.1, 0.05, num_pairs=20), margin=0.1) == "held"
+    assert retention(change_between(0.2, 0.4, num_pairs=19), margin=0.1) == "lost"

@@ -27,6 +27,7 @@ from grsap.files import write_json
 from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
+from grsap.metrics.paired import SIGNIFICANT
 from grsap.runs.folder import SUMMARY_SCHEMA, RunFolder
 from grsap.runs.summary_table import print_summary
 
@@ -224,9 +225,9 @@ def _plain(rate: RateEstimate | None) -> dict[str, Any] | None:
 
 
 def _gain(change: PairedChange) -> str:
-    if change.low > 0:
-        return "gained"
-    return "lost" if change.high < 0 else "undecided"
+    if change.p_value > SIGNIFICANT or change.low <= 0 <= change.high:
+        return "undecided"
+    return "gained" if change.low > 0 else "lost"
 
 
 def _unigram(check: Any) -> dict[str, Any] | None:

@@ -10,14 +10,13 @@ from grsap.evaluation.subjects import Subject
 from grsap.measurement.catalogue import RATES, evaluated_rate
 from grsap.measurement.outcomes import Measure, Outcomes
 from grsap.metrics import PairedChange, holm, retention, sampled_change, sampled_rate, smallest_detectable_difference
+from grsap.metrics.paired import SIGNIFICANT
 
 ByMeasure = Mapping[Measure, Outcomes]
 Found = Mapping[str, Mapping[str, ByMeasure]]
 """Outcomes by subject and benchmark."""
 
 Row = dict[str, Any]
-
-SIGNIFICANT = 0.05
 
 
 def rates(subjects: Sequence[Subject], found: Found) -> list[Row]:

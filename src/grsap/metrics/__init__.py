@@ -2,7 +2,7 @@
 
 from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language, why_no_answer
 from grsap.metrics.collapse import collapsed
-from grsap.metrics.intervals import bootstrap_interval, independent_mean_interval, newcombe_interval, wilson_interval
+from grsap.metrics.intervals import bootstrap_interval, independent_mean_interval, tango_interval, wilson_interval
 from grsap.metrics.multiplicity import holm
 from grsap.metrics.paired import PairedChange, Retention, paired_change, retention
 from grsap.metrics.power import smallest_detectable_difference
@@ -26,7 +26,6 @@ __all__ = [
     "is_repetitive",
     "leaves_language",
     "mean_estimate",
-    "newcombe_interval",
     "pair_outcomes",
     "paired_change",
     "rate_estimate",
@@ -34,6 +33,7 @@ __all__ = [
     "sampled_change",
     "sampled_rate",
     "smallest_detectable_difference",
+    "tango_interval",
     "why_no_answer",
     "wilson_interval",
 ]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from functools import lru_cache
+from math import copysign, inf, sqrt
 
 import numpy as np
 
 Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
+
+Z_TANGO = 2.1
+"""Quantile for Tango's test. With 1.96 its error at 20 to 100 pairs reaches .040 on one side, and its coverage falls to
+.92; with 2.1 they are at most .03 and at least .94 from 20 pairs on, whatever the shares. `docs/statistics.md` has the
+figures."""
 
 
 def wilson_interval(num_true: float, num: float) -> tuple[float, float]:
@@ -37,40 +43,43 @@ def wilson_interval(num_true: float, num: float) -> tuple[float, float]:
     return low, high
 
 
-def newcombe_interval(num_both: int, num_rose: int, num_fell: int, num_neither: int) -> tuple[float, float]:
-    """Interval of the difference of two shares taken on the same subjects, later minus earlier.
+@lru_cache(maxsize=4096)
+def tango_interval(num_rose: int, num_fell: int, num: int, quantile: float = Z_TANGO) -> tuple[float, float]:
+    """Interval of the difference of two shares of the same subjects, later minus earlier, by Tango's score test.
 
-    Method 10 of Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions based on
-    paired data", Statistics in Medicine 17, 2635-2650: Wilson intervals of both shares, joined with a
-    continuity-corrected estimate of their correlation.
+    Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design", Statistics in Medicine 17, 891-908.
 
     Args:
-        num_both: True before and after.
         num_rose: False before, True after.
         num_fell: True before, False after.
-        num_neither: False before and after.
+        num: all subjects.
+        quantile: of the normal distribution.
 
     Returns:
         (low, high) in [-1, 1]; (-1, 1) without a subject.
     """
-    num = num_both + num_rose + num_fell + num_neither
     if num == 0:
         return -1.0, 1.0
-    after, before = num_both + num_rose, num_both + num_fell
-    share_after, share_before = after / num, before / num
-    low_after, high_after = wilson_interval(after, num)
-    low_before, high_before = wilson_interval(before, num)
-    product = after * (num - after) * before * (num - before)
-    excess = float(num_both * num_neither - num_rose * num_fell)
-    if excess > 0:
-        excess = max(excess - num / 2, 0.0)
-    phi = excess / sqrt(product) if product else 0.0
-    down, up = share_after - low_after, high_after - share_after
-    down_before, up_before = share_before - low_before, high_before - share_before
-    difference = share_after - share_before
-    low = difference - sqrt(max(0.0, down**2 - 2 * phi * down * up_before + up_before**2))
-    high = difference + sqrt(max(0.0, up**2 - 2 * phi * up * down_before + down_before**2))
-    return max(-1.0, low), min(1.0, high)
+    ends = []
+    for rose, fell in ((num_fell, num_rose), (num_rose, num_fell)):
+        near, far = (rose - fell) / num, 1.0
+        for _ in range(50):
+            middle = (near + far) / 2
+            near, far = (middle, far) if _tango_score(middle, rose, fell, num) >= -quantile else (near, middle)
+        ends.append(far)
+    return -ends[0], ends[1]
+
+
+def _tango_score(difference: float, num_rose: int, num_fell: int, num: int) -> float:
+    """Standard normal for many subjects if `difference` is the true one; negative if it is above the observed one."""
+    # The share that fell, by maximum likelihood among all shares with this difference: the root of a square equation.
+    linear = (2 * num - num_rose + num_fell) * difference - num_rose - num_fell
+    constant = -num_fell * difference * (1 - difference)
+    fell = (sqrt(max(0.0, linear**2 - 8 * num * constant)) - linear) / (4 * num)
+    variance = num * (2 * fell + difference * (1 - difference))
+    excess = num_rose - num_fell - num * difference
+    return excess / sqrt(variance) if variance > 0 else copysign(inf, excess) if excess else 0.0
 
 
 def bootstrap_interval(values: Sequence[float], *, num_resamples: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -9,11 +9,18 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binomtest
 
-from grsap.metrics.intervals import bootstrap_interval, newcombe_interval
+from grsap.metrics.intervals import bootstrap_interval, tango_interval
 
 Retention = Literal["held", "lost", "undecided"]
 Pair = tuple[float | bool | None, float | bool | None]
 _MAX_PLACES = 50_000
+
+SIGNIFICANT = 0.05
+"""The largest p-value of a loss, of a gain and of a best subject."""
+
+MIN_PAIRS = 20
+"""Fewer pairs are held by a significant change for the better only: Tango's test errs too often, the exact one does
+not."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ def paired_change(
 ) -> PairedChange:
     """Compare two checks prompt by prompt.
 
-    Verdicts (True, False, None, or scores of 0 and 1) get Newcombe's interval (1998, method 10). Scores in between get
-    a seeded paired bootstrap of the mean difference, with missing scores imputed at either extreme.
+    Verdicts (True, False, None, or scores of 0 and 1) get Tango's interval. Scores in between get a seeded paired
+    bootstrap of the mean difference, with missing scores imputed at either extreme.
 
     Args:
         before: outcome by prompt id; only ids in both count.
@@ -112,18 +119,19 @@ def _filled(pairs: Sequence[Pair], missing_before: float, missing_after: float) 
 
 
 def _verdict_interval(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Newcombe's interval, widened by missing verdicts: once all decrease, once all increase."""
+    """Tango's interval, widened by missing verdicts: once all decrease, once all increase."""
     bounds: list[tuple[float, float]] = []
     for filled in (_filled(pairs, 1, 0), _filled(pairs, 0, 1)):
-        num_both = sum(b == 1 and a == 1 for b, a in filled)
-        num_rose = sum(b == 0 and a == 1 for b, a in filled)
-        num_fell = sum(b == 1 and a == 0 for b, a in filled)
-        bounds.append(newcombe_interval(num_both, num_rose, num_fell, len(filled) - num_both - num_rose - num_fell))
+        num_rose, num_fell = sum(a > b for b, a in filled), sum(a < b for b, a in filled)
+        bounds.append(tango_interval(num_rose, num_fell, len(filled)))
     return bounds[0][0], bounds[1][1]
 
 
 def retention(change: PairedChange, margin: float, *, higher_is_better: bool = False) -> Retention:
     """Whether a rate did not get worse: a non-inferiority test by its interval.
+
+    For verdicts the interval is that of Tango's score test: a rate that got worse by the margin is called held in at
+    most 3 % of cases.
 
     Args:
         change: of the rate.
@@ -131,10 +139,12 @@ def retention(change: PairedChange, margin: float, *, higher_is_better: bool = F
         higher_is_better: the direction of the rate.
 
     Returns:
-        "held" if the whole interval is within the margin, "lost" if it is entirely on the worse side of 0, otherwise
-        "undecided". A significant change within the margin is "held".
+        "held" if the whole interval is within the margin; fewer than `MIN_PAIRS` pairs must have become better
+        significantly. "lost" if the interval is entirely on the worse side of 0 and the p-value is at most
+        `SIGNIFICANT`; otherwise "undecided". A significant change within the margin is "held".
     """
     near, far = (-change.high, -change.low) if higher_is_better else (change.low, change.high)
-    if far <= margin:
+    is_significant = change.p_value <= SIGNIFICANT
+    if far <= margin and (change.num_pairs >= MIN_PAIRS or (far < 0 and is_significant)):
         return "held"
-    return "lost" if near > 0 else "undecided"
+    return "lost" if near > 0 and is_significant else "undecided"

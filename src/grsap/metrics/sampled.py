@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grsap.metrics.intervals import bootstrap_interval, newcombe_interval, wilson_interval
+from grsap.metrics.intervals import bootstrap_interval, tango_interval, wilson_interval
 from grsap.metrics.paired import PairedChange, paired_change, sign_flip_p_value
 
 Outcome = bool | float | None
@@ -84,10 +84,10 @@ def any_of(samples: Samples) -> dict[str, list[Outcome]]:
 def sampled_change(before: Samples, after: Samples, *, higher_is_better: bool = False) -> PairedChange:
     """After minus before, prompt by prompt, over the prompts that both have.
 
-    With one sample per prompt it is `paired_change`: exact McNemar and Newcombe's interval. With more, the interval is
+    With one sample per prompt it is `paired_change`: exact McNemar and Tango's interval. With more, the interval is
     a seeded percentile bootstrap in two levels, over prompts and over the samples of each, and the p-value that of
     `sign_flip_p_value` over prompts. Where no prompt changed, a bootstrap interval would have no width:
-    Newcombe's over the prompts replaces it.
+    Tango's over the prompts replaces it.
 
     Args:
         before: outcomes by prompt id; missing ones widen the interval both ways.
@@ -150,8 +150,7 @@ def _bootstrap_change(before: np.ndarray, after: np.ndarray) -> tuple[float, flo
     """Of the mean difference of (n, k) and (n, m) outcomes."""
     num = len(before)
     if not num or (before.mean(axis=1) == after.mean(axis=1)).all():
-        num_both = int(before.mean(axis=1).round().sum()) if num else 0
-        return newcombe_interval(num_both, 0, 0, num - num_both)
+        return tango_interval(0, 0, num)
     generator = np.random.default_rng(0)
     rows = np.arange(num)
     differences = []
