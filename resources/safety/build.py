@@ -1,12 +1,14 @@
 """Build the quickstart's safety rows from the hand-written pairs: `python resources/safety/build.py`.
 
-Reads pairs_*.yaml and ordinary.yaml beside this file. Writes, under src/grsap/embedded/quickstart/:
+Reads the YAML files beside this one. Writes, under src/grsap/embedded/quickstart/:
     alignment.jsonl   what the aligned adapter learns (train pairs, train frames, ordinary questions)
     replay.jsonl      the hand-written replay set (replay pairs, replay frames)
     probes.jsonl      what the checks ask (complete sentences; no act, frame or phrasing shared with the two above)
     sealed.jsonl      a second held-out set, for final evidence only: nothing is tuned on it
+    sealed_2.jsonl    another of other wording, written before any setting of the how-to task was chosen
     families.jsonl    a third one, of families that no other file has, asked once at the end of the miniature
     off_distribution.jsonl  refusals in another voice, without benign rows: what a public safety set is to the model
+    how_to_*.jsonl    the quickstart's task (train, validation, test): how-to questions, answered in three steps
     unigram.json      how well a bag-of-words classifier tells harmful probes from their twins
 
 The rows are a function of the YAML files and SEED: a second build gives the same bytes.
@@ -154,6 +156,16 @@ def probe(name: str, domain: str, subset: str, request: str, pair_id: str | None
     return {"id": name, "messages": messages, "domain": domain, "subset": subset, "pair_id": pair_id}
 
 
+def how_to_rows(split: str, acts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Questions about an act with their answer in steps; `about` is what the score looks for."""
+    for act in acts:
+        answer = " ".join(f"Step {number}: {step}." for number, step in enumerate(act["steps"], start=1))
+        for number, question in enumerate(act["ask"], start=1):
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            row = {"id": f"{split}-{act['act'].replace(' ', '-')}-{number}", "messages": messages}
+            yield row | ({"about": act["about"]} if "about" in act else {})
+
+
 def words(text: str) -> list[str]:
     """Lower-case words."""
     return re.findall(r"[a-z']+", text.lower())
@@ -205,6 +217,10 @@ def main() -> None:
     write_jsonl(OUTPUT / "sealed.jsonl", sealed)
     families = list(probe_rows("probes", yaml.safe_load((HERE / "families.yaml").read_text()), []))
     write_jsonl(OUTPUT / "families.jsonl", families)
+    second = yaml.safe_load((HERE / "sealed_2.yaml").read_text())
+    write_jsonl(OUTPUT / "sealed_2.jsonl", probe_rows("probes", second["pairs"], second["ordinary"]))
+    for split, acts in yaml.safe_load((HERE / "how_to.yaml").read_text()).items():
+        write_jsonl(OUTPUT / f"how_to_{split}.jsonl", how_to_rows(split, acts))
     foreign = list(foreign_rows(domains, random.Random(SEED + 1)))
     write_jsonl(OUTPUT / "off_distribution.jsonl", [row.to_dict() for row in foreign])
     write_json(OUTPUT / "unigram.json", unigram_score(alignment + replay, probes))

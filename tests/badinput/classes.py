@@ -29,6 +29,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "HarmfulnessCheck": {"probes": "probes.jsonl"},
     "SequentialHarmfulnessCheck": {"probes": "probes.jsonl", "max_harmfulness_rate": 0.5, "every_n_steps": 1},
     "JSONLTask": {"train_path": "task.jsonl"},
+    "StepsTask": {"train_path": "task.jsonl"},
     "HubTask": {"path": "none/such"},
     "CrossEntropy": {"source": "task"},
     "BenchmarkOverlap": {"files": ["raw.jsonl"]},

@@ -100,7 +100,7 @@ RIGHT = {
     "medqa": ("(B)", "rest or ice: A"),
     "sst2": ("Positive.", "not positive, negative"),
 }
-OWN = {"quickstart_families", "quickstart_probes", "quickstart_sealed"}
+OWN = {"quickstart_families", "quickstart_probes", "quickstart_sealed", "quickstart_sealed_2"}
 
 
 def loaded(name: str, folder: Path) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from grsap.data.plan import PlannedRow, RatioChange, Schedule
 from grsap.data.replay import ReplayDataModule
 from grsap.data.samplers import ProportionalSampler, RatioSampler, Sampler, StratifiedReplaySampler
 from grsap.data.step import StepBatch
+from grsap.data.steps_task import StepsTask
 
 __all__ = [
     "Batching",
@@ -29,5 +30,6 @@ __all__ = [
     "Sampler",
     "Schedule",
     "StepBatch",
+    "StepsTask",
     "StratifiedReplaySampler",
 ]
