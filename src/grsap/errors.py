@@ -178,8 +178,11 @@ class NonFiniteLossError(GrsapError):
     """The loss became NaN or infinite; the message names the step and the rows."""
 
 
-class Interrupted(GrsapError):
+class Interrupted(SystemExit):
     """Work stopped on a signal; what was done is on disk.
+
+    A signal can arrive in any line of a library or of ours. As a `SystemExit` it is no `Exception`, so that no
+    `except Exception` around that line takes it for a wrong input, or swallows it.
 
     Its exit code is 128 + the signal's number, as shells have it: 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP. A
     first Ctrl-C counts as SIGTERM: 130 means that nothing was saved.

@@ -263,7 +263,10 @@ class Sleeping:
     def check(self): pass
     def run(self, output_dir: Path) -> None:
         (output_dir / "asleep").touch()
-        time.sleep(60)
+        try:
+            time.sleep(60)
+        except Exception as error:  # as a library does around what can raise anything
+            raise ValueError("a wrong input") from error
 
 sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Stage(Sleeping, Sleeping.run))))
 """

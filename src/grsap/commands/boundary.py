@@ -34,6 +34,9 @@ def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
 def _run_guarded(command: Callable[[], int], debug: bool) -> int:
     try:
         return command()
+    except Interrupted as stop:
+        report(str(stop), debug)
+        return stop.exit_code
     except SystemExit as exit_:
         place = users_place(exit_)
         if place is not None:
@@ -50,7 +53,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         report(f"error: {name_place(error)}", debug)
         return error.exit_code
     except GrsapError as error:
-        report(str(error) if isinstance(error, Interrupted) else f"error: {error}", debug)
+        report(f"error: {error}", debug)
         return error.exit_code
     except Exception as error:
         known = user_error_within(error)
