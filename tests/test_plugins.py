@@ -139,8 +139,8 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
     (OwnGenerator, stream, "stream", [
         ([answer("a")], "leaves 1 of 2 requests without an answer, such as b"),
         ([], "leaves 2 of 2 requests without an answer, such as a"),
-        ([answer("a"), answer("c")], "yields an answer to 'c', which is not asked"),
-        ([answer("a"), answer("a")], "yields an answer to 'a', which is not asked, or answered already"),
+        ([answer("a"), answer("c")], "yields an answer to 'c', which was not requested"),
+        ([answer("a"), answer("a")], "yields an answer to 'a', which was not requested or is already answered"),
         (["text", "text"], "yields a str"),
         (None, "returns None"),
         ("text", "returns a str"),
@@ -155,7 +155,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         ([Likelihood("a", (-INF, -1.0))], "yields 2 numbers for the 2 tokens of 'a', -inf among them"),
         ([Likelihood("a", (-1.0, 2.0))], "yields 2 numbers for the 2 tokens of 'a', 2.0 among them"),
         ([Likelihood("b", (-1.0, -1.0))], "yields 2 numbers for the None tokens of 'b'"),
-        ([], "leaves 1 of 1 requests out"),
+        ([], "leaves out 1 of 1 requests"),
     ]),
     (OwnEmbedder, vectors, "batches", [
         ([([0, 1], np.ones((2, 3)) * NAN)], "yields a vector that is not finite for text 0"),

@@ -10,7 +10,16 @@ import pytest
 import grsap
 
 ROOT = Path(grsap.__file__).parent
-CLEAN = ("data", "text", "models", "judging", "embedding", "commands", *(path.name for path in ROOT.glob("*.py")))
+CLEAN = (
+    "commands",
+    "data",
+    "embedding",
+    "generation",
+    "judging",
+    "models",
+    "text",
+    *(path.name for path in ROOT.glob("*.py")),
+)
 """Folders and modules that are rewritten."""
 
 DIALECT = {

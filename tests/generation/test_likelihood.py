@@ -121,5 +121,5 @@ def test_results_are_the_same_whichever_were_lost(tiny_llama, monkeypatch):
 def test_a_model_that_overflows_is_told(tiny_llama):
     with torch.no_grad():
         tiny_llama.get_output_embeddings().weight[0] = float("inf")
-    with pytest.raises(ModelError, match="the model gives request long log-probabilities that are not finite"):
+    with pytest.raises(ModelError, match="log-probabilities of request long are not finite"):
         list(LikelihoodScorer(tiny_llama, 3, 1).stream(REQUESTS))

@@ -184,7 +184,7 @@ def test_a_prompt_that_no_string_carries_is_refused_before_any_work(make, tiny_t
 
 
 def test_logprobs_of_strings_are_refused(make, tiny_tokenizer):
-    with serving(takes_strings_only) as server, pytest.raises(ConfigError, match="gives answers as strings"):
+    with serving(takes_strings_only) as server, pytest.raises(ConfigError, match="returns answers as strings"):
         make(server).generate(text_requests(tiny_tokenizer, "key"), SamplingSettings(4, top_logprobs=0))
     assert len(server.bodies) == 3
 
@@ -230,7 +230,7 @@ def test_another_tokenizer_at_the_server_is_found_out(make, tiny_tokenizer):
     def answer(body):
         return Reply({"choices": [{"text": "ok", "finish_reason": "stop"}], "usage": {"prompt_tokens": 77}})
 
-    with serving(answer) as server, pytest.raises(ConfigError, match=r"as 77.*Give the tokenizer of the model"):
+    with serving(answer) as server, pytest.raises(ConfigError, match=r"as 77.*Give the tokenizer of the served"):
         make(server).generate(text_requests(tiny_tokenizer, "key"), SETTINGS)
 
 

@@ -133,7 +133,7 @@ def test_it_gives_up_after_the_time_without_an_answer(make, caplog):
     assert 2.5 < time.monotonic() - start < 5
     assert len({answer.id for answer in got}) == len(got) == caught.value.num_answers
     assert f"{len(got)} answers were kept" in str(caught.value)
-    assert "has answered nothing for 3 s, the last time because: the connection was refused" in str(caught.value)
+    assert "has not answered for 3 s; last failure: the connection was refused" in str(caught.value)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "grsap.generation.patience"]
     assert "Requests waiting: " in line
     assert f"answered: {len(got)}. Giving up after 3 s" in line

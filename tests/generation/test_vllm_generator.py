@@ -44,7 +44,7 @@ def test_the_extra_is_named(base, monkeypatch):
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
 def test_weights_are_loaded_as_they_are_stored(tiny_base_path, quantization):
     with pytest.raises(
-        ConfigError, match=f"quantization {quantization} is not for VLLMGenerator.*Set quantization to none"
+        ConfigError, match=f"VLLMGenerator does not support quantization {quantization}.*Set quantization to none"
     ):
         VLLMGenerator(BaseModel(str(tiny_base_path), quantization=quantization))
 

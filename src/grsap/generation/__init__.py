@@ -1,4 +1,4 @@
-"""Talking to a model."""
+"""Text generation and likelihood scoring with local models, vLLM and servers."""
 
 from grsap.generation.base import (
     FinishReason,

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for asynchronous work behind an ordinary iterator."""
+"""An event loop in a background thread, for asynchronous work behind an ordinary iterator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Runs coroutines in a daemon thread until it is closed."""
+    """Run coroutines in a daemon thread until closed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -20,7 +20,7 @@ class BackgroundLoop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`; blocks."""
+        """Run `work` and return its result; blocks."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -28,10 +28,9 @@ class BackgroundLoop:
             future.cancel()
 
     def iterate(self, work: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> Iterator[T]:
-        """What `work` hands to its argument, each as soon as it does.
+        """Yield each item that `work` passes to its argument, as soon as it does.
 
-        An error of `work` is raised after all that it handed over. When the iterator is closed early, `work` is
-        cancelled.
+        An error of `work` is raised after the items that precede it. Closing the iterator early cancels `work`.
         """
         items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
         future = asyncio.run_coroutine_threadsafe(work(lambda item: items.put((item,))), self._loop)

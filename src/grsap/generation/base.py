@@ -1,4 +1,4 @@
-"""The interface of generators: token ids in; texts, token ids and log-probabilities out."""
+"""Interface of generators: token ids in; texts, token ids and log-probabilities out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FinishReason = Literal["stop", "length", "withheld"]
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One prompt. `prompt_ids` is all of it, rendered, generation prompt included; `seed` is used when sampling."""
+    """One prompt. `prompt_ids` is the rendered prompt with its generation prompt; `seed` is used when sampling."""
 
     id: str
     prompt_ids: tuple[int, ...]
@@ -33,14 +33,14 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How to decode.
+    """Decoding settings.
 
     Args:
-        max_new_tokens: upper limit of generated tokens a request.
+        max_new_tokens: upper limit of generated tokens per request.
         temperature: 0 is greedy.
-        top_p: nucleus, in (0, 1]; only with temperature > 0.
-        top_logprobs: give log-probabilities: with 0 of the tokens chosen alone, with k > 0 of the k most likely ones at
-            each place too, with None not at all.
+        top_p: probability mass of nucleus sampling, in (0, 1]; used only with temperature > 0.
+        top_logprobs: log-probabilities to return per generated token: null for none, 0 for that of the chosen token,
+            k > 0 for those of the k most likely tokens as well.
     """
 
     max_new_tokens: int = 64
@@ -62,11 +62,11 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """Natural log-probabilities at one place, of the model's own distribution: before temperature and `top_p`.
+    """Natural log-probabilities at one position, under the model's own distribution: before temperature and `top_p`.
 
     Attributes:
-        logprob: of the token that was chosen.
-        top: (token id, log-probability) of the most likely tokens, the most likely first; empty if not asked for.
+        logprob: of the chosen token.
+        top: (token id, log-probability) of the most likely tokens, in descending order; empty if not requested.
     """
 
     logprob: float
@@ -78,17 +78,17 @@ class Generation:
     """One answer.
 
     Attributes:
-        id: of its request.
-        text: without stop token.
-        token_ids: without stop token.
-        finish_reason: `length` when the limit cut it; `withheld` when a server gave no answer to this prompt while it
-            answers others: the text is empty then, and counts as unanswered.
-        stop_token_id: the token that ended it; None when cut, and when `reencoded`.
-        logprobs: one entry a token of `token_ids`, and one more for the stop token if there is one; None if not asked
-            for.
-        reencoded: `token_ids` are the text encoded again, because a server gave the text alone: they may differ from
-            the tokens that the model chose, and what ended the answer is not known.
-        withheld_because: the reason for `withheld`, such as `content_filter`; empty otherwise.
+        id: id of its request.
+        text: decoded answer, without the stop token.
+        token_ids: tokens of the answer, without the stop token.
+        finish_reason: `stop` at a stop token; `length` at `max_new_tokens`; `withheld` when a server does not answer
+            this prompt but answers others: the text is then empty and counts as unanswered.
+        stop_token_id: token that ended the answer; None for `length`, and when `reencoded`.
+        logprobs: one entry per token of `token_ids`, plus one for the stop token if there is one; None if not
+            requested.
+        reencoded: the server returned text only, and `token_ids` are that text encoded again: they may differ from the
+            tokens that the model chose, and the stop token is unknown.
+        withheld_because: reason for `withheld`, such as `content_filter`; otherwise empty.
     """
 
     id: str
@@ -103,7 +103,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """A continuation whose likelihood is asked for. Both parts are token ids, and neither is empty."""
+    """A continuation to score after a prompt. Both are token ids, and neither is empty."""
 
     id: str
     prompt_ids: tuple[int, ...]
@@ -112,20 +112,20 @@ class ScoringRequest:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Natural log-probabilities of a continuation's tokens, each given all before it; of the model's own distribution,
-    before temperature and nucleus."""
+    """Natural log-probabilities of a continuation's tokens, each given all tokens before it, under the model's own
+    distribution: before temperature and nucleus."""
 
     id: str
     logprobs: tuple[float, ...]
 
     @property
     def total(self) -> float:
-        """Log-probability of the whole continuation, in nats."""
+        """Return the log-probability of the whole continuation, in nats."""
         return float(np.sum(self.logprobs, dtype=np.float64))
 
 
 Progress = Callable[[int, int], None]
-"""Called with (requests done, requests in all)."""
+"""Called with (number of finished requests, number of all requests)."""
 
 
 class Generator(ABC):
@@ -134,46 +134,48 @@ class Generator(ABC):
     @property
     @abstractmethod
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer, for prompts that are put together by token ids."""
+        """The model's tokenizer, for prompts that are assembled from token ids."""
 
     @property
     @abstractmethod
     def template(self) -> ChatTemplate:
-        """The model's chat template, with the settings that hold everywhere.
+        """The model's chat template, with its `chat_template_kwargs`.
 
         Raises:
-            TemplateError: the model has none.
+            TemplateError: the model has no chat template.
         """
 
     def check_prompt(self, ids: Sequence[int], what: str, num_new: int) -> None:  # noqa: B027 (most know no limits)
-        """Check, without loading weights, that the model can take a prompt.
+        """Check, without loading weights, that a prompt fits the model.
 
         Args:
-            ids: all of its tokens.
-            what: the prompt, for the error.
-            num_new: tokens that will be generated after it.
+            ids: all tokens of the prompt.
+            what: name of the prompt in error messages.
+            num_new: number of tokens to generate after it.
 
         Raises:
-            UserError: a token is none of the model's, or the prompt is too long.
+            UserError: the model has no embedding of a token, or the prompt is too long.
         """
 
     @abstractmethod
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
-        """One answer a request, each as soon as it is there, in any order.
+        """Yield one answer per request, each as soon as it is finished, in any order.
 
-        An answer depends on its request (prompt and seed) and the settings alone. What came before an error stays good.
+        An answer depends only on its request (prompt and seed) and the settings. Answers yielded before an error are
+        valid.
         """
 
     def checked_stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
-        """What `stream` yields.
+        """Yield the answers of `stream`, each checked.
 
         Raises:
-            PluginError: an answer is none, to no request, a second one, or one is missing in the end.
+            PluginError: an answer has a wrong type or an unknown id, a request is answered twice, or a request has no
+                answer.
         """
         missing = dict.fromkeys(request.id for request in requests)
         stream: Any = self.stream(requests, settings)
         if not isinstance(stream, Iterable) or isinstance(stream, (str, bytes, Mapping)):
-            raise PluginError(self, "stream", f"returns {described(stream)}", "Yield one Generation a request")
+            raise PluginError(self, "stream", f"returns {described(stream)}", "Yield one Generation per request")
         try:
             for answer in stream:
                 self._check_answer(answer, missing)
@@ -188,18 +190,18 @@ class Generator(ABC):
                 self,
                 "stream",
                 f"leaves {len(missing)} of {len(requests)} requests without an answer, such as {first}",
-                "Yield one Generation a request, under its id",
+                "Yield one Generation per request, with its id",
             )
 
     def _check_answer(self, answer: Any, missing: Collection[str]) -> None:
         if not isinstance(answer, Generation):
-            raise PluginError(self, "stream", f"yields {described(answer)}", "Yield one Generation a request")
+            raise PluginError(self, "stream", f"yields {described(answer)}", "Yield one Generation per request")
         if answer.id not in missing:
             raise PluginError(
                 self,
                 "stream",
-                f"yields an answer to {answer.id!r}, which is not asked, or answered already",
-                "Answer each request once, by its id",
+                f"yields an answer to {answer.id!r}, which was not requested or is already answered",
+                "Answer each request once, with its id",
             )
         if not isinstance(answer.text, str) or answer.finish_reason not in get_args(FinishReason):
             problem = f"yields text {described(answer.text)} with finish_reason {answer.finish_reason!r}"
@@ -209,33 +211,34 @@ class Generator(ABC):
             raise PluginError(self, "stream", f"yields token_ids as {described(ids)}", "Give a tuple of token ids")
 
     def checked_likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
-        """What `likelihoods` yields.
+        """Yield the results of `likelihoods`, each checked.
 
         Raises:
-            PluginError: a result is to no request, or has another length, or is no log-probability; or one is missing.
+            PluginError: a result has an unknown id, a wrong number of values or a value that is no log-probability, or
+                a request has no result.
         """
         lengths = {request.id: len(request.continuation_ids) for request in requests}
         for found in self.likelihoods(requests):
             length = lengths.pop(found.id, None)
-            wrong = [each for each in found.logprobs if not is_finite(each) or each > 1e-3]
+            wrong = [each for each in found.logprobs if not is_finite(each) or each > 1e-3]  # rounding may exceed 0
             if length != len(found.logprobs) or wrong:
                 among = f", {wrong[0]!r} among them" if wrong else ""
                 problem = f"yields {len(found.logprobs)} numbers for the {length} tokens of {found.id!r}{among}"
-                remedy = "Yield one finite log-probability a token, and one result a request"
+                remedy = "Yield one finite log-probability per token, and one result per request"
                 raise PluginError(self, "likelihoods", problem, remedy)
             yield found
         if lengths:
             raise PluginError(
                 self,
                 "likelihoods",
-                f"leaves {len(lengths)} of {len(requests)} requests out",
-                "Yield one result a request",
+                f"leaves out {len(lengths)} of {len(requests)} requests",
+                "Yield one result per request",
             )
 
     def generate(
         self, requests: Sequence[GenerationRequest], settings: SamplingSettings, progress: Progress | None = None
     ) -> list[Generation]:
-        """One answer a request, in their order. Ids must differ."""
+        """Return one answer per request, in the order of `requests`, whose ids must differ."""
         answers: dict[str, Generation] = {}
         for answer in self.checked_stream(requests, settings):
             answers[answer.id] = answer
@@ -244,45 +247,45 @@ class Generator(ABC):
         return [answers[request.id] for request in requests]
 
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
-        """Score given continuations; yields each as soon as it is computed, in any order.
+        """Score given continuations; yield each result as soon as it is computed, in any order.
 
         Raises:
-            ConfigError: this backend does not give them; raised before any work.
+            ConfigError: this backend cannot score given texts; raised before any work.
         """
         raise ConfigError(
             f"{type(self).__name__} gives no log-probabilities of given texts", "Use TransformersGenerator instead"
         )
 
     def identity(self) -> dict[str, Any]:
-        """Identity of this backend and its model, for manifests and caches; JSON values."""
+        """Identify this backend and its model in manifests and caches, by JSON values."""
         return {"backend": type(self).__name__}
 
     def content_identity(self) -> dict[str, Any]:
-        """What its answers depend on, and not where files lie or how fast it goes: for results that are kept.
+        """Identify what answers depend on, for stored results: no file locations, no settings of speed.
 
-        May take seconds, as `weights_revision`.
+        May take seconds, as `weights_revision` does.
         """
         return {**self.identity(), "revision": self.weights_revision()}
 
     def check_ready(self) -> None:  # noqa: B027 (models on this machine need nothing)
-        """Check that the server answers, before anything expensive; loads no weights.
+        """Check that the server answers, before expensive work; load no weights.
 
         Raises:
-            ConfigError: nothing answers at its address.
+            ConfigError: no server answers at the address.
         """
 
     @property
     def model_name(self) -> str:
-        """What people call the model, such as a Hub id; empty if it has no name."""
+        """Name of the model in reports, such as a Hub id; empty if it has no name."""
         return ""
 
     def weights_revision(self) -> str:
-        """Commit or hash of the weights, and of what is done to them; empty if it is not known. May take seconds."""
+        """Return the commit or hash of the weights and of their adapter; empty if unknown. May take seconds."""
         return ""
 
     def runs_on(self, device: torch.device) -> bool:
-        """Whether its weights take memory of `device`."""
+        """Return whether its weights occupy memory of `device`."""
         return False
 
     def close(self) -> None:  # noqa: B027 (most backends hold nothing)
-        """Give back memory, processes and connections. It may be used again afterwards, and reloads then."""
+        """Release memory, processes and connections; the next use reloads them."""

@@ -1,4 +1,4 @@
-"""Requests into batches of like length."""
+"""Batches of requests of similar length."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from grsap.generation.base import Generation, GenerationRequest, Progress, Sampl
 
 
 class BatchingGenerator(Protocol):
-    """A generator whose batches can be planned ahead and dealt whole to several devices."""
+    """A generator whose batches can be planned in advance and distributed over several devices."""
 
     def batches(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> list[list[int]]:
-        """Indices into `requests`, one list a batch; `generate` runs the requests of one list as one batch."""
+        """Return indices into `requests`, one list per batch; `generate` runs one such list as one batch."""
         ...
 
     def generate(
         self, requests: Sequence[GenerationRequest], settings: SamplingSettings, progress: Progress | None = None
     ) -> list[Generation]:
-        """One answer a request, in their order."""
+        """Return one answer per request, in the order of `requests`."""
         ...
 
 
 def batch_by_length(lengths: Sequence[int], max_new_tokens: int, max_batch_tokens: int) -> list[list[int]]:
-    """Group prompts of like length, longest first, so that little is padding.
+    """Group prompts of similar length, longest first, to minimize padding.
 
-    A batch's tokens are its number of prompts times (longest prompt + `max_new_tokens`): what the KV cache holds in the
-    end. Grouping the prompts of one batch again gives that one batch.
+    The tokens of a batch are its number of prompts times (longest prompt + `max_new_tokens`): the final size of the KV
+    cache. Grouping the prompts of one batch again gives that same batch.
 
     Args:
-        lengths: tokens of each prompt.
-        max_new_tokens: upper limit of generated tokens a prompt.
-        max_batch_tokens: upper limit of a batch's tokens; a prompt that is longer alone makes a batch of its own.
+        lengths: number of tokens of each prompt.
+        max_new_tokens: upper limit of generated tokens per prompt.
+        max_batch_tokens: upper limit of tokens per batch; a prompt that exceeds it alone forms a batch by itself.
 
     Returns:
         Indices into `lengths`, each exactly once.

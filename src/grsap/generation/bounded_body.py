@@ -1,4 +1,4 @@
-"""Bodies of HTTP responses, bounded after decompression: a server must not fill the memory with a few bytes."""
+"""Limits the decompressed size of HTTP responses, so that a small compressed body cannot fill the memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 MAX_BODY_BYTES = 32 * 2**20
-"""An answer of 8,192 tokens with the 20 most likely ones at each place takes about 6 MiB."""
+"""For comparison: an answer of 8,192 tokens with `top_logprobs` 20 has about 6 MiB."""
 _PIECE = 1 << 16
 _WINDOW = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 class UnusableBodyError(Exception):
-    """A body that is too large, or compressed in a way that was not asked for."""
+    """A body is too large or uses an unsupported compression."""
 
 
 class _BoundedBody:
-    """The bytes of a response's stream, decompressed piece by piece.
+    """A response's byte stream, decompressed in pieces.
 
     Args:
-        stream: of the response, as the HTTP client has it.
-        encoding: its content encoding; empty for none.
+        stream: the HTTP client's stream of the response.
+        encoding: content encoding, `gzip` or `deflate`; empty for none.
     """
 
     def __init__(self, stream: Any, encoding: str) -> None:
@@ -41,7 +41,7 @@ class _BoundedBody:
                 yield piece
 
     def _decompress(self, raw: bytes) -> tuple[bytes, bytes]:
-        """A piece of limited size, and what is left to decompress."""
+        """Return a piece of at most `_PIECE` bytes, and the rest of `raw` to decompress."""
         if self._decoder is None:
             return raw, b""
         try:
@@ -55,16 +55,16 @@ class _BoundedBody:
 
 
 async def bound_body(response: Any) -> None:
-    """Replace the stream of a response by a bounded one; an event hook of the HTTP client, before the body is read.
+    """Replace a response's stream by a bounded one. An event hook of the HTTP client, called before the body is read.
 
     Raises:
-        UnusableBodyError: an encoding other than gzip or deflate; the client asks for none.
+        UnusableBodyError: an encoding other than gzip or deflate. The client requests no encoding at all.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     encoding = "" if encoding == "identity" else encoding
     if encoding and encoding not in _WINDOW:
-        raise UnusableBodyError(f"the answer is compressed by {encoding[:20]}, which was not asked for")
-    # The client asks for its own base class: httpx's, or that of the package that took its place.
+        raise UnusableBodyError(f"the answer is compressed by {encoding[:20]}, which was not requested")
+    # The client requires its own base class of streams: that of httpx, or of a fork that `openai` uses instead.
     http = importlib.import_module(type(response).__module__.partition(".")[0])
     kind = type("BoundedBody", (_BoundedBody, http.AsyncByteStream), {})
     response.stream = kind(response.stream, encoding)

@@ -1,4 +1,4 @@
-"""The completions protocol of OpenAI-compatible servers: a request to fields, an answer's fields to a `Generation`."""
+"""Completions protocol of OpenAI-compatible servers: encodes requests, decodes answers to `Generation`s."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grsap.generation.model_generator import DecodingTemplate
 from grsap.json_text import repair_surrogates
 
 MAX_STOP_STRINGS = 4
-"""As many as the protocol allows."""
+"""Limit of the protocol."""
 
 _STOPPED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 _CUT = frozenset({"length", "max_tokens"})
@@ -24,12 +24,12 @@ CONTENT_FILTER = "content_filter"
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server understands beyond the protocol.
+    """Features of a server.
 
     Attributes:
-        takes_ids: prompts as token ids; else as strings.
-        takes_extensions: vLLM's fields for stop tokens, token ids of answers and neutral sampling.
-        returns_ids: it answers with token ids, so that they are exact.
+        takes_ids: accepts prompts as token ids, not only as strings.
+        takes_extensions: accepts vLLM's fields for stop tokens, token ids of answers and neutral sampling.
+        returns_ids: returns the token ids of answers.
     """
 
     takes_ids: bool
@@ -43,16 +43,16 @@ TEXT = Dialect(takes_ids=False, takes_extensions=False, returns_ids=False)
 
 
 class UnreadableAnswerError(Exception):
-    """An answer that is not of the protocol; asking again may help."""
+    """An answer that violates the protocol; a retry may succeed."""
 
 
 class CompletionFormat:
-    """Writes requests and reads answers in one dialect.
+    """Encode requests and decode answers for one server.
 
     Args:
-        dialect: the server's.
-        tokenizer: the served model's own.
-        template: says where answers stop and turns tokens into text.
+        dialect: features of the server.
+        tokenizer: tokenizer of the served model.
+        template: stop tokens and decoding of answers.
     """
 
     def __init__(self, dialect: Dialect, tokenizer: PreTrainedTokenizerBase, template: DecodingTemplate) -> None:
@@ -62,16 +62,16 @@ class CompletionFormat:
         self._stop_strings = [str(tokenizer.decode([token])) for token in sorted(template.stop_token_ids)]
 
     def check(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> None:
-        """Refuse what this dialect cannot do exactly.
+        """Check that the server can answer exactly these requests.
 
         Raises:
-            ConfigError: log-probabilities of a server that gives no token ids.
-            DataError: a prompt that cannot be given as a string.
+            ConfigError: log-probabilities are requested, but the server returns no token ids.
+            DataError: the server takes strings, and a prompt has no string that encodes to its token ids.
         """
         if settings.top_logprobs is not None and not self.dialect.returns_ids:
             raise ConfigError(
-                "top_logprobs is set, but the server gives answers as strings, without token ids",
-                "Leave top_logprobs out, or use a server that returns token ids (vLLM), VLLMGenerator or "
+                "top_logprobs is set, but the server returns answers as strings, without token ids",
+                "Omit top_logprobs, or use a server that returns token ids (vLLM), VLLMGenerator or "
                 "TransformersGenerator",
             )
         if not self.dialect.takes_ids:
@@ -79,25 +79,25 @@ class CompletionFormat:
                 self.text_of(request)
 
     def text_of(self, request: GenerationRequest) -> str:
-        """The string that the server's tokenizer turns into exactly the prompt's ids.
+        """Return a string that the server's tokenizer encodes to exactly the prompt's ids.
 
         Raises:
-            DataError: there is none, as for a prompt that spells a control token in its text.
+            DataError: no string does, as for a prompt whose ordinary text spells a control token.
         """
         ids = list(request.prompt_ids)
-        # Most servers add the special tokens that the tokenizer adds by itself; a BOS must then not stand in the text.
+        # Servers encode with the tokenizer's own special tokens: if it adds a BOS, the text must not contain one.
         for start in (0, 1):
             text = str(self.tokenizer.decode(ids[start:], clean_up_tokenization_spaces=False))
             if text and list(self.tokenizer(text, verbose=False)["input_ids"]) == ids:
                 return text
         raise DataError(
-            f"the prompt of request {request.id} does not come back when it is decoded and encoded again, and the "
-            "server takes prompts as strings only",
+            f"the prompt of request {request.id} does not survive decoding and encoding, and the server takes prompts "
+            "as strings only",
             "Use a server that takes token ids (vLLM, SGLang), VLLMGenerator or TransformersGenerator",
         )
 
     def fields(self, request: GenerationRequest, settings: SamplingSettings) -> dict[str, Any]:
-        """The protocol's fields, `model` left out; vLLM's own stand in `extra_body`."""
+        """Return the fields of a request except `model`; vLLM's extensions are in `extra_body`."""
         fields: dict[str, Any] = {
             "prompt": list(request.prompt_ids) if self.dialect.takes_ids else self.text_of(request),
             "max_tokens": settings.max_new_tokens,
@@ -114,7 +114,7 @@ class CompletionFormat:
                 "stop_token_ids": sorted(self.template.stop_token_ids),
                 "return_token_ids": True,
                 "return_tokens_as_token_ids": True,
-                # Left out, they come from the model's generation_config.json, which may bend the distribution.
+                # vLLM's defaults come from the model's generation_config.json and may change the distribution.
                 "top_k": -1,
                 "min_p": 0.0,
                 "repetition_penalty": 1.0,
@@ -122,18 +122,18 @@ class CompletionFormat:
         return fields
 
     def read(self, payload: object, request: GenerationRequest, settings: SamplingSettings) -> Generation:
-        """The answer in a server's JSON.
+        """Decode a server's JSON.
 
         Raises:
-            UnreadableAnswerError: there is none in it.
+            UnreadableAnswerError: it contains no valid answer.
         """
         choice = first_choice(payload)
         ids = token_ids(choice) if self.dialect.returns_ids else None
         if ids is not None and len(ids) > settings.max_new_tokens:
-            raise UnreadableAnswerError(f"the answer has {len(ids)} tokens, more than were asked for")
+            raise UnreadableAnswerError(f"the answer has {len(ids)} tokens, more than max_new_tokens")
         reason = choice.get("finish_reason")
         if reason == CONTENT_FILTER:
-            return withheld(request, CONTENT_FILTER)  # whatever it left of the text: a part of an answer is not judged
+            return withheld(request, CONTENT_FILTER)  # even with some text: incomplete answers are not judged
         if ids is not None:
             return self._exact(ids, reason, choice, request, settings)
         if self.dialect.returns_ids:
@@ -152,7 +152,7 @@ class CompletionFormat:
         request: GenerationRequest,
         settings: SamplingSettings,
     ) -> Generation:
-        """From token ids; the last one may be the stop token."""
+        """Build the answer from the token ids that the server returned; the last one may be the stop token."""
         ends = self.template.stop_token_ids | {int(token) for token in self.tokenizer.all_special_ids}
         stopped = bool(ids) and not (isinstance(reason, str) and reason in _CUT) and ids[-1] in ends
         answer = ids[:-1] if stopped else ids
@@ -172,6 +172,7 @@ class CompletionFormat:
     def _encoded_again(
         self, text: str, reason: object, payload: object, request: GenerationRequest, settings: SamplingSettings
     ) -> Generation:
+        """Build the answer from its text."""
         for stop in self._stop_strings:
             text = text.removesuffix(stop)
         ids = tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
@@ -181,15 +182,15 @@ class CompletionFormat:
 
 
 def withheld(request: GenerationRequest, because: str) -> Generation:
-    """What stands for the answer that a server does not give."""
+    """Return the placeholder for an answer that a server withholds."""
     return Generation(request.id, "", (), "withheld", withheld_because=because)
 
 
 def first_choice(payload: object) -> Mapping[str, Any]:
-    """The first of the `choices`.
+    """Return the first of the `choices`.
 
     Raises:
-        UnreadableAnswerError: there is none.
+        UnreadableAnswerError: there are none.
     """
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
@@ -198,7 +199,7 @@ def first_choice(payload: object) -> Mapping[str, Any]:
 
 
 def token_ids(choice: Mapping[str, Any]) -> list[int] | None:
-    """The answer's token ids, if the server gives them."""
+    """Return the answer's token ids, or None if the server returned none."""
     ids = choice.get("token_ids")
     if isinstance(ids, list) and all(type(token) is int and 0 <= token < 2**31 for token in ids):
         return ids
@@ -206,17 +207,17 @@ def token_ids(choice: Mapping[str, Any]) -> list[int] | None:
 
 
 def usage(payload: object, name: str) -> int | None:
-    """A count of the server's, if it tells."""
+    """Return the server's count `name`, or None if it reports none."""
     counts = payload.get("usage") if isinstance(payload, Mapping) else None
     value = counts.get(name) if isinstance(counts, Mapping) else None
     return value if isinstance(value, int) else None
 
 
 def finish(reason: object, num_tokens: int, settings: SamplingSettings) -> FinishReason:
-    """Why an answer ended. Servers have several words for it, and some say nothing: then the length tells.
+    """Map a server's finish reason to ours; without one, an answer of `max_new_tokens` counts as cut.
 
     Raises:
-        UnreadableAnswerError: the server broke off, as vLLM's `abort`.
+        UnreadableAnswerError: the server aborted the request, as vLLM's `abort` says.
     """
     if reason is None or reason == "":
         return "length" if num_tokens >= settings.max_new_tokens else "stop"
@@ -228,10 +229,10 @@ def finish(reason: object, num_tokens: int, settings: SamplingSettings) -> Finis
 
 
 def read_logprobs(choice: Mapping[str, Any], num_tokens: int, num_top: int) -> tuple[TokenLogprobs, ...]:
-    """One entry a token, from lists whose tokens are written `token_id:N`.
+    """Return one entry per token, from lists whose tokens are written `token_id:N`.
 
     Raises:
-        UnreadableAnswerError: they are missing, or of another length than the answer.
+        UnreadableAnswerError: the lists are missing, or their length is not `num_tokens`.
     """
     given = choice.get("logprobs")
     given = given if isinstance(given, Mapping) else {}
@@ -246,7 +247,7 @@ def read_logprobs(choice: Mapping[str, Any], num_tokens: int, num_top: int) -> t
 
 
 def _most_likely(top: Mapping[str, float], num_top: int) -> tuple[tuple[int, float], ...]:
-    """The `num_top` first; the token chosen is listed too, wherever it stands."""
+    """Return the `num_top` most likely tokens; the server also lists the chosen token, whatever its rank."""
     try:
         pairs = [(int(token.removeprefix(_TOKEN_ID)), float(value)) for token, value in top.items()]
     except (AttributeError, TypeError, ValueError) as error:

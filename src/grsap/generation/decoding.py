@@ -1,4 +1,4 @@
-"""The decode loop of one batch: prefill, then one token a row and step, with rows leaving when they are done.
+"""Decode loop of one batch: prefill, then one token per row and step; finished rows are removed from the batch.
 
 Shapes: B rows still in the batch, L positions in the cache, V entries of the vocabulary.
 """
@@ -17,18 +17,18 @@ from grsap.generation.prefix import prefix_cache, shared_prefix_length
 from grsap.generation.sampling import next_tokens, row_generators, token_logprobs
 
 COMPACT_SHARE = 0.125
-"""Finished rows are taken out of the cache when they are at least this share of the batch: it copies the cache once."""
+"""Share of the batch in (0, 1] at which finished rows are removed: each removal copies the cache."""
 
 
 class BatchDecoder:
-    """Decodes one batch. Prompts are padded on the left; what they all begin with is computed once.
+    """Decode one batch. Prompts are padded on the left; their common prefix is computed once.
 
     Args:
         model: a causal language model of transformers, or a PEFT model around one.
         requests: the prompts.
-        settings: how to decode.
+        settings: decoding settings.
         stop_token_ids: tokens that end an answer.
-        pad_token_id: fills the left of short prompts and the steps of finished rows.
+        pad_token_id: pads short prompts on the left.
     """
 
     def __init__(
@@ -50,13 +50,14 @@ class BatchDecoder:
         self.logprobs: list[list[TokenLogprobs]] = [[] for _ in requests]
         self._rows = list(range(len(requests)))
         self._streams = row_generators([request.seed for request in requests]) if settings.temperature else []
-        # As a tensor: a slice leaves the hidden states strided, and a processor then copies the head once a row.
+        # A tensor, not the int 1: with an int, transformers slices the hidden states, which leaves them strided, and
+        # the CPU matmul then copies the weights of the output head for each row.
         self._last = torch.tensor([-1], device=self.device)
         self._cache: Any = None
         self._prepare_prompts([request.prompt_ids for request in requests])
 
     def _prepare_prompts(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Inputs of the first step; what all prompts begin with is in the cache already."""
+        """Prepare the inputs of the first step; run the common prefix of all prompts into the cache."""
         prefix = shared_prefix_length(prompts)
         if prefix:
             self._cache = prefix_cache(self.model, prompts[0][:prefix], len(prompts), self.device)
@@ -68,14 +69,18 @@ class BatchDecoder:
         self._mask = torch.cat([mask.new_ones(len(prompts), prefix), mask], dim=-1)
 
     def _pad_left(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Prompts to `input_ids` and `attention_mask`, both (B, L)."""
+        """Return `input_ids` and `attention_mask` of prompts, both (B, L)."""
         width = max(len(prompt) for prompt in prompts)
         ids = [[self.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
     def run(self, on_finished: Callable[[int], None]) -> None:
-        """Fill the four lists; `on_finished` is told how many rows each step finished."""
+        """Decode all rows; fill `answers`, `finish_reasons`, `stop_tokens` and `logprobs`.
+
+        Args:
+            on_finished: called after each step that finishes rows, with their number.
+        """
         if self.settings.max_new_tokens < 1:
             self.finish_reasons = ["length" for _ in self.finish_reasons]
             on_finished(len(self.finish_reasons))
@@ -96,7 +101,7 @@ class BatchDecoder:
         return sum(reason is not None for reason in self.finish_reasons)
 
     def _step(self) -> Tensor:
-        """One forward pass; returns the logits of each row's next token, (B, V), float32."""
+        """Run one forward pass; return the logits of each row's next token, (B, V), float32."""
         output = self.model(
             input_ids=self._input_ids,
             attention_mask=self._mask,
@@ -126,7 +131,7 @@ class BatchDecoder:
                 self.finish_reasons[row] = "length"
 
     def _prepare(self, tokens: Tensor) -> None:
-        """Inputs of the next step; takes finished rows out of the batch when they are many enough."""
+        """Prepare the inputs of the next step; remove finished rows once they are `COMPACT_SHARE` of the batch."""
         alive = [place for place, row in enumerate(self._rows) if self.finish_reasons[row] is None]
         if len(self._rows) - len(alive) >= max(1.0, COMPACT_SHARE * len(self._rows)) or not alive:
             self._rows = [self._rows[place] for place in alive]

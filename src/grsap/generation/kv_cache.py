@@ -1,4 +1,4 @@
-"""A key-value cache with room to grow: a step writes its own positions instead of copying all that came before."""
+"""A key-value cache with spare capacity: a decoding step writes its own positions without copying previous ones."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 ROOM = 64
-"""Positions that are set aside whenever a layer runs out of them."""
+"""Positions that are allocated in advance whenever a layer is full."""
 
 
 def growing_cache(model: nn.Module) -> DynamicCache | None:
-    """An empty cache for `model`; None for one whose layers keep anything but all keys and values.
+    """Return an empty cache for `model`; None if a layer stores anything but the keys and values of all positions.
 
-    A sliding window or a recurrent state has a layout of its own, which transformers' cache takes care of.
+    Sliding windows and recurrent states have other layouts; transformers' own cache handles them.
     """
     cache = DynamicCache(config=model.config)  # type: ignore[arg-type]
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
@@ -25,13 +25,13 @@ def growing_cache(model: nn.Module) -> DynamicCache | None:
 
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values of one layer, (B, heads, L, D): views of the first L positions of larger tensors."""
+    """Keys and values of one layer, (B, heads, L, D), as views of the first L positions of larger tensors."""
 
     _key_room: Tensor
     _value_room: Tensor
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of new positions, (B, heads, new, D); returns all of them."""
+        """Append the keys and values of new positions, (B, heads, new, D); return those of all positions."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         old_keys, old_values = self.keys, self.values
@@ -50,7 +50,7 @@ class GrowingLayer(DynamicLayer):
         return keys, values
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat each row; the room is made anew."""
+        """Repeat each row `repeats` times."""
         if self.keys is not None and self.values is not None:
             self._replace(self.keys.repeat_interleave(repeats, dim=0), self.values.repeat_interleave(repeats, dim=0))
 
@@ -60,7 +60,7 @@ class GrowingLayer(DynamicLayer):
             self._replace(self.keys.index_select(0, indices), self.values.index_select(0, indices))
 
     def _replace(self, keys: Tensor, values: Tensor) -> None:
-        """Take other rows; without room until the next update makes it."""
+        """Replace all rows; the next update allocates spare capacity again."""
         self.keys = self._key_room = keys
         self.values = self._value_room = values
 

@@ -1,4 +1,4 @@
-"""How likely a model finds texts that are given: log-probabilities of continuations, in batches of like length."""
+"""Likelihood scoring: log-probabilities of given continuations, in batches of similar length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grsap.text.collation import MicroBatch, collate_padded
 from grsap.text.encoding import EncodedRow
 
 PIECE = 64
-"""Rows that are scored between two writes."""
+"""Number of rows that are scored between two writes."""
 
 
 def score_in_pieces(
@@ -27,15 +27,15 @@ def score_in_pieces(
     requests: Iterable[ScoringRequest],
     known: Container[str] = (),
 ) -> Iterator[list[Likelihood]]:
-    """Score requests, the longest first, and yield what was not known of `PIECE` at a time.
+    """Score requests in pieces of `PIECE`, longest first; yield the new results of each piece.
 
-    A row's rounding depends on the rows of its batch, so a piece of which anything is missing is scored whole: after a
-    kill, or the loss of some results, the numbers are the same as in one call.
+    Rounding depends on the other rows of a batch. A piece with any missing result is therefore scored whole, so that
+    after a kill or a partial loss of results the numbers equal those of a single call.
 
     Args:
-        likelihoods: of the model.
-        requests: all that belong together, with distinct ids.
-        known: ids that have a result; they are not yielded.
+        likelihoods: scores requests, such as `Generator.likelihoods`.
+        requests: all requests of the set, with distinct ids.
+        known: ids that already have a result; not yielded again.
     """
     order = sorted(requests, key=lambda each: (-len(each.prompt_ids) - len(each.continuation_ids), each.id))
     for start in range(0, len(order), PIECE):
@@ -45,16 +45,16 @@ def score_in_pieces(
 
 
 class LikelihoodScorer:
-    """Scores continuations with a model of transformers that is in memory.
+    """Score continuations with a transformers model that is in memory.
 
-    The model is in evaluation mode meanwhile, and as it was afterwards. A result depends on its request alone, but for
-    floating-point rounding.
+    The model is in evaluation mode while scoring, and its mode is restored afterwards. Apart from floating-point
+    rounding, a result depends on its request only.
 
     Args:
         model: a causal language model, or a PEFT model around one.
-        pad_token_id: fills up a batch; it is never looked at.
-        max_batch_tokens: upper limit of rows times longest row in a batch.
-        dtype: number format of the matrix products, by autocast; None or float32 leaves them to the weights.
+        pad_token_id: pads the rows of a batch; masked in attention.
+        max_batch_tokens: upper limit of number of rows times longest row, in tokens per batch.
+        dtype: autocast dtype of matrix products; with None or float32, they use the dtype of the weights.
             Log-probabilities are float32.
 
     Raises:
@@ -72,11 +72,11 @@ class LikelihoodScorer:
         self.dtype = dtype or torch.float32
 
     def stream(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
-        """One result a request, batch by batch, the longest first.
+        """Yield one result per request, batch by batch, longest first.
 
         Raises:
-            DataError: a request with an empty part; names it.
-            ModelError: a log-probability is NaN or infinite; names the request.
+            DataError: a request has an empty prompt or continuation.
+            ModelError: a log-probability is NaN or infinite.
         """
         rows = [_row(request) for request in requests]
         with evaluation_modes(self.model), dense(self.model, self.dtype):
@@ -91,7 +91,7 @@ class LikelihoodScorer:
         for row_id, values in zip(batch.row_ids, logprobs, strict=True):
             if not torch.isfinite(values).all():
                 raise ModelError(
-                    f"the model gives request {row_id} log-probabilities that are not finite",
+                    f"the model's log-probabilities of request {row_id} are not finite",
                     "Set compute_dtype to bfloat16 or float32, or check the weights",
                 )
         return [
@@ -99,7 +99,7 @@ class LikelihoodScorer:
         ]
 
     def _logprobs(self, batch: MicroBatch) -> Tensor:
-        """(T,) float32, of the targets in order."""
+        """Return the log-probabilities of the targets, (T,) float32, in order."""
         model = inner_model(self.model)  # type: ignore[arg-type]  # a model of transformers is an nn.Module
         output = backbone(model)(
             input_ids=batch.input_ids,

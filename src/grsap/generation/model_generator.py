@@ -1,4 +1,4 @@
-"""Generation with a model of transformers that is already in memory, such as the one being trained."""
+"""Generation with a transformers model that is already in memory, such as the one being trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grsap.models.lora import compute_context, inner_model
 
 
 class DecodingTemplate(Protocol):
-    """What it takes to end and read an answer; a `grsap.text.ChatTemplate` has it."""
+    """The part of a chat template that ends and decodes answers; `grsap.text.ChatTemplate` implements it."""
 
     @property
     def stop_token_ids(self) -> frozenset[int]:
@@ -28,26 +28,26 @@ class DecodingTemplate(Protocol):
 
     @property
     def pad_token_id(self) -> int:
-        """The token that fills up a batch."""
+        """The token that pads prompts in a batch."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Tokens to text, special tokens left out."""
+        """Return the text of token ids, without special tokens."""
         ...
 
 
 class ModelGenerator:
-    """Greedy decoding or sampling in batches of like length, with a KV cache that finished rows leave.
+    """Greedy decoding or sampling in batches of similar length; finished rows are removed from the KV cache.
 
-    A sampled answer depends on its request's seed, not on the batch it is in nor on the global random state, which is
-    not touched. Answers of one request in different batches agree but for floating-point ties, which are rare in fp32
-    and seen now and then in bf16. The model is in evaluation mode meanwhile, and as it was afterwards.
+    A sampled answer depends on the seed of its request, not on its batch or the global random state, which is left
+    unchanged. Answers of one request in different batches are equal except at floating-point ties, which are rare in
+    fp32 and occasional in bf16. The model is in evaluation mode while generating, and its mode is restored afterwards.
 
     Args:
         model: a causal language model of transformers, or a PEFT model around one.
-        template: says where answers stop and turns tokens into text.
-        max_batch_tokens: upper limit of prompts times (longest prompt + new tokens) in a batch.
-        dtype: number format of the matrix products, by autocast; None or float32 leaves them to the weights.
+        template: stop tokens and decoding of answers.
+        max_batch_tokens: upper limit of number of prompts times (longest prompt + new tokens), in tokens per batch.
+        dtype: autocast dtype of matrix products; with None or float32, they use the dtype of the weights.
 
     Raises:
         ConfigError: `max_batch_tokens` is not positive.
@@ -68,7 +68,7 @@ class ModelGenerator:
         self.dtype = dtype
 
     def batches(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> list[list[int]]:
-        """Indices into `requests`, one list a batch, longest prompts first."""
+        """Return indices into `requests`, one list per batch, longest prompts first."""
         lengths = [len(request.prompt_ids) for request in requests]
         return batch_by_length(lengths, settings.max_new_tokens, self.max_batch_tokens)
 
@@ -78,12 +78,12 @@ class ModelGenerator:
         settings: SamplingSettings,
         on_finished: Callable[[int], None] = lambda num: None,
     ) -> Iterator[Generation]:
-        """One answer a request, batch by batch. The model must not be trained before the last one is taken.
+        """Yield one answer per request, batch by batch. Do not train the model before the iterator is exhausted.
 
         Args:
             requests: in any order.
-            settings: how to decode.
-            on_finished: told how many rows each decoding step finished.
+            settings: decoding settings.
+            on_finished: called after each decoding step that finishes rows, with their number.
         """
         limits = model_limits(inner_model(self.model))  # type: ignore[arg-type]
         for request in requests:
@@ -95,7 +95,7 @@ class ModelGenerator:
     def generate(
         self, requests: Sequence[GenerationRequest], settings: SamplingSettings, progress: Progress | None = None
     ) -> list[Generation]:
-        """One answer a request, in their order."""
+        """Return one answer per request, in the order of `requests`."""
         num_done = 0
 
         def on_finished(num: int) -> None:
@@ -109,7 +109,7 @@ class ModelGenerator:
         return [answers[index] for index in range(len(requests))]
 
     def _stop_token_ids(self) -> frozenset[int]:
-        """The template's, and those that the model's own generation settings name, as other engines do."""
+        """Return the stop tokens of the template and of the model's `generation_config`, as other engines use."""
         own = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
         listed = [] if own is None else [own] if isinstance(own, int) else own
         return frozenset(self.template.stop_token_ids) | frozenset(map(int, listed))
@@ -117,7 +117,7 @@ class ModelGenerator:
     def _decode(
         self, rows: Sequence[GenerationRequest], settings: SamplingSettings, on_finished: Callable[[int], None]
     ) -> list[Generation]:
-        """One batch."""
+        """Decode one batch; return its answers in the order of `rows`."""
         device = next(self.model.parameters()).device
         with torch.no_grad(), compute_context(self.model, device, self.dtype or torch.float32):
             decoder = BatchDecoder(self.model, rows, settings, self._stop_token_ids(), self.template.pad_token_id)

@@ -1,4 +1,4 @@
-"""Generation by any server that speaks OpenAI's completions protocol: vLLM, SGLang, TGI, `transformers serve`."""
+"""Generation by any server with OpenAI's completions protocol: vLLM, SGLang, TGI, `transformers serve`."""
 
 from __future__ import annotations
 
@@ -43,29 +43,30 @@ _LADDERS: dict[PromptFormat, tuple[Dialect, ...]] = {
     "text": (TEXT,),
 }
 _NOT_UNDERSTOOD = frozenset({400, 422})
+"""Statuses with which servers reject unknown fields."""
 _OF_ONE_PROMPT = frozenset({400, 403, 413, 422, 451})
-"""Statuses by which servers refuse a single prompt, for its content or length."""
+"""Statuses with which servers refuse a single prompt, for its content or length."""
 PLAIN_PROMPT = "Hello"
 
 
 class OpenAIGenerator(Generator):
-    """A model behind an address.
+    """A model on a server.
 
-    Prompts go to the completions endpoint as token ids where the server takes them. One short request at the start
-    finds out what the server understands. A server that takes strings only is refused prompts that a string cannot
-    carry, and log-probabilities; the token ids of its answers are their text encoded again (`Generation.reencoded`).
+    Prompts are sent to the completions endpoint, as token ids if the server accepts them. A short first request detects
+    what the server supports. With a server that takes only strings, prompts that have no exact string and requests for
+    log-probabilities are errors, and the token ids of an answer are its text encoded again (`Generation.reencoded`).
 
     Args:
-        base_url: the server's address, up to and with `/v1`.
-        model: the name that the server gives the model.
-        tokenizer: the served model's own tokenizer and chat template, read on this machine.
-        server: how much to ask at once, how long to wait, when to give up.
-        prompt_format: `auto` finds out; `ids` refuses a server that takes strings only; `text` sends strings.
-        revision: of the served weights, such as a commit or a date. No server tells it: change it when other weights
-            are served under the same name, or answers that are kept pass for theirs.
+        base_url: address of the server, including `/v1`.
+        model: name of the model on the server.
+        tokenizer: tokenizer and chat template of the served model, read on this machine.
+        server: concurrency, timeouts, and when to give up.
+        prompt_format: `auto` detects the format; `ids` rejects servers that take only strings; `text` sends strings.
+        revision: version of the served weights, such as a commit or a date. Servers do not report it: change it when
+            other weights are served under the same name, or stored answers of the old ones will be reused.
 
     Raises:
-        ConfigError: an address that is none or holds a secret, or a setting out of range.
+        ConfigError: the address is invalid or contains a secret, or a setting is out of range.
     """
 
     def __init__(
@@ -92,21 +93,21 @@ class OpenAIGenerator(Generator):
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The served model's."""
+        """Tokenizer of the served model."""
         return self.tokenizer_source.load_tokenizer()
 
     @cached_property
     def template(self) -> ChatTemplate:
-        """The served model's."""
+        """Chat template of the served model."""
         return self.tokenizer_source.template(self.tokenizer)
 
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
-        """One answer a request, each as soon as it is there.
+        """Yield one answer per request, each as soon as it arrives.
 
         Raises:
-            ConfigError: a setting out of range or that this server cannot do, or a request that it refuses.
-            DataError: a prompt that this server cannot be given.
-            BackendError: the server gave no answers for too long; what came before stays good.
+            ConfigError: a setting is out of range or not supported by the server, or the server refuses a request.
+            DataError: the server takes only strings, and a prompt has no exact string.
+            BackendError: the server has not answered for too long; answers yielded before are valid.
         """
         settings.check()
         if not requests:
@@ -117,21 +118,18 @@ class OpenAIGenerator(Generator):
         patience = Patience(self.server, self.base_url, was_reached=True)
         run = _Run(client, form, patience, self._rate, settings, self._plain_request())
 
-        async def all_of_them(hand_over: Callable[[Generation], None]) -> None:
-            await run.all(requests, self.server.concurrency, hand_over)
-
-        yield from loop.iterate(all_of_them)
+        yield from loop.iterate(partial(run.all, requests, self.server.concurrency))
 
     def check_ready(self) -> None:
-        """Find out what the server understands, with one short request; once.
+        """Detect what the server supports, with one short request, once.
 
         Raises:
-            ConfigError: nothing answers at the address, or it refuses the request.
+            ConfigError: no server answers at the address, or it refuses the request.
         """
         self._known_dialect()
 
     def identity(self) -> dict[str, Any]:
-        """Model and tokenizer. The address is left out: the same model may be served elsewhere tomorrow."""
+        """Identify model and tokenizer, not the address: the same model may move to another server."""
         return {
             **super().identity(),
             "model": self.model,
@@ -142,11 +140,11 @@ class OpenAIGenerator(Generator):
 
     @property
     def model_name(self) -> str:
-        """As the server calls it."""
+        """Name of the model on the server."""
         return self.model
 
     def weights_revision(self) -> str:
-        """As it was given."""
+        """Return `revision` as configured."""
         return self.revision
 
     def close(self) -> None:
@@ -174,11 +172,11 @@ class OpenAIGenerator(Generator):
         return self._dialect
 
     def _plain_request(self) -> GenerationRequest:
-        """A prompt to which no server and no content filter has an objection."""
+        """Return a prompt that no server and no content filter refuses."""
         return GenerationRequest("probe", tuple(self.tokenizer(PLAIN_PROMPT)["input_ids"]))
 
     async def _find_dialect(self, client: ServerClient, request: GenerationRequest) -> Dialect:
-        """The first dialect that the server understands, asked with one token."""
+        """Return the first dialect of the ladder that the server accepts, by requests for one token."""
         settings = SamplingSettings(max_new_tokens=1)
         ladder = _LADDERS[self.prompt_format]
         patience = Patience(self.server, self.base_url)
@@ -196,7 +194,7 @@ class OpenAIGenerator(Generator):
             if dialect is ladder[-1]:
                 raise ConfigError(
                     f"{self.base_url} read a prompt of {len(request.prompt_ids)} tokens as {num_read}",
-                    "Give the tokenizer of the model that is served, at the same revision",
+                    "Give the tokenizer of the served model, at the same revision",
                 )
         raise AssertionError("the last dialect returns or raises")
 
@@ -207,11 +205,11 @@ def _with_a_choice(payload: object) -> object:
 
 
 class _GivenUpError(Exception):
-    """A request that failed too often while the server answers others."""
+    """A request failed too often while the server answers others."""
 
 
 class _Run:
-    """The requests of one call, on their way."""
+    """The requests of one call of `stream`."""
 
     def __init__(
         self,
@@ -232,14 +230,14 @@ class _Run:
         self._probing = asyncio.Lock()
 
     async def all(
-        self, requests: Sequence[GenerationRequest], concurrency: int, hand_over: Callable[[Generation], None]
+        self, requests: Sequence[GenerationRequest], concurrency: int, emit: Callable[[Generation], None]
     ) -> None:
-        """Ask all, at most `concurrency` at a time; the first error cancels the rest."""
-        waiting = iter(requests)
+        """Send all requests, at most `concurrency` at a time; emit the answers. The first error cancels the rest."""
+        waiting = iter(requests)  # shared by the workers
 
         async def work() -> None:
             for request in waiting:
-                hand_over(await self._answer(request))
+                emit(await self._answer(request))
 
         workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(requests)))]
         try:
@@ -250,7 +248,7 @@ class _Run:
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _answer(self, request: GenerationRequest) -> Generation:
-        """The answer, or what stands for one that the server withholds while it answers others."""
+        """Return the answer, or a `withheld` one if the server fails on this request but answers others."""
         read = partial(self._form.read, request=request, settings=self._settings)
         try:
             answer = await self.asked(request, read, self._serves_others)
@@ -269,13 +267,18 @@ class _Run:
         read: Callable[[object], T],
         serves_others: Callable[[], Awaitable[bool]] | None = None,
     ) -> T:
-        """What `read` makes of the server's JSON, after as many attempts as it takes.
+        """Send a request, with retries, until `read` accepts the server's JSON; return its result.
 
         Args:
             request: the prompt.
-            read: makes a result of the server's JSON.
-            serves_others: asked whether the server answers others, once the request failed more than `max_retries`
-                times; if it does, the request is given up. None: it never is.
+            read: decodes the server's JSON.
+            serves_others: called once the request has failed more than `max_retries` times; if it returns True, the
+                request is given up. None retries without that limit.
+
+        Raises:
+            _GivenUpError: the request failed too often while the server answers others.
+            RefusedError: the server refuses the request.
+            BackendError: the server has not answered for too long.
         """
         trials = Trials(request.id)
         fields = self._form.fields(request, self._settings)
@@ -288,16 +291,16 @@ class _Run:
                 failure = error.failure
             except UnreadableAnswerError as error:
                 failure = Failure(str(error))
-            is_last = failure.is_its_own and trials.num_own_failures >= self._patience.settings.max_retries
+            is_last = failure.may_be_request and trials.num_own_failures >= self._patience.settings.max_retries
             if is_last and serves_others is not None and await serves_others():
                 raise _GivenUpError(failure.reason)
             await self._patience.wait(trials, failure)
 
     async def _serves_others(self) -> bool:
-        """Whether the server now answers a plain prompt with the same settings."""
+        """Return whether the server now answers a plain prompt with the same settings."""
         since = time.monotonic()
         async with self._probing:
-            if self._served_at >= since:  # another request has just found out
+            if self._served_at >= since:  # another request found out while this one waited for the lock
                 return True
             started = time.monotonic()
             try:

@@ -1,4 +1,4 @@
-"""What to do when a server fails: wait, say so, and in the end give up by the rule that `ServerSettings` states."""
+"""Waiting for a failing server, and giving up by the rule of `ServerSettings`."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from grsap.errors import BackendError, ConfigError
 from grsap.generation.server_settings import ServerSettings
 
 NOTICE_AFTER_S = 2.0
-"""Seconds without an answer before the wait is told."""
+"""Seconds without an answer after which the wait is logged."""
 NOTICE_EVERY_S = 30.0
-"""Seconds between two such lines."""
+"""Shortest time between two such log lines, in seconds."""
 REACH_WITHIN_S = 5.0
-"""Seconds that a server which never answered may refuse connections: one that is just starting gets these."""
+"""Seconds in which a server that has never answered may refuse connections, because it may just be starting."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed attempt that is worth another.
+    """A failed attempt that is worth a retry.
 
     Attributes:
-        reason: for the user.
-        retry_after_s: the wait that the server asks of all requests; None if it does not.
-        is_its_own: the request itself may be the cause; False when nobody is served.
+        reason: message for the user.
+        retry_after_s: wait that the server demands of all requests, in seconds; None for none.
+        may_be_request: the request itself may be the cause; False when the server is overloaded or down.
         is_unreachable: no connection was made.
     """
 
     reason: str
     retry_after_s: float | None = None
-    is_its_own: bool = True
+    may_be_request: bool = True
     is_unreachable: bool = False
 
 
 class Trials:
-    """The failures of one request. Backoff counts all; `max_retries` only those that may be its own."""
+    """Failures of one request. Backoff counts all of them; `max_retries` only those with `may_be_request`."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -48,17 +48,17 @@ class Trials:
         self._random = random.Random(f"grsap/{request_id}")
 
     def backoff_s(self, settings: ServerSettings) -> float:
-        """Full jitter: uniform between 0 and the exponential limit; the same for the same id and failure."""
+        """Return the wait in seconds: uniform between 0 and the exponential limit, determined by id and failure."""
         limit = min(settings.max_backoff_s, settings.backoff_s * 2.0 ** min(self.num_failures - 1, 32))
         return self._random.uniform(0.0, limit)
 
 
 class Patience:
-    """Waits on one server, for all requests of a run.
+    """Shared waiting state of all requests to one server.
 
     Args:
-        settings: the rule.
-        where: the server's address, for messages.
+        settings: backoff and the rule for giving up.
+        where: address of the server, for messages.
         was_reached: whether the server has answered before.
     """
 
@@ -73,29 +73,29 @@ class Patience:
         self._closed_until = 0.0
 
     def answered(self) -> None:
-        """A request was answered."""
+        """Record that a request was answered."""
         self.num_answers += 1
         self.heard()
 
     def heard(self) -> None:
-        """The server showed that it serves: the clock of the rule starts anew."""
+        """Record that the server works, and restart the time of `give_up_after_s`."""
         self._was_reached = True
         self._last_answer = time.monotonic()
 
     async def until_open(self) -> None:
-        """Wait as long as the server asked for."""
+        """Wait until the end of the wait that the server demanded."""
         while (wait := self._closed_until - time.monotonic()) > 0:
             await asyncio.sleep(wait)
 
     async def wait(self, trials: Trials, failure: Failure) -> None:
-        """After a failed attempt: wait before the next.
+        """Wait after a failed attempt.
 
         Raises:
-            ConfigError: nothing was ever reached at the address.
-            BackendError: the run ends here.
+            ConfigError: no server was ever reached at the address.
+            BackendError: the server has not answered for `give_up_after_s`.
         """
         trials.num_failures += 1
-        trials.num_own_failures += failure.is_its_own
+        trials.num_own_failures += failure.may_be_request
         self._was_reached |= not failure.is_unreachable
         if not self._was_reached and time.monotonic() - self._started >= REACH_WITHIN_S:
             raise ConfigError(
@@ -104,16 +104,16 @@ class Patience:
         remaining = self.settings.give_up_after_s - self._silence_s()
         if remaining <= 0:
             raise BackendError(
-                f"{self.where} has answered nothing for {self._silence_s():.0f} s, the last time because: "
-                f"{failure.reason}; {self.num_answers} answers were kept",
-                "See to the server and run again, or raise server.give_up_after_s",
+                f"{self.where} has not answered for {self._silence_s():.0f} s; last failure: {failure.reason}; "
+                f"{self.num_answers} answers were kept",
+                "Check the server and run again, or raise server.give_up_after_s",
                 num_answers=self.num_answers,
             )
         delay = min(trials.backoff_s(self.settings), remaining)
         if not self._was_reached:
             delay = min(delay, max(0.0, self._started + REACH_WITHIN_S - time.monotonic()))
         if failure.retry_after_s is not None:
-            # The last attempt falls on the moment of giving up, not after it.
+            # At most `remaining`, so that there is a last attempt at the moment of giving up.
             delay = min(failure.retry_after_s, remaining)
             self._closed_until = max(self._closed_until, time.monotonic() + delay)
         self._num_waiting += 1
@@ -144,10 +144,10 @@ class Patience:
 
 
 class RequestRate:
-    """At most so many attempts a minute, evenly spaced.
+    """Space attempts evenly.
 
     Args:
-        max_requests_per_minute: None for no limit.
+        max_requests_per_minute: attempts per minute; None for no limit.
     """
 
     def __init__(self, max_requests_per_minute: float | None) -> None:
@@ -155,7 +155,7 @@ class RequestRate:
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for this attempt's turn."""
+        """Wait until the next attempt may be sent."""
         now = time.monotonic()
         slot = max(now, self._next)
         self._next = slot + self._interval_s

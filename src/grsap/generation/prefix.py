@@ -1,4 +1,4 @@
-"""What all prompts of a batch begin with, run through the model once."""
+"""Common prefix of the prompts of a batch, run through the model once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from transformers.cache_utils import DynamicCache
 from grsap.generation.kv_cache import growing_cache
 
 MIN_PREFIX = 8
-"""Tokens that prompts must share before a pass of their own pays."""
+"""Shortest common prefix, in tokens, that is worth a separate forward pass."""
 
 
 def shared_prefix_length(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that all prompts begin with; 0 if not worth a pass. Each prompt keeps a token of its own at least."""
+    """Return the length of the prompts' common prefix, at least one token shorter than each; 0 if below `MIN_PREFIX`.
+
+    One token per prompt is left for the next pass, which returns the logits of the first answer token.
+    """
     if len(prompts) < 2:
         return 0
     shortest = min(map(len, prompts))
@@ -25,10 +28,10 @@ def shared_prefix_length(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def prefix_cache(model: nn.Module, prefix: Sequence[int], num_rows: int, device: torch.device) -> DynamicCache | None:
-    """The KV cache of `prefix`, for `num_rows` rows; None for a model whose cache cannot be shared so.
+    """Return the KV cache of `prefix` repeated for `num_rows` rows; None if the model's cache cannot be shared.
 
-    Rows of unequal length get their padding between the prefix and the rest. Full attention does not see it; a sliding
-    window would count it, and a recurrent state would take it in.
+    Rows of unequal length are padded between the prefix and the rest. Full attention masks that padding; a sliding
+    window would count it, and a recurrent state would absorb it.
     """
     cache = growing_cache(model)
     if cache is None:

@@ -1,4 +1,4 @@
-"""The next token of each row of a batch, from its logits.
+"""Choice of the next token of each row of a batch, from its logits.
 
 Shapes: B rows, V entries of the vocabulary.
 """
@@ -14,17 +14,17 @@ from grsap.generation.base import SamplingSettings, TokenLogprobs
 
 
 def row_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One random stream a row, on the CPU, so that a row's draws depend neither on its batch nor on the device."""
+    """Return one random stream per row, on the CPU, so that draws depend neither on the batch nor on the device."""
     return [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
 
 
 def next_tokens(logits: Tensor, settings: SamplingSettings, generators: Sequence[torch.Generator]) -> Tensor:
-    """Choose one token a row.
+    """Choose one token per row.
 
     Args:
         logits: (B, V).
         settings: greedy when `temperature` is 0.
-        generators: B random streams, each drawn from once; none is needed for greedy.
+        generators: B random streams, each drawn from once; unused if greedy.
 
     Returns:
         (B,) int64.
@@ -35,7 +35,8 @@ def next_tokens(logits: Tensor, settings: SamplingSettings, generators: Sequence
     if settings.top_p < 1:
         probabilities = nucleus(probabilities, settings.top_p)
     draws = torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for generator in generators])
-    # Inverse transform in vocabulary order: rounding moves the steps of the sum a little but never reorders them.
+    # Inverse transform in vocabulary order, not sorted by probability: rounding, which depends on the batch, moves the
+    # steps of the cumulative sum slightly but cannot reorder them.
     sums = probabilities.cumsum(dim=-1)
     draws = draws.to(logits.device) * sums[:, -1]
     chosen = torch.searchsorted(sums, draws[:, None], right=True).squeeze(-1)
@@ -43,12 +44,12 @@ def next_tokens(logits: Tensor, settings: SamplingSettings, generators: Sequence
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor, num_top: int) -> list[TokenLogprobs]:
-    """Log-probabilities of the tokens chosen and of the `num_top` most likely ones.
+    """Return log-probabilities of the chosen tokens and of the `num_top` most likely ones, one entry per row.
 
     Args:
-        logits: (B, V), as the model gave them.
-        tokens: (B,) chosen.
-        num_top: at least 0; at most V count.
+        logits: (B, V), as the model returns them.
+        tokens: (B,) chosen tokens.
+        num_top: at least 0; values above V count as V.
     """
     logprobs = torch.log_softmax(logits, dim=-1)
     chosen = logprobs.gather(-1, tokens[:, None]).squeeze(-1).tolist()
@@ -62,7 +63,7 @@ def token_logprobs(logits: Tensor, tokens: Tensor, num_top: int) -> list[TokenLo
 def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     """Set to zero all but the smallest set of most likely tokens whose probability reaches `top_p`.
 
-    Holtzman et al. 2020, arXiv 1904.09751. Shapes: (B, V) in and out; the result is not normalised.
+    Holtzman et al. 2020, arXiv 1904.09751. Shapes: (B, V) to (B, V); the result is not normalised.
     """
     ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
     outside = ranked.cumsum(dim=-1) - ranked >= top_p

@@ -1,4 +1,4 @@
-"""One server and its failures: what the `openai` client raises, sorted into those that wait and those that do not."""
+"""Client of one server. Sorts the errors of the `openai` package into those worth a retry and those that are final."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from grsap.streams import printable
 
 CONNECT_TIMEOUT_S = 10.0
 BUSY = frozenset({429, 502, 503, 504})
-"""Statuses that say nothing of the request: the server, or what stands before it, is overloaded or not there."""
+"""Statuses that do not depend on the request: the server or its proxy is overloaded or down."""
 MAX_MESSAGE = 300
 _RAW = "x-stainless-raw-response"
-"""By this header of its own request the client knows that the answer is to be given as it is."""
+"""The `openai` client reads this header of its own request to return the raw response."""
 _HEADERS = frozenset({"host", "connection", "accept", "content-type", "content-length", "user-agent", _RAW})
 _HTTP_DATE = r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT"
 
 
 class AttemptFailedError(Exception):
-    """An attempt that is worth another."""
+    """An attempt failed; a retry may succeed."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -36,7 +36,7 @@ class AttemptFailedError(Exception):
 
 
 class RefusedError(ConfigError):
-    """The server refuses a request; `status` is its HTTP status, and `reason` what it says."""
+    """The server refuses a request, with HTTP status `status` and message `reason`."""
 
     def __init__(self, problem: str, remedy: str, status: int, reason: str = "") -> None:
         super().__init__(problem, remedy)
@@ -45,15 +45,15 @@ class RefusedError(ConfigError):
 
 
 def check_address(base_url: str) -> None:
-    """Refuse what is no address, or holds a secret.
+    """Check the address of a server.
 
     Raises:
-        ConfigError: so.
+        ConfigError: it is no HTTP address, or contains a secret.
     """
     try:
         parts = urlsplit(base_url)
         has_host = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        _ = parts.port  # raises ValueError for one that is no number, or too large
+        _ = parts.port  # raises ValueError if it is no number or too large
     except ValueError as error:
         raise ConfigError(
             f"base_url {base_url!r} is no address ({error})", "Give one such as http://127.0.0.1:8000/v1"
@@ -62,17 +62,17 @@ def check_address(base_url: str) -> None:
         raise ConfigError(f"base_url {base_url!r} is no address", "Give one such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:
         raise ConfigError(
-            f"base_url (host {parts.hostname}) holds a user, a password or a query",
+            f"base_url (host {parts.hostname}) contains a user, a password or a query",
             "Put the key into an environment variable and name it in server.api_key_env",
         )
 
 
 class ServerClient:
-    """Posts completions to one server; used within one event loop.
+    """Send completion requests to one server, from within one event loop.
 
     Args:
-        base_url: up to and with `/v1`.
-        model: the name that the server gives the model.
+        base_url: address, including `/v1`.
+        model: name of the model on the server.
         settings: timeouts, connections and key.
 
     Raises:
@@ -97,7 +97,7 @@ class ServerClient:
             base_url=base_url,
             api_key=self._key,
             max_retries=0,
-            # Prompts and key go to this address only.
+            # Without redirects, prompts and key are sent to this address only.
             http_client=openai.DefaultAsyncHttpxClient(
                 timeout=timeout,
                 follow_redirects=False,
@@ -106,18 +106,18 @@ class ServerClient:
         )
 
     async def complete(self, fields: Mapping[str, Any], request_id: str) -> object:
-        """One attempt; the server's JSON.
+        """Make one attempt; return the server's JSON.
 
         Raises:
-            AttemptFailedError: another attempt may succeed.
-            RefusedError: none will.
+            AttemptFailedError: a retry may succeed.
+            RefusedError: a retry would fail, too.
         """
         try:
             async with asyncio.timeout(self.timeout_s):
                 reply = await self._client.completions.with_raw_response.create(model=self.model, **fields)
             return parse_json(reply.content.decode())
         except self._openai.APIStatusError as error:
-            raise self._sorted(error, request_id) from error
+            raise self._classified(error, request_id) from error
         except (TimeoutError, self._openai.APITimeoutError) as error:
             if type(error.__cause__).__name__ == "ConnectTimeout":
                 raise AttemptFailedError(_connection_failure(error.__cause__)) from error
@@ -134,13 +134,14 @@ class ServerClient:
         await self._client.close()
 
     async def _strip(self, request: Any) -> None:
-        """Leave out all headers but those of HTTP itself: the client takes keys and names from the environment."""
+        """Remove all headers but those of HTTP itself: the client adds keys and names from the environment."""
         for name in set(request.headers) - _HEADERS:
             del request.headers[name]
         request.headers["Authorization"] = f"Bearer {self._key}"
         request.headers["Accept-Encoding"] = "identity"
 
-    def _sorted(self, error: Any, request_id: str) -> Exception:
+    def _classified(self, error: Any, request_id: str) -> Exception:
+        """Return the error to raise for a response with an error status."""
         status, message = int(error.status_code), server_message(error)
         if 300 <= status < 400:
             target = one_line(error.response.headers.get("location", "another address"))
@@ -150,8 +151,8 @@ class ServerClient:
                 status,
             )
         if status in {408, 429} or status >= 500:
-            told = f"status {status}: {message}"
-            return AttemptFailedError(Failure(told, retry_after_s(error.response.headers), status not in BUSY))
+            reason = f"status {status}: {message}"
+            return AttemptFailedError(Failure(reason, retry_after_s(error.response.headers), status not in BUSY))
         return RefusedError(
             f"{self.base_url} refuses request {request_id} ({status}): {message}", _remedy(status), status, message
         )
@@ -166,7 +167,7 @@ def _remedy(status: int) -> str:
 
 
 def server_message(error: Any) -> str:
-    """What the server says, in one line."""
+    """Return the server's message in one line."""
     body = error.body
     for key in ("message", "detail", "error"):
         if isinstance(body, Mapping) and body.get(key):
@@ -175,14 +176,14 @@ def server_message(error: Any) -> str:
 
 
 def one_line(text: str) -> str:
-    """A server's text in one line of limited length, without control characters."""
+    """Return a server's text in one line of at most `MAX_MESSAGE` characters, without control characters."""
     return " ".join(printable(text[: 10 * MAX_MESSAGE], keep="\n\t\r").split())[:MAX_MESSAGE]
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The wait in seconds that the headers ask for: a number, or a date (RFC 9110); None if they ask for none.
+    """Return the wait in seconds that the header Retry-After demands, as a number or date (RFC 9110); None without one.
 
-    A negative number, one of more than nine digits, infinity and whatever else is not of that form is no wait.
+    Other values, such as negative numbers, infinity or more than nine digits, are ignored.
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
@@ -197,8 +198,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _connection_failure(cause: BaseException | None) -> Failure:
-    """What went wrong with the connection itself, by the HTTP client's error."""
+    """Return the failure for an error of the HTTP client's connection."""
     if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
-        told = one_line(str(cause)) if str(cause) else "no connection within the time"
-        return Failure(f"the connection was refused ({told})", is_its_own=False, is_unreachable=True)
+        reason = one_line(str(cause)) if str(cause) else "no connection within the time limit"
+        return Failure(f"the connection was refused ({reason})", may_be_request=False, is_unreachable=True)
     return Failure("the connection broke")

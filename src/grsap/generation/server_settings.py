@@ -1,4 +1,4 @@
-"""How a server is asked: how much at once, how long to wait, when to give up."""
+"""Settings of a server: concurrency, timeouts, retries, and when to give up."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from dataclasses import dataclass
 from grsap.errors import ConfigError
 
 MAX_CONCURRENCY = 1000
-"""Connections that the client's pool holds."""
+"""Size of the HTTP client's connection pool."""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How to treat a server.
+    """Concurrency, timeouts and retries for one server.
 
-    A server that cannot be reached at the start is an error within seconds. Later the rule for giving up is: when an
-    attempt fails and nothing has been answered for `give_up_after_s` seconds, the run ends with an error; what was
-    answered before stays good. An attempt fails when the connection is refused or drops, when it takes longer than
-    `timeout_s`, when the status is 408, 429 or 5xx, or when the answer cannot be read. After each failure the request
-    waits: a random time up to `backoff_s` x 2^failures, at most `max_backoff_s`, or as long as the server asks for
-    (Retry-After).
+    A server that cannot be reached at the start is an error within seconds. Later, the run ends with an error when an
+    attempt fails and the server has answered nothing for `give_up_after_s` seconds; earlier answers are kept. An
+    attempt fails when the connection is refused or drops, when it takes longer than `timeout_s`, when the status is
+    408, 429 or 5xx, or when the answer cannot be read. After each failure the request waits a random time up to
+    `backoff_s` x 2^(failures - 1), at most `max_backoff_s`, or as long as the server demands (Retry-After).
 
-    A prompt that the server refuses (status 400, 403, 413, 422 or 451) or fails on more than `max_retries` times, while
-    it answers others, is counted as unanswered with its reason; so is an answer that its content filter withholds. A
-    refusal of all prompts, any other status of 4xx, and any redirection is an error at once.
+    A prompt counts as unanswered, with its reason, if the server answers others but refuses this one (status 400, 403,
+    413, 422 or 451) or fails on it more than `max_retries` times, or if its content filter withholds the answer. A
+    refusal of all prompts, any other 4xx status, and any redirection is an error at once.
 
     Args:
-        concurrency: requests in flight at most, in [1, 1000].
-        timeout_s: seconds that one attempt may take.
-        max_retries: times that one request may fail again while the server answers others; then it is unanswered.
-        give_up_after_s: seconds without a single answer after which a failure ends the run.
+        concurrency: maximum number of requests in flight, in [1, 1000].
+        timeout_s: time limit of one attempt, in seconds.
+        max_retries: retries of one request while the server answers others; after them it counts as unanswered.
+        give_up_after_s: seconds without any answer after which a failure ends the run.
         backoff_s: longest wait after the first failure, in seconds.
         max_backoff_s: longest wait after any failure, in seconds.
-        max_requests_per_minute: attempts a minute at most, evenly spaced; null for no limit.
-        api_key_env: name of the environment variable that holds the key; null for servers that ask for none. The key
+        max_requests_per_minute: maximum attempts per minute, evenly spaced; null for no limit.
+        api_key_env: name of the environment variable that contains the key; null for servers without keys. The key
             itself is never part of a config or a manifest.
     """
 
@@ -48,7 +47,7 @@ class ServerSettings:
     api_key_env: str | None = None
 
     def check(self) -> None:
-        """Find what is out of range.
+        """Check all values.
 
         Raises:
             ConfigError: a value is out of range, or the environment variable is not set.
@@ -67,7 +66,7 @@ class ServerSettings:
         self.api_key()
 
     def api_key(self) -> str | None:
-        """The key, from the environment.
+        """Return the key from the environment; None if `api_key_env` is null.
 
         Raises:
             ConfigError: the variable that `api_key_env` names is not set.

@@ -1,4 +1,4 @@
-"""Where an answer ends, for models with a chat template and without."""
+"""Stop tokens of answers, for models with and without a chat template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grsap.generation.model_generator import DecodingTemplate
 
 
 class TokenizerText:
-    """What `DecodingTemplate` asks for, by the tokenizer's end of sequence alone.
+    """A `DecodingTemplate` whose only stop token is the tokenizer's end of sequence.
 
     Raises:
         ModelError: the tokenizer has no end of sequence.
@@ -28,13 +28,13 @@ class TokenizerText:
         self.pad_token_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens left out."""
+        """Return the text of token ids, without special tokens."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
 
 def decoding_template(generator: Generator) -> DecodingTemplate:
-    """The chat template of the generator's model or, for a model without one, its tokenizer."""
+    """Return the chat template of the generator's model, or a `TokenizerText` for a model without one."""
     try:
         return generator.template
     except TemplateError:

