@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -9,6 +11,7 @@ from tests.faults.cases import CASES, OUT, Case
 from tests.faults.conftest import Place
 from tests.faults.harness import attempt
 from tests.faults.switch import Switch
+from tqdm import tqdm
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.verb for case in CASES])
@@ -25,3 +28,13 @@ def test_killed_once(case: Case, place: Place) -> None:
     asked, again = Counter(case.asked(whole)), Counter(case.asked(killed))
     assert set(again) == set(asked)
     assert again.total() <= asked.total() + case.num_in_the_air
+
+
+def test_a_child_that_is_killed_while_it_prints_blocks_no_other(place: Place) -> None:
+    child = os.fork()
+    if child == 0:
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert tqdm.get_lock().acquire(True, 1.0)
+    tqdm.get_lock().release()
