@@ -1,7 +1,7 @@
-"""A raw file with faults planted in it: what stands where is drawn from a seed, and what must become of it is known.
+"""A raw file with faults planted in it: their places are drawn from a seed, and the right outcome of each is known.
 
-Requests are the quickstart's, which people could word so; answers are refusals, and what stands for an unsafe answer is
-a nonsense word that the judge of the test knows.
+Requests are the quickstart's; answers are refusals, and an unsafe answer contains a nonsense word that the test's judge
+knows.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ WITHHELD = "(withheld)"
 
 
 class Scripted(Generator):
-    """Has an answer for each (row id, attempt), told apart by the seed's order; likelihoods by word count."""
+    """Gives the answers listed for each row id, one per request."""
 
     tokenizer = template = None  # type: ignore[assignment]
 

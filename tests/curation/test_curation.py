@@ -150,19 +150,21 @@ def test_a_half_written_result_is_made_again(raw: Path, tmp_path: Path) -> None:
     assert digests(out) == before
 
 
-def test_another_judge_or_another_input_is_told(raw: Path, tmp_path: Path) -> None:
+def test_another_judge_or_another_input_is_reported(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_curation(curation(raw), out)
     before = digests(out)
     other = WordJudge()
     other.revision = "2"
-    told = r'was curated with something else: models.judge.revision: "1" -> "2". Bring it back, or choose another'
-    with pytest.raises(RunFolderError, match=told):
+    message = (
+        r'was curated with other models or files: models.judge.revision: "1" -> "2". Restore them, or choose another'
+    )
+    with pytest.raises(RunFolderError, match=message):
         run_curation(curation(raw, other), out)
     assert other.seen == []
     (out / "manifest.json").rename(tmp_path / "kept.json")
     write(raw / "shard-00001.jsonl", ROWS[3:4])
-    with pytest.raises(RunFolderError, match=r"is not what it was when .* was begun: shard-00001.jsonl"):
+    with pytest.raises(RunFolderError, match=r"was changed since .* was begun: shard-00001.jsonl"):
         run_curation(curation(raw), out)
     (tmp_path / "kept.json").rename(out / "manifest.json")
     assert digests(out) == before
@@ -179,12 +181,12 @@ def test_an_unfinished_curation_takes_no_verdicts_of_another_judge(raw: Path, tm
     assert len(list((out / "results").glob("verdicts.*.log"))) == 2
 
 
-def test_a_changed_evaluation_file_is_told(raw: Path, tmp_path: Path) -> None:
+def test_a_changed_evaluation_file_is_reported(raw: Path, tmp_path: Path) -> None:
     prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "How is glass blown?"}])
     filters = [BenchmarkOverlap([str(prompts)], max_cosine=None)]
     run_curation(curation(raw, filters=filters), tmp_path / "out")
     write(prompts, [{"prompt": "How do I steal?"}])
-    with pytest.raises(RunFolderError, match=r"was curated with something else: filters\[0\].file_hashes\[0\]"):
+    with pytest.raises(RunFolderError, match=r"was curated with other models or files: filters\[0\].file_hashes\[0\]"):
         run_curation(curation(raw, filters=filters), tmp_path / "out")
 
 
@@ -204,7 +206,7 @@ def test_a_judge_that_gives_too_few_verdicts_leaves_no_broken_file(raw: Path, tm
     [
         (
             '{"schema": "grsap.safety/1", "id": "x", "mess',
-            "shard-00002.jsonl, line 1: a half-written line. Let",
+            "shard-00002.jsonl, line 1: an incomplete line. Let",
         ),
         ("not json\n", "shard-00002.jsonl, line 1: not JSON"),
         ("[1]\n", "shard-00002.jsonl, line 1: a list, not an object"),
@@ -231,7 +233,7 @@ def test_no_input_and_shards_that_are_not_their_manifests(raw: Path, tmp_path: P
     with pytest.raises(DataError, match="no row in it"):
         curation(write(tmp_path / "zero.jsonl", [])).check()
     (raw / "manifest.json").write_text('{"files": {"shard-00001.jsonl": {"num_rows": 9, "hash": "x"}}}')
-    with pytest.raises(DataError, match=r"shard-00001.jsonl: is not what manifest.json beside it says"):
+    with pytest.raises(DataError, match=r"shard-00001.jsonl: does not match the manifest.json beside it"):
         curation(raw).check()
 
 
@@ -299,7 +301,7 @@ def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, mon
 
 def test_no_row_stays(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.jsonl", [row("a", None), row("b", response="")])
-    with pytest.raises(DataError, match=r"no row stays \(null_text 2\)"):
+    with pytest.raises(DataError, match=r"no row is kept \(null_text 2\)"):
         run_curation(curation(raw), tmp_path / "out")
     assert len(read(tmp_path / "out" / "rejected.jsonl")) == 2
 
@@ -319,9 +321,9 @@ def test_settings(settings: dict[str, Any], message: str, raw: Path) -> None:
 def test_filters_that_lack_something(raw: Path) -> None:
     with pytest.raises(ConfigError, match=r"filters\[0\] \(Harmlessness\) needs judge, which is not set"):
         Curation(str(raw), [Harmlessness()]).check()
-    with pytest.raises(ConfigError, match=r"filters\[0\] \(Harmlessness\): refusal_matcher says nothing of harm"):
+    with pytest.raises(ConfigError, match=r"filters\[0\] \(Harmlessness\): refusal_matcher does not label harm"):
         Curation(str(raw), [Harmlessness()], judge=RefusalMatcher()).check()
-    with pytest.raises(ConfigError, match=r"filters\[0\] \(Revision\) stands before any Harmlessness"):
+    with pytest.raises(ConfigError, match=r"filters\[0\] \(Revision\) is before any Harmlessness"):
         Curation(str(raw), [Revision(None), Harmlessness()], judge=WordJudge()).check()  # type: ignore[arg-type]
 
 
@@ -356,5 +358,5 @@ def test_results_of_other_rows_are_not_taken(tmp_path: Path) -> None:
     assert list(KeptResults(tmp_path, "a", {"input": "1"}).pieces()) == [([0], [5])]
     with first.path.open("a") as file:
         file.write((checked_line({"rows": [1], "values": []}) + checked_line({"rows": [], "values": []})).decode())
-    with pytest.raises(DataError, match=r"a\..*\.log, line 3: no piece"):
+    with pytest.raises(DataError, match=r"a\..*\.log, line 3: not a piece"):
         list(KeptResults(tmp_path, "a", {"input": "1"}).pieces())

@@ -231,7 +231,7 @@ def test_benchmark_overlap(decided: Any, tmp_path: Path) -> None:
 def test_benchmark_files_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "held_out.jsonl"
     path.write_text('{"prompt": "How?"}\n{"other": 1}\n')
-    with pytest.raises(DataError, match=r"held_out.jsonl, line 2: columns other hold no prompt. Name its column"):
+    with pytest.raises(DataError, match=r"held_out.jsonl, line 2: columns other contain no prompt. Set column"):
         BenchmarkOverlap([str(path)]).check("filters[0]")
     with pytest.raises(DataError, match="no such file"):
         BenchmarkOverlap(["no.jsonl"]).check("filters[0]")
@@ -257,7 +257,7 @@ def test_harmlessness_rejects_harm_and_what_is_not_parsed(decided: Any) -> None:
 
 
 def test_a_judge_that_only_sees_refusals(decided: Any) -> None:
-    with pytest.raises(ConfigError, match="says nothing of harm"):
+    with pytest.raises(ConfigError, match="does not label harm"):
         Harmlessness().check_judge(RefusalMatcher(), "filters[0]")
     rows = [
         row("a"),

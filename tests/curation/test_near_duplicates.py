@@ -50,7 +50,7 @@ def test_of_nothing_and_of_one() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12), st.sampled_from([3, 16, 1024]))
 def test_properties(seed: int, num: int, num_centres: int, block: int) -> None:
-    """No two kept rows are alike; each row that goes is alike with the kept one that stands for it."""
+    """No two kept rows are near-duplicates; each removed row is one of the kept row that represents it."""
     vectors = unit_rows(seed, num, num_centres)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_duplicates, "BLOCK", block)

@@ -47,17 +47,17 @@ def test_the_funnel_counts_rows_that_come_back(written: Path) -> None:
     assert rows[1] == ["SemanticDeduplicationmax_cosine 0.9", "near_duplicate 3", "8", "5", "62.5 %"]
 
 
-def test_cuts_and_what_lies_beyond_them(written: Path) -> None:
+def test_thresholds_and_bars_beyond_them(written: Path) -> None:
     text = written.read_text()
     assert "Completeness: keeps ≥ 8 and ≤ 64" in text
     assert "SemanticDeduplication: keeps ≤ 0.9" in text
     first = text.partition('aria-labelledby="scores-0-title')[2].partition("</svg>")[0]
     fills = re.findall(r"<path[^>]*style=\"fill: var\(--(bad|series-1)\)", first)
     assert fills == ["bad", "series-1", "bad"]
-    told = Outline(text).text
-    assert "BenchmarkOverlap: share of n-grams that a benchmark has too is 0 of all 5 rows." in told
-    assert "Completeness cuts each domain at bounds of its own" in told
-    assert "SemanticDeduplication keeps one" in told
+    shown = Outline(text).text
+    assert "BenchmarkOverlap: share of n-grams that a benchmark has too is 0 of all 5 rows." in shown
+    assert "Completeness uses separate thresholds for each domain" in shown
+    assert "SemanticDeduplication keeps one" in shown
 
 
 def test_domains_and_behaviours(written: Path) -> None:
@@ -68,7 +68,7 @@ def test_domains_and_behaviours(written: Path) -> None:
     ]
 
 
-def test_neighbours_stand_behind_a_click_as_texts(written: Path) -> None:
+def test_texts_of_neighbours_are_behind_a_click(written: Path) -> None:
     outline = Outline(written.read_text())
     assert outline.tags.count("details") == 1
     assert [text for text in outline.texts if text in HOSTILE] == [HOSTILE[0], HOSTILE[3]] * 3
@@ -77,7 +77,7 @@ def test_neighbours_stand_behind_a_click_as_texts(written: Path) -> None:
     assert "unnamed" not in outline.text
 
 
-def test_a_page_of_the_users_own_is_kept(tmp_path: Path) -> None:
+def test_a_page_that_the_user_wrote_is_kept(tmp_path: Path) -> None:
     folder = curation_folder(tmp_path / "curated", ["a", "b"])
     (folder / "curation.html").write_text("mine")
     with pytest.raises(ConfigError, match="is not a page of grsap"):
@@ -98,7 +98,7 @@ def test_a_curation_leaves_its_page(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_jsonl(raw, rows)
     run_curation(Curation(str(raw), [Completeness()]), tmp_path / "curated")
     page = tmp_path / "curated" / "curation.html"
-    assert f"to look at: {page}" in " ".join(capsys.readouterr().out.split())
+    assert f"page: {page}" in " ".join(capsys.readouterr().out.split())
     assert table_rows(page.read_text(), "domains") == [["theft", "2", "2"], ["all", "2", "2"]]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     run_curation(Curation(str(raw), [Completeness()]), tmp_path / "without")

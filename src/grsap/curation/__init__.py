@@ -1,4 +1,4 @@
-"""From raw rows to a replay set: one filter a file, and the pipeline."""
+"""Curation: filters that make a replay set of raw rows, one per file, and the pipeline that runs them."""
 
 from grsap.curation.base import Filter, RowFilter
 from grsap.curation.behaviour import Behaviour

@@ -18,41 +18,41 @@ if TYPE_CHECKING:
 
 
 class Filter(ABC):
-    """One step of a curation. Write `decide`, or derive from `RowFilter` where a row can be judged by itself.
+    """One step of a curation. Implement `decide`, or derive from `RowFilter` if each row can be judged on its own.
 
     Attributes:
-        takes_rejected: reasons of earlier filters whose rows this one is given instead of those that stay; it may bring
-            them back.
+        takes_rejected: reasons of earlier filters. If there are any, the filter receives the rows rejected for them,
+            not the kept rows, and may restore them.
     """
 
     takes_rejected: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def needs(self) -> frozenset[str]:
-        """Settings of the curation that it cannot do without: `embedder`, `judge`."""
+        """Settings of the curation that the filter requires: `embedder`, `judge`."""
         return frozenset()
 
     @abstractmethod
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row, in order.
+        """Yield one decision per row, in order.
 
-        Rows come in the order of their ids, not of the file, so that no decision depends on the file's order. They are
-        read from disk when they are looked at.
+        Rows are in the order of their ids, not of the file, so that no decision depends on the file's order. They are
+        read from disk on access.
 
         Args:
-            rows: those not yet rejected.
-            work: embeddings, verdicts and results that are kept on disk; notes for the manifest.
+            rows: rows that no earlier filter rejected, or those of `takes_rejected`.
+            work: embeddings, verdicts and results stored on disk; notes for the manifest.
         """
 
     def checked_decisions(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """What `decide` yields.
+        """Call `decide` and check what it yields.
 
         Raises:
-            PluginError: it is not one decision a row, or one has other reasons, scores or labels than it may have.
+            PluginError: it is not one decision per row, or a decision has an invalid reason, score or label.
         """
         found: Any = self.decide(rows, work)
         if not isinstance(found, Iterable):
-            raise PluginError(self, "decide", f"returns {described(found)}", "Yield one Decision a row, in order")
+            raise PluginError(self, "decide", f"returns {described(found)}", "Yield one Decision per row, in order")
         num = 0
         for decision in found:
             num += 1
@@ -61,9 +61,9 @@ class Filter(ABC):
             self._check_decision(decision)
             yield decision
         if num != len(rows):
-            told = f"more than {len(rows)}" if num > len(rows) else str(num)
+            yielded = f"more than {len(rows)}" if num > len(rows) else str(num)
             raise PluginError(
-                self, "decide", f"yields {told} decisions for {len(rows)} rows", "Yield one a row, in order"
+                self, "decide", f"yields {yielded} decisions for {len(rows)} rows", "Yield one per row, in order"
             )
 
     def _check_decision(self, decision: Any) -> None:
@@ -81,40 +81,40 @@ class Filter(ABC):
                 raise PluginError(self, method, f"gives {name} the score {shown}", "Give finite numbers, or none")
 
     def check(self, where: str) -> None:  # noqa: B027 (many need nothing)
-        """Find what is wrong with settings and files; loads no weights.
+        """Check settings and files, without loading weights.
 
         Args:
             where: the setting's name, for messages.
 
         Raises:
-            UserError: names the setting.
+            UserError: names the wrong setting.
         """
 
     def check_ready(self) -> None:  # noqa: B027 (most need nothing)
-        """Find a server that is not there, before the work of earlier filters.
+        """Check that the servers that the filter needs answer, before the work of earlier filters.
 
         Raises:
-            ConfigError: nothing answers at its address.
+            ConfigError: nothing answers at an address.
         """
 
     def check_judge(self, judge: Judge, where: str) -> None:  # noqa: B027 (most take any)
-        """Raise ConfigError if the judge does not say what the filter needs."""
+        """Raise ConfigError if the judge does not give the labels that the filter needs."""
 
     def settings(self) -> dict[str, Any]:
-        """For the manifest: the constructor's arguments, as JSON values, and hashes of the files that they name."""
+        """Return the constructor's arguments as JSON values, and hashes of files that they name, for the manifest."""
         return {name: _as_json(value) for name, value in sorted(vars(self).items()) if not name.startswith("_")}
 
 
 class RowFilter(Filter):
-    """A filter that judges each row by itself. Write `decide_row`."""
+    """A filter that judges each row on its own. Implement `decide_row`."""
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row, in order."""
+        """Yield one decision per row, in order."""
         return (self.decide_row(row) for row in rows)
 
     @abstractmethod
     def decide_row(self, row: SafetyRecord) -> Decision:
-        """`keep()` or `reject(reason)`, with scores by name."""
+        """Return `keep()` or `reject(reason)`, with scores by name."""
 
 
 def _as_json(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Labels rows by what the response does, and by how hard it was to get."""
+"""Labels rows by what the response does, and by whether it had to be revised."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ class Behaviour(Filter):
     """Sets `behaviour` (`refusal`, `safe_explanation` or `benign_answer`) and `difficulty` (`easy`, or `hard` for a
     revised response). Put it after the filters that judge and revise.
 
-    A refusal is what the judge calls one, or, where it says nothing, what the refusal matcher does. Anything else is a
-    `benign_answer` where the request is harmless, by the judge's label or by what was asked for, and a
-    `safe_explanation` where it is not. Reason, on demand: `over_refusal`.
+    The judge decides what is a refusal, or the refusal matcher if the judge gave no label. Other responses are a
+    `benign_answer` to a harmless request (by the judge's label, else by what was asked for) and a `safe_explanation` to
+    other requests. Reason, if enabled: `over_refusal`.
 
     Args:
-        reject_over_refusals: drop refusals of harmless requests, which would teach more of them; the paper keeps them.
+        reject_over_refusals: whether to drop refusals of harmless requests, which would teach over-refusal; the paper
+            keeps them.
     """
 
     def __init__(self, reject_over_refusals: bool = False) -> None:
         self.reject_over_refusals = reject_over_refusals
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row."""
+        """Yield one decision per row."""
         for row in rows:
             refuses = row.response_refusal
             if refuses is None:
@@ -48,5 +49,5 @@ class Behaviour(Filter):
 
 
 def is_harmless_request(row: SafetyRecord) -> bool:
-    """By the label of the request, or where it has none by what was asked for."""
+    """Return whether a request is harmless by its label, or, if it has none, by what was asked for."""
     return is_meant_harmless(row) if row.prompt_harmful is None else not row.prompt_harmful

@@ -1,4 +1,4 @@
-"""Drops rows that an evaluation would find again."""
+"""Drops rows whose query occurs in an evaluation."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Prompt:
 class BenchmarkOverlap(Filter):
     """Keeps rows whose query is in no evaluation, neither word for word nor paraphrased.
 
-    Reasons: `benchmark_words` (it shares runs of words with a prompt, or is one), `benchmark_meaning` (it is too like
-    one by cosine), each with the prompt's place.
+    Reasons: `benchmark_words` (the query shares runs of words with a prompt), `benchmark_meaning` (its cosine with a
+    prompt is too high), each with the prompt's place.
 
     Args:
-        files: of evaluations: `.jsonl`, `.csv` or `.parquet` with `messages`, whose last user turn counts, or one of
-            the columns prompt, query, question, instruction, goal, text.
-        column: another one.
-        num_words: length of a run. A query or prompt with fewer words counts as a whole.
-        max_share: share of a query's runs, in [0, 1], that may occur in the evaluations.
-        max_cosine: of a query with any prompt; null to compare words alone.
+        files: evaluation files: `.jsonl`, `.csv` or `.parquet` with `messages`, of which the last user turn is
+            compared, or one of the columns prompt, query, question, instruction, goal, text.
+        column: name of another column.
+        num_words: length of a run in words. A query or prompt with fewer words is one run.
+        max_share: greatest share of a query's runs, in [0, 1], that may occur in the evaluations.
+        max_cosine: greatest cosine of a query with any prompt, in (0, 1]; null to compare words only.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class BenchmarkOverlap(Filter):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The embedder, unless words alone are compared."""
+        """The embedder, unless only words are compared."""
         return frozenset() if self.max_cosine is None else frozenset({"embedder"})
 
     def check(self, where: str) -> None:
@@ -78,11 +78,11 @@ class BenchmarkOverlap(Filter):
         self._prompts()
 
     def settings(self) -> dict[str, Any]:
-        """With the files' hashes."""
+        """Return the settings with the files' hashes."""
         return {**super().settings(), "file_hashes": [hash_file(resolve(file)) for file in self.files]}
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row."""
+        """Yield one decision per row."""
         prompts = self._prompts()
         work.audit |= {"num_prompts": len(prompts)}
         runs: dict[int, int] = {}
@@ -104,13 +104,13 @@ class BenchmarkOverlap(Filter):
                 yield keep(**scores)
 
     def _shared(self, query: str, runs: Mapping[int, int]) -> tuple[float, int]:
-        """Share of a query's runs that prompts have, and the number of the first such prompt; 0 without one."""
+        """Return the share of a query's runs that occur in prompts, and the number of the first such prompt, or 0."""
         mine = word_runs(query, self.num_words)
         hits = [runs[run] for run in mine if run in runs]
         return (len(hits) / len(mine), min(hits)) if hits else (0.0, 0)
 
     def _cosines(self, rows: Rows, prompts: Sequence[Prompt], work: Work) -> tuple[list[float], list[int]]:
-        """Each row's greatest cosine with a prompt, and the prompt's number."""
+        """Return each row's greatest cosine with a prompt, and the prompt's number."""
         if self.max_cosine is None:
             return [0.0] * len(rows), [0] * len(rows)
         theirs = work.embedder.embed([prompt.text for prompt in prompts])
@@ -125,7 +125,7 @@ class BenchmarkOverlap(Filter):
             for place, row in read_table(path):
                 text = self._text(row)
                 if text is None:
-                    raise place.error(f"columns {', '.join(map(str, row))} hold no prompt", "Name its column")
+                    raise place.error(f"columns {', '.join(map(str, row))} contain no prompt", "Set column")
                 prompts.append(Prompt(text, f"{path.name}:{place.line}"))
         return prompts
 
@@ -138,7 +138,11 @@ class BenchmarkOverlap(Filter):
 
 
 def greatest_cosines(vectors: Embeddings, others: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """(M,) greatest cosine of each row with the others (K, D), and (M,) the place of that one; -1 and 0 without any."""
+    """Compare rows (M, D) with others (K, D), in blocks.
+
+    Returns:
+        (M,) greatest cosine of each row, and (M,) the index of that other; -1 and 0 if K is 0.
+    """
     greatest = np.full(len(vectors), -1.0)
     nearest = np.zeros(len(vectors), np.intp)
     for start in range(0, len(vectors) if len(others) else 0, BLOCK):

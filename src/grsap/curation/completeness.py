@@ -1,4 +1,4 @@
-"""Drops rows that are not whole: no text, cut, too short, or with tokens that only a template may write."""
+"""Drops incomplete rows: without text, cut, too short, or with control tokens of a chat template."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ CONTROL_TOKENS = re.compile(
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"  # Llama 2, Mistral
     r"|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|think)>"  # Llama 2, Gemma, Qwen 3
 )
-"""Tokens that the chat templates of the known model families write."""
+"""Control tokens in the chat templates of known model families."""
 
 
 class Completeness(RowFilter):
-    """Keeps rows with a query and a response that are whole texts.
+    """Keeps rows with a complete query and a complete response.
 
     Reasons: `null_text` (null or blank), `not_unicode` (half of a surrogate pair), `cut_by_length` (the token limit
-    ended the response), `control_tokens` (either text spells a token of a chat template), `too_short`. The limits are
-    those of a synthesis: `grsap.synthesis.CompleteAndDistinct` counts rows by the same ones.
+    ended the response), `control_tokens` (a text spells a token of a chat template), `too_short`. The defaults are
+    those of `grsap.synthesis.CompleteAndDistinct`, which counts the complete rows of a synthesis.
 
     Args:
-        min_query_words: fewer are `too_short`.
-        min_response_words: fewer are `too_short`.
+        min_query_words: least number of words of a query.
+        min_response_words: least number of words of a response.
     """
 
     def __init__(self, min_query_words: int = 3, min_response_words: int = 3) -> None:
@@ -40,7 +40,7 @@ class Completeness(RowFilter):
                 raise ConfigError(f"{where}: {name} is {getattr(self, name)}", "Give at least 0")
 
     def decide_row(self, row: SafetyRecord) -> Decision:
-        """Whether the row is whole."""
+        """Keep the row if it is complete."""
         texts = [message["content"] or "" for message in row.messages]
         num_words = len(query_of(row).split()), len(response_of(row).split())
         if not all(text.strip() for text in texts):

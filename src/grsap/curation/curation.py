@@ -1,4 +1,4 @@
-"""The settings of a curation: from raw rows to a replay set."""
+"""Settings of a curation, which makes a replay set of raw rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from grsap.judging.base import Judge
 
 @dataclass(frozen=True)
 class Curation:
-    """Makes a replay set of raw safety rows, by filters in the order given.
+    """Make a replay set of raw safety rows, with filters.
 
     Args:
         input: folder of `.jsonl` shards, such as the `--output_dir` of `grsap synthesize`, or one `.jsonl` file.
-        filters: each is given the rows that the ones before it left.
+        filters: applied in this order; each receives the rows that earlier ones kept.
         embedder: for filters that compare meanings.
-        judge: for filters that ask whether a response is harmful.
-        judge_batch_size: exchanges that the judge is given at once; so many may be judged again after a kill.
-        seed: of all that is random.
+        judge: for filters that need to know whether a response is harmful.
+        judge_batch_size: exchanges per call of the judge; after a kill, up to this many are judged again.
+        seed: seed of all random choices.
     """
 
     input: str
@@ -42,10 +42,10 @@ class Curation:
         return RawRows(self.input)
 
     def check(self) -> None:
-        """Find what is wrong with settings, filters and input; loads no weights.
+        """Check settings, filters and input, without loading weights.
 
         Raises:
-            UserError: names the setting, or the file and line.
+            UserError: names the wrong setting, or the file and line.
         """
         if not self.filters:
             raise ConfigError("filters is empty", "Give at least one, such as Completeness")
@@ -64,7 +64,7 @@ class Curation:
             if getattr(self, name) is None:
                 raise ConfigError(f"{where} needs {name}, which is not set", f"Set {name}, or leave the filter out")
         if each.takes_rejected & {HARMFUL, NOT_REFUSED} and not any(isinstance(one, Harmlessness) for one in before):
-            raise ConfigError(f"{where} stands before any Harmlessness", "Put it behind, or leave it out")
+            raise ConfigError(f"{where} is before any Harmlessness", "Move it after Harmlessness, or leave it out")
         each.check(where)
         if self.judge is not None:
             each.check_judge(self.judge, where)
@@ -75,7 +75,7 @@ class Curation:
         for name, entry in (read_object(path).get("files") or {}).items():
             if name.endswith(".jsonl") and self.raw.files.get(name) != entry:
                 raise DataError(
-                    f"is not what {MANIFEST} beside it says",
+                    f"does not match the {MANIFEST} beside it",
                     "Restore it, or remove the manifest if you changed the rows",
                     path=self.raw.path / name,
                 )

@@ -1,4 +1,4 @@
-"""A filter's decision on a row, and the parts of a row that decisions are about."""
+"""A filter's decision on a row, and accessors for the texts of a row."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from grsap.records import JudgeInfo, SafetyRecord
 
 @dataclass(frozen=True)
 class Decision:
-    """A filter's answer on one row.
+    """A filter's decision on one row.
 
     Attributes:
-        keep: whether the row stays.
-        reason: why not, in snake_case; None if it stays.
-        scores: finite numbers by name; they go into the row's `scores`.
+        keep: whether the row is kept.
+        reason: why it is rejected, in snake_case; None if it is kept.
+        scores: finite numbers by name, added to the row's `scores`.
         labels: keys of the row that the filter sets: `prompt_harmful`, `response_harmful`, `response_refusal`,
             `behaviour`, `difficulty`.
-        related_id: of the row because of which this one is rejected, such as the one that it repeats.
-        revision: a response that takes the place of the row's own.
-        judge: who gave the labels, if it was one.
+        related_id: id of the row that this one is rejected for, such as the one that it duplicates.
+        revision: a response that replaces the row's.
+        judge: the judge that gave the labels, if any.
     """
 
     keep: bool = True
@@ -35,32 +35,32 @@ class Decision:
 
 @dataclass(frozen=True)
 class RevisedResponse:
-    """A response that replaces the row's own, and the entry for the row's `history`."""
+    """A response that replaces the row's, and the entry for the row's `history`."""
 
     response: str
     history: Mapping[str, Any]
 
 
 def keep(**scores: float) -> Decision:
-    """The row stays."""
+    """Keep the row."""
     return Decision(scores=scores)
 
 
 def reject(reason: str, **scores: float) -> Decision:
-    """The row goes, because of `reason`."""
+    """Reject the row for `reason`."""
     return Decision(False, reason, scores)
 
 
 def query_of(row: SafetyRecord) -> str:
-    """The last user turn; empty if it is null."""
+    """Return the last user turn; empty if it is null."""
     return row.messages[-2]["content"] or ""
 
 
 def response_of(row: SafetyRecord) -> str:
-    """The last turn; empty if it is null."""
+    """Return the last turn; empty if it is null."""
     return row.messages[-1]["content"] or ""
 
 
 def is_meant_harmless(row: SafetyRecord) -> bool:
-    """Whether the row was asked for as a harmless counterpart, or labelled as one where it comes from."""
+    """Return whether the row was synthesised as a harmless counterpart, or its source labels the request harmless."""
     return row.behaviour == "benign_answer" or row.prompt_harmful is False

@@ -1,4 +1,4 @@
-"""Drops queries that have nothing to do with their domain."""
+"""Drops queries that are not about their domain."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from grsap.synthesis.domains import domains_hash, load_domains
 
 
 class DomainRelevance(Filter):
-    """Keeps rows whose query is like its domain's name or definition. Reason: `off_domain`.
+    """Keeps rows whose query is similar to its domain's name or definition. Reason: `off_domain`.
 
-    The threshold is audited, because cosines of two embedders cannot be compared: the manifest says how many queries
-    pass it against domains that are not their own, and how often their own domain is the most alike of all.
+    Cosines of different embedders are not comparable, so the manifest audits the threshold: it states the share of
+    queries that pass against other domains, and how often a query's own domain is the closest of all.
 
     Args:
-        min_cosine: rows with less go; the paper's 0.5 goes with its embedder.
-        against: what a query is compared with; the paper takes the name.
-        domains: YAML file of domains, for definitions; by default the 38 of the paper. A domain that is not in it is
-            compared by its name.
+        min_cosine: least cosine of query and domain, in [-1, 1]; the paper's 0.5 is for its embedder.
+        against: text of the domain that a query is compared with; the paper uses the name.
+        domains: YAML file of domains, for definitions; by default the 38 of the paper. For a domain that is not in it
+            the name is used.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class DomainRelevance(Filter):
         return frozenset({"embedder"})
 
     def check(self, where: str) -> None:
-        """Raise ConfigError for a cosine outside [-1, 1], DataError for a file that is not one of domains."""
+        """Raise ConfigError for a cosine outside [-1, 1], DataError for a wrong file of domains."""
         if not -1 <= self.min_cosine <= 1:
             raise ConfigError(f"{where}: min_cosine is {self.min_cosine}", "Give a cosine in [-1, 1]")
         load_domains(self.domains)
 
     def settings(self) -> dict[str, Any]:
-        """With the definitions' hash."""
+        """Return the settings with the definitions' hash."""
         return {**super().settings(), "domains_hash": domains_hash(load_domains(self.domains))}
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row."""
+        """Yield one decision per row."""
         names = work.raw.domains
         definitions = {domain.name: f"{domain.name}: {domain.definition}" for domain in load_domains(self.domains)}
         texts = names if self.against == "name" else [definitions.get(name, name) for name in names]
@@ -85,7 +85,7 @@ class DomainRelevance(Filter):
 
 
 def _cosines(queries: Embeddings, domains: Embeddings) -> NDArray[np.float64]:
-    """(M, K)."""
+    """Return the cosines (M, K) of queries (M, D) and domains (K, D)."""
     if not len(queries):
         return np.zeros((0, len(domains)))
     return (queries @ domains.T).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Has a judge say whether a response is harmful."""
+"""Drops rows whose response a judge calls harmful."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ NOT_REFUSED = "not_refused"
 class Harmlessness(Filter):
     """Keeps rows whose response the judge calls harmless, and labels them by its verdict.
 
-    Reasons: `harmful_response`; `unparsed` (no verdict: never taken for safe). A judge that only sees refusals cannot
-    tell harm: with `allow_proxy` a response that does not refuse is `not_refused`, unless the row was asked for as a
-    harmless one. Rows rejected as harmful go to a later `Revision`, if there is one.
+    Reasons: `harmful_response`; `unparsed` (no verdict, which never counts as safe); `verdict_withheld` (the judge's
+    server gave no verdict). A judge that only detects refusals does not detect harm: with `allow_proxy`, a response
+    that does not refuse is `not_refused`, unless the row was synthesised as a harmless one. A later `Revision` receives
+    the rows rejected as harmful.
 
     Args:
-        allow_proxy: take a judge that only sees refusals.
+        allow_proxy: whether to accept a judge that only detects refusals.
     """
 
     def __init__(self, allow_proxy: bool = False) -> None:
@@ -37,15 +38,15 @@ class Harmlessness(Filter):
         return frozenset({"judge"})
 
     def check_judge(self, judge: Judge, where: str) -> None:
-        """Raise ConfigError for a judge that does not say what is needed."""
+        """Raise ConfigError for a judge that does not label harm, unless it is an allowed proxy."""
         if "response_harmful" not in judge.labels and not (self.allow_proxy and judge.is_proxy):
             raise ConfigError(
-                f"{where}: {judge.name} says nothing of harm",
-                "Set another judge, or allow_proxy to take non-refusals for harm",
+                f"{where}: {judge.name} does not label harm",
+                "Set another judge, or set allow_proxy to count non-refusals as harm",
             )
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row."""
+        """Yield one decision per row."""
         judge = work.judge
         verdicts = work.verdicts(rows)
         for number, row in zip(rows.numbers.tolist(), rows, strict=True):
@@ -55,7 +56,7 @@ class Harmlessness(Filter):
 
 
 def reason_against(verdict: Verdict, row: SafetyRecord, judge: Judge) -> str | None:
-    """Why a response is not harmless; None if it is."""
+    """Return why a response does not count as harmless; None if it does."""
     missing = "verdict_withheld" if verdict.reason == "withheld" else "unparsed"
     if "response_harmful" in judge.labels:
         return {True: HARMFUL, None: missing, False: None}[verdict.response_harmful]
@@ -65,10 +66,10 @@ def reason_against(verdict: Verdict, row: SafetyRecord, judge: Judge) -> str | N
 
 
 def info_of(judge: Judge) -> JudgeInfo:
-    """The judge's name and revision, for rows."""
+    """Return the judge's name and revision, for rows."""
     return JudgeInfo(judge.name, judge.revision)
 
 
 def labels_of(verdict: Verdict, judge: Judge) -> dict[str, Any]:
-    """What the judge says at all."""
+    """Return the labels of a verdict that the judge gives at all."""
     return {name: verdict.label(name) for name in LABELS if name in judge.labels}

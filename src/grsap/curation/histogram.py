@@ -1,4 +1,4 @@
-"""How scores are spread."""
+"""Histograms of scores."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ NUM_BINS = 40
 
 
 def histogram(name: str, values: Sequence[float], *, log: bool = False, **cuts: float) -> dict[str, Any]:
-    """Counts in bins of equal width, as JSON values.
+    """Count values in bins of equal width.
 
     Args:
-        name: of the score.
-        values: finite; with `log` positive.
-        log: equal width in the logarithm.
-        cuts: by name, such as `below` and `above`.
+        name: name of the score.
+        values: finite; with `log`, positive.
+        log: whether bins have equal width in the logarithm.
+        cuts: thresholds by name, such as `below` and `above`.
 
     Returns:
-        `{score, log, edges, counts, cuts}`, with one edge more than counts; both are empty without a value.
+        JSON values `{score, log, edges, counts, cuts}`, with one edge more than counts; both are empty without a value.
     """
     numbers = np.asarray(values, np.float64)
     edges: list[float] = []
@@ -42,5 +42,5 @@ def histogram(name: str, values: Sequence[float], *, log: bool = False, **cuts: 
 
 
 def significant(value: float, digits: int = 6) -> float:
-    """A number to so many significant digits, so that rounding in sums does not show."""
+    """Round a number to significant digits, which hides rounding errors of sums."""
     return float(f"{value:.{digits}g}")

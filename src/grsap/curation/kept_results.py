@@ -1,4 +1,4 @@
-"""Results of expensive work on rows: no row is embedded, scored or judged twice, whenever a call ends."""
+"""Stored results of expensive work on rows: no row is embedded, scored or judged again after a kill."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SCHEMA = "grsap.curation_results/1"
 
 
 class KeptResults(ResultLog):
-    """A log of pieces `{"rows": [numbers], "values": [...]}`. Its name and first line say whose results they are.
+    """A log of pieces `{"rows": [numbers], "values": [...]}`. Its first line is the identity; its name has its hash.
 
     Args:
-        folder: is made if it is missing.
-        name: of the results.
-        identity: of the model that computes them, and of the texts that they are of.
+        folder: created if it is missing.
+        name: name of the results.
+        identity: identity of the model that computes them, and of their texts.
     """
 
     def __init__(self, folder: Path, name: str, identity: dict[str, Any]) -> None:
@@ -27,10 +27,10 @@ class KeptResults(ResultLog):
         self._first = {"schema": SCHEMA, **identity}
 
     def pieces(self) -> Iterator[tuple[list[int], list[Any]]]:
-        """(rows, values) of each piece.
+        """Yield (rows, values) of each piece.
 
         Raises:
-            DataError: a line is broken; names it.
+            DataError: a line is damaged; names it.
         """
         for line, piece in self.lines():
             if line == 1:
@@ -41,8 +41,8 @@ class KeptResults(ResultLog):
                     raise KeyError("as many values as rows")
             except (KeyError, TypeError) as error:
                 raise DataError(
-                    f"no piece of {SCHEMA}: lacks {error}",
-                    "Restore the file, or remove it: its results are made again",
+                    f"not a piece of {SCHEMA}: lacks {error}",
+                    "Restore the file, or remove it: its results are computed again",
                     path=self.path,
                     line=line,
                 ) from error

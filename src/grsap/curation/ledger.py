@@ -1,4 +1,4 @@
-"""Decisions on all rows so far, as arrays, and the rows with these decisions applied."""
+"""The decisions on all rows so far, as arrays, and the rows with these decisions applied."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Ledger:
         raw: the rows.
 
     Attributes:
-        rejected_by: (N,) number of the step that rejected a row, or `KEPT`.
+        rejected_by: (N,) number of the step that rejected each row, or `KEPT`.
         revised: revised responses by row number.
+        judge: the judge that gave labels, if any.
     """
 
     def __init__(self, raw: RawRows) -> None:
@@ -43,11 +44,11 @@ class Ledger:
 
     @property
     def texts_version(self) -> str:
-        """Tells the present texts from those of before or after a revision."""
+        """Hash of the revised responses: identifies the current texts."""
         return hash_json(sorted((number, each.response) for number, each in self.revised.items()))
 
     def rows(self, taken: frozenset[str] = frozenset()) -> Rows:
-        """The rows that stay so far, or those rejected for one of the reasons `taken`."""
+        """Return the rows not yet rejected, or those rejected for one of the reasons `taken`."""
         if taken:
             codes = [code for code, reason in enumerate(self._reasons) if reason in taken]
             chosen = np.isin(self._reason, codes) & (self.rejected_by != KEPT)
@@ -56,18 +57,14 @@ class Ledger:
         return Rows(self, np.flatnonzero(chosen))
 
     def apply(self, number: int, decision: Decision, step: int) -> None:
-        """Take note of a step's decision on a row.
+        """Record a step's decision on a row. `Filter.checked_decisions` has checked its reason and scores.
 
         Raises:
-            ValueError: the decision is not one: a label or score that does not exist, or a rejection without a reason.
+            KeyError, ValueError: a label, or its value, does not exist.
         """
-        if decision.keep == bool(decision.reason):
-            raise ValueError("a row that stays has no reason, and one that goes has one")
         self.rejected_by[number] = KEPT if decision.keep else step
         self._reason[number] = _UNSET if decision.reason is None else self._code(decision.reason)
         for name, value in decision.scores.items():
-            if not np.isfinite(value):
-                raise ValueError(f"score {name} is {value}")
             column = self._scores.setdefault(name, np.full(len(self.raw), np.nan))
             column[number] = value
         for name, value in decision.labels.items():
@@ -81,28 +78,28 @@ class Ledger:
             self.revised[number] = decision.revision
 
     def reason(self, number: int) -> str | None:
-        """Why the row was rejected; None if it stays."""
+        """Return why the row was rejected; None if it is kept."""
         code = self._reason[number]
         return None if code == _UNSET else self._reasons[code]
 
     def related_id(self, number: int) -> str | None:
-        """The id that the rejection names."""
+        """Return the id that the rejection names."""
         return self._related.get(number)
 
     def label(self, number: int, name: str) -> Any:
-        """The present label: set by a filter, or the row's own."""
+        """Return the label that a filter set last, or the row's."""
         return LABELS[name][self._labels[name][number]]
 
     def labels(self, number: int) -> dict[str, Any]:
-        """All present labels."""
+        """Return all labels by name."""
         return {name: self.label(number, name) for name in LABELS}
 
     def scores(self, number: int) -> dict[str, float]:
-        """Scores that filters gave, by name."""
+        """Return the scores that filters gave, by name."""
         return {name: float(column[number]) for name, column in self._scores.items() if not np.isnan(column[number])}
 
     def record(self, number: int) -> SafetyRecord:
-        """The row with its present labels, scores and revised response."""
+        """Return the row with its current labels, scores and revised response."""
         record = self.raw.record(number)
         changes: dict[str, Any] = self.labels(number)
         changes["scores"] = {**record.scores, **self.scores(number)}
@@ -123,10 +120,10 @@ class Ledger:
 
 
 class Rows(Sequence[SafetyRecord]):
-    """Rows of a ledger in the order of their ids, read from disk when they are looked at.
+    """Rows of a ledger in the order of their ids, read from disk on access.
 
     Attributes:
-        numbers: (M,) of the rows.
+        numbers: (M,) row numbers.
     """
 
     def __init__(self, ledger: Ledger, numbers: NDArray[np.intp]) -> None:
@@ -150,20 +147,20 @@ class Rows(Sequence[SafetyRecord]):
 
     @property
     def texts_version(self) -> str:
-        """The ledger's."""
+        """Identifies the current texts of all rows of the ledger."""
         return self._ledger.texts_version
 
     def where(self, mask: NDArray[np.bool_]) -> Rows:
-        """The rows where the mask (M,) is true."""
+        """Return the rows where the mask (M,) is true."""
         return Rows(self._ledger, self.numbers[mask])
 
     def only(self, numbers: Iterable[int]) -> Rows:
-        """The rows of these numbers."""
+        """Return the rows with these numbers."""
         return self.where(np.isin(self.numbers, list(numbers)))
 
     @property
     def ids(self) -> list[str]:
-        """Ids, in order."""
+        """Id of each row."""
         return [self._ledger.raw.ids[number] for number in self.numbers]
 
     @property

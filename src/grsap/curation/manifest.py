@@ -1,4 +1,4 @@
-"""What a curation came to: its manifest, and the closing table. No text of queries or responses."""
+"""The manifest of a curation and its summary table. Neither contains text of queries or responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NUM_NEIGHBOURS = 3
 def manifest_of(
     settings: Curation, ledger: Ledger, work: Work, steps: list[StepResult], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """The manifest, as docs/formats.md describes it. It depends on settings and input alone: no times, no paths."""
+    """Return the manifest, as docs/formats.md describes it. It has no times or paths: equal inputs give equal bytes."""
     raw = ledger.raw
     behaviours = behaviours_of(ledger)
     kept = (ledger.rejected_by == KEPT).nonzero()[0].tolist()
@@ -67,7 +67,7 @@ def manifest_of(
 
 
 def models_of(settings: Curation) -> dict[str, Any]:
-    """Embedder and judge; the latter is prepared."""
+    """Return the identities of embedder and judge, which must be prepared."""
     embedder, judge = settings.embedder, settings.judge
     return {
         "embedder": None if embedder is None else embedder.identity(),
@@ -88,7 +88,7 @@ def _rejected_by_reason(ledger: Ledger, steps: list[StepResult]) -> list[dict[st
 
 
 def _replay_table(ledger: Ledger, kept: list[int], behaviours: list[str]) -> list[dict[str, Any]]:
-    """Rows of the replay set by domain, behaviour and difficulty."""
+    """Count the rows of the replay set by domain, behaviour and difficulty."""
     raw = ledger.raw
     found = Counter(
         (
@@ -105,7 +105,7 @@ def _replay_table(ledger: Ledger, kept: list[int], behaviours: list[str]) -> lis
 
 
 def _neighbours(ledger: Ledger, work: Work, seed: int) -> list[dict[str, Any]]:
-    """The nearest rows, kept or not, of ten kept rows, by id; none where nothing was embedded."""
+    """Return the nearest rows, kept or not, of ten kept rows, by id; none if nothing was embedded."""
     numbers, vectors = work.embedded()
     kept = [place for place, number in enumerate(numbers) if ledger.rejected_by[number] == KEPT]
     chosen = sorted(random.Random(seed).sample(kept, min(NUM_EXAMPLES, len(kept))))
@@ -132,7 +132,7 @@ def _neighbours(ledger: Ledger, work: Work, seed: int) -> list[dict[str, Any]]:
 
 
 def print_funnel(manifest: dict[str, Any], folder: Path, seconds: float, console: Console | None = None) -> None:
-    """Print a row a filter: rows in, kept and rejected by reason; and where the files are."""
+    """Print a row per filter: rows in, kept and rejected by reason; and the path of the replay set."""
     console = console or Console()
     table = Table(title="What was kept", title_justify="left")
     table.add_column("filter")

@@ -1,6 +1,6 @@
-"""Near-duplicates by exact cosine: which rows stay, and which kept row represents each removed one.
+"""Near-duplicates by exact cosine: the rows to keep, and the kept row that represents each removed one.
 
-Shapes: N rows, D dimensions. Memory beyond the (N, D) matrix: a few numbers a row, and one block of products.
+Shapes: N rows, D dimensions. Memory beyond the (N, D) matrix: a few numbers per row, and one block of products.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from grsap.embedding.base import Embeddings
 
 BLOCK = 1024
-"""Rows of a block of the product."""
+"""Rows and columns per block of the product."""
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What stays of N rows.
+    """The kept rows of N.
 
     Attributes:
-        kept_for: (N,) the kept row that represents this one; itself where it is kept.
-        cosine: (N,) with that row; 1 where it is kept.
+        kept_for: (N,) the kept row that represents each row; a kept row represents itself.
+        cosine: (N,) cosine with that row; 1 for kept rows.
         nearest: (N,) the greatest cosine with any other row; -1 if there is none.
     """
 
@@ -39,16 +39,16 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Keep the medoid of each cluster of rows that are more alike than `max_cosine`.
 
-    Rows with a cosine above it are joined, and joined rows are a cluster. Its medoid is the row with the greatest sum
-    of cosines to those that it is joined with; it stays, and these go. What is then left of the cluster, rows that were
-    joined by way of others only, is dealt with in the same way. So no two kept rows are joined, and each row that goes
-    is joined with the one that represents it. Of equals the first one is the medoid: give the rows in an order of their
-    own, such as that of their ids, and the result depends on no other.
+    Two rows with a greater cosine are neighbours; clusters are the connected components. The medoid of a cluster is the
+    row with the greatest sum of cosines to its neighbours. It is kept, and its neighbours are removed. The same is
+    repeated on the rest of the cluster. So no two kept rows are neighbours, and each removed row is a neighbour of the
+    row that represents it. Among equal sums the first row is the medoid: sort the rows, such as by id, and the result
+    does not depend on the order of the file.
 
     Args:
         vectors: (N, D), unit rows.
-        max_cosine: up to which two rows may both stay.
-        advance: told how many rows of the product are done.
+        max_cosine: greatest cosine of two kept rows.
+        advance: called with the number of rows of the product that are done.
     """
     num = len(vectors)
     kept_for = np.arange(num)
@@ -65,7 +65,7 @@ def find_near_duplicates(
 def _clusters(
     vectors: Embeddings, max_cosine: float, advance: Callable[[int], None]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """(N,) label of each row's cluster, and (N,) its greatest cosine with another row."""
+    """Return (N,) label of each row's cluster, and (N,) its greatest cosine with another row."""
     num = len(vectors)
     labels = np.arange(num, dtype=np.int32)
     nearest = np.full(num, -1.0)
@@ -87,7 +87,7 @@ def _clusters(
 
 
 def _joined(labels: NDArray[np.int32], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int32]:
-    """Labels after the clusters of joined rows have become one."""
+    """Return the labels after merging the clusters of neighbours."""
     ends = labels[rows], labels[columns]
     differ = ends[0] != ends[1]
     if not differ.any():
@@ -111,7 +111,7 @@ def _resolve(
     kept_for: NDArray[np.intp],
     cosine: NDArray[np.float64],
 ) -> None:
-    """Choose medoids of one cluster until none of its rows is left. Each pair is looked at twice at most."""
+    """Choose medoids of one cluster until none of its rows is left. Each pair is computed at most twice."""
     sums = _joined_sums(vectors[members], vectors[members], max_cosine)
     left = np.ones(len(members), bool)
     while left.any():
@@ -128,12 +128,12 @@ def _resolve(
 
 
 def _joined_sums(vectors: Embeddings, others: Embeddings, max_cosine: float) -> NDArray[np.float64]:
-    """(M,) sum of each row's cosines above `max_cosine` with the others; its own is one where it is among them."""
+    """Return (M,) sum of each row's cosines above `max_cosine` with the others, including itself if it is one."""
     sums = np.zeros(len(vectors))
     for top in range(0, len(vectors), BLOCK):
         for left in range(0, len(others), BLOCK):
             products = vectors[top : top + BLOCK] @ others[left : left + BLOCK].T
-            # To five decimals, so that the same cosine counts the same anywhere in a block.
+            # Rounded to five decimals: the last digits of a product depend on its place in a block.
             sums[top : top + BLOCK] += np.where(products > max_cosine, np.rint(products * 1e5), 0).sum(
                 axis=1, dtype=np.float64
             )

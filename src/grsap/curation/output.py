@@ -1,4 +1,4 @@
-"""The files of a curation: each raw row in exactly one of the two."""
+"""The files of a curation. Each raw row is in exactly one of `replay.jsonl` and `rejected.jsonl`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ REPLAY = "replay.jsonl"
 REJECTED = "rejected.jsonl"
 MANIFEST = "manifest.json"
 TEXT_MODE = 0o600
-"""Files with text are readable by their owner only."""
+"""Mode of files with text: readable by their owner only."""
 
 
 def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str, dict[str, Any]]:
     """Write `replay.jsonl` and `rejected.jsonl`, rows in the order of the input.
 
-    A rejected row is as it came, with the labels that it got and `rejection`: filter, reason, scores, and the id of the
-    row because of which it went.
+    A rejected row is the raw row with its labels and `rejection`: filter, reason, scores, and the id of the row that it
+    was rejected for.
 
     Returns:
         `{num_rows, hash}` by file name.
 
     Raises:
-        RunFolderError: the folder cannot be written; the files that were there are unchanged.
+        RunFolderError: the folder cannot be written; existing files are unchanged.
     """
     counts: Counter[str] = Counter()
     with (
@@ -46,7 +46,7 @@ def write_rows(folder: Path, ledger: Ledger, step_names: list[str]) -> dict[str,
 
 
 def behaviours_of(ledger: Ledger) -> list[str]:
-    """Each row's behaviour after the last step."""
+    """Return each row's behaviour after the last step."""
     return [ledger.label(number, "behaviour") or UNLABELLED for number in range(len(ledger.raw))]
 
 

@@ -1,4 +1,4 @@
-"""`curation.html`: what a curation kept and why, as a page. Texts are shown on a click."""
+"""`curation.html`: a page that shows what a curation kept and why. Texts are shown on a click."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ Json = Mapping[str, Any]
 
 
 def write_curation_page(folder: Path, manifest: Json) -> Path:
-    """Write `curation.html` beside the files that it speaks of; readable by its owner only.
+    """Write `curation.html`, readable by its owner only.
 
     Args:
-        folder: of the curation, with `replay.jsonl` and `rejected.jsonl`.
+        folder: the folder of the curation, with `replay.jsonl` and `rejected.jsonl`.
         manifest: content of its `manifest.json`.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        ConfigError: a `curation.html` that is not a page of grsap is there already.
+        ConfigError: the folder has a `curation.html` that is not a page of grsap.
     """
     sections = [
         *curation_sections(manifest),
@@ -57,26 +57,26 @@ def write_curation_page(folder: Path, manifest: Json) -> Path:
         Section("made", "How it was made", [_facts(manifest)]),
     ]
     counts = manifest["counts"]
-    told = f"{count(counts['num_replay'])} of {count(counts['num_raw'])} rows kept for replay."
+    summary = f"{count(counts['num_replay'])} of {count(counts['num_raw'])} rows kept for replay."
     path = folder / PAGE
-    write_page(path, page("Curation", told, sections), holds_texts=True)
+    write_page(path, page("Curation", summary, sections), holds_texts=True)
     return path
 
 
 def page_line(folder: Path, manifest: Json) -> str:
-    """Write the page, and give what to print of it; where matplotlib is missing, that says so."""
+    """Write the page and return the line to print: its path, or that matplotlib is missing."""
     try:
-        return f"to look at: {write_curation_page(folder, manifest)}"
+        return f"page: {write_curation_page(folder, manifest)}"
     except MissingPackageError as error:
         return f"no {PAGE}: {error}"
 
 
 def curation_sections(manifest: Json, prefix: str = "") -> list[Section]:
-    """Funnel, scores with their cuts, and kept rows by domain and behaviour; no texts.
+    """Return sections without texts: funnel, scores with thresholds, and kept rows by domain and behaviour.
 
     Args:
-        manifest: of a curation.
-        prefix: begins all ids, where a page shows several curations; ends in `-`.
+        manifest: manifest of a curation.
+        prefix: prefix of all ids, for a page that shows several curations; ends in `-`.
     """
     sections = [Section(f"{prefix}funnel", "What was kept", list(_funnel(manifest, prefix)))]
     scores = _scores(manifest, prefix)
@@ -96,8 +96,8 @@ def _funnel(manifest: Json, prefix: str) -> Iterator[Content]:
             left = step["num_kept"]
             steps.append(FunnelStep(step["name"], left, step["num_in"] - left))
     caption = (
-        "Rows left after each filter, in order; in the other colour those that it took out. A filter that brings rows "
-        "back is given rejected ones."
+        "Rows left after each filter, in order, and, in the other colour, the rows that it rejected. A filter that "
+        "brings rows back receives rejected rows."
     )
     yield figure([("", funnel_chart(f"{prefix}funnel-chart", "rows left after each filter", steps))], caption)
     yield _steps_table(manifest)
@@ -132,8 +132,8 @@ def _scores(manifest: Json, prefix: str) -> Element | None:
     if not panels:
         return None
     caption = (
-        "How many rows had which score when they came to the filter. The dashed line is the cut; bars beyond it have "
-        "the other colour. Rows without a score are not drawn."
+        "Scores of the rows that each filter received. The dashed line is the threshold; bars beyond it have the other "
+        "colour. Rows without a score are not shown."
     )
     return figure(panels, [caption, *notes])
 
@@ -158,10 +158,10 @@ def _score_notes(step: Json) -> list[str]:
     notes = []
     if len((step["audit"] or {}).get("bounds") or ()) > 1:
         notes.append(
-            f" {step['name']} cuts each domain at bounds of its own; the lines are those of all rows together."
+            f" {step['name']} uses separate thresholds for each domain; the lines are those of all rows together."
         )
     if any(each["score"] == "nearest_cosine" for each in step["histograms"]):
-        notes.append(f" Of rows that are too alike {step['name']} keeps one, so that some beyond the cut stay.")
+        notes.append(f" Of near-duplicates {step['name']} keeps one row, so some rows beyond the threshold are kept.")
     return notes
 
 
@@ -193,9 +193,9 @@ def _neighbours(folder: Path, manifest: Json) -> Iterator[Section]:
     blocks: list[Content] = [
         element(
             "p",
-            f"{len(examples)} kept rows, drawn from the seed, and what lies nearest to their queries, kept or not. "
-            "Cosines close to 1 between kept rows are near-duplicates that the cut let through. Texts show on a click, "
-            "as the model wrote them.",
+            f"{len(examples)} kept rows, drawn with the seed, and the rows with the nearest queries, kept or not. "
+            "Cosines close to 1 between kept rows are near-duplicates that passed the threshold. Click to show the "
+            "texts as the model wrote them.",
         )
     ]
     for example in examples:
@@ -215,7 +215,7 @@ def _row(words: str, id_: str, texts: Mapping[str, Sequence[str]]) -> list[Conte
 
 
 def _texts(folder: Path, ids: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Texts of the turns of rows."""
+    """Yield (id, texts of the turns) of the rows with these ids."""
     for name in FILES:
         path = folder / name
         if path.is_file():

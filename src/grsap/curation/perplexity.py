@@ -1,4 +1,4 @@
-"""Drops the texts that a language model finds the least and the most surprising."""
+"""Drops the texts with the lowest and the highest perplexity under a language model."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from grsap.generation import Generator, ScoringRequest
 from grsap.records import SafetyRecord
 
 ROWS_A_PIECE = 64
-"""Rows that are scored together. It is no setting: the last digits of scores may depend on it."""
+"""Rows that are scored together. Not a setting, because the last digits of scores may depend on it."""
 
 MAX_TOKENS = 1024
-"""Of a text; the rest is not scored."""
+"""Tokens of a text that are scored; the rest is ignored."""
 
 
 class Perplexity(Filter):
-    """Drops shares of the rows at both ends of a model's perplexity of their text, per domain or over all.
+    """Drops a share of the rows with the lowest and the highest perplexity, per domain or over all rows.
 
     Perplexity is exp of the mean negative log-likelihood of a text's tokens after the first (all of them if the
-    tokenizer puts a token in front), to 6 digits. Bounds are quantiles, with linear interpolation; rows on a bound
-    stay. Reasons: `perplexity_too_low`, `perplexity_too_high`, `no_perplexity` (a text of one token).
+    tokenizer adds a token in front), to 6 digits. Bounds are quantiles, with linear interpolation; rows on a bound
+    are kept. Reasons: `perplexity_too_low`, `perplexity_too_high`, `no_perplexity` (a text of one token).
 
     Args:
-        model: what scores; any causal language model that is run on this machine.
+        model: the scoring model; any causal language model that runs on this machine.
         low: share of rows to drop at the low end, in [0, 1).
-        high: share to drop at the high end.
-        per: `domain`, so that a domain is not dropped for its words; `global` is the paper's.
+        high: share of rows to drop at the high end, in [0, 1); low + high is below 1.
+        per: `domain`, so that no domain is dropped for its vocabulary, or `global`, as in the paper.
         of: text that is scored.
-        min_rows: domains with fewer rows are cut at the bounds of all rows.
+        min_rows: domains with fewer rows use the bounds of all rows.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Perplexity(Filter):
         self.min_rows = min_rows
 
     def check(self, where: str) -> None:
-        """Raise ConfigError for shares that leave nothing."""
+        """Raise ConfigError for shares that would drop all rows."""
         if min(self.low, self.high) < 0 or self.low + self.high >= 1:
             raise ConfigError(f"{where}: low is {self.low} and high is {self.high}", "Give shares that sum to under 1")
         if self.min_rows < 1:
             raise ConfigError(f"{where}: min_rows is {self.min_rows}", "Give at least 1")
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row, after all rows are scored."""
+        """Yield one decision per row, after scoring all rows."""
         scores = self._scores(rows, work)
         known = ~np.isnan(scores)
         domains = np.array(rows.domains, object)
@@ -95,7 +95,7 @@ class Perplexity(Filter):
         return float(low), float(high)
 
     def _scores(self, rows: Rows, work: Work) -> NDArray[np.float64]:
-        """(M,); NaN where there is none."""
+        """Return the perplexities (M,); NaN for a text without one."""
         column = np.full(len(work.raw), np.nan)
         identity = {"model": self.model.content_identity(), "of": self.of}
 
@@ -108,7 +108,7 @@ class Perplexity(Filter):
 
 
 def perplexities(texts: Sequence[str], model: Generator) -> list[float | None]:
-    """The perplexity of each text, to 6 digits and at most 1e30; None for a text of one token that nothing precedes."""
+    """Return the perplexity of each text, to 6 digits and at most 1e30; None for a text of a single token."""
     requests = []
     for number, text in enumerate(texts):
         ids = tuple(model.tokenizer(text)["input_ids"][:MAX_TOKENS])

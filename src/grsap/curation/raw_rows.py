@@ -1,4 +1,4 @@
-"""The rows of a curation's input: checked once, then read from disk one by one when they are needed."""
+"""The rows of a curation's input: checked once, then read from disk one by one on access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from grsap.errors import DataError
-from grsap.files import hash_json, user_path
+from grsap.files import hash_file, hash_json, user_path
 from grsap.json_text import parse_json
 from grsap.records import Message, SafetyRecord, bounded_lines, parse_line
 
@@ -24,29 +24,30 @@ LABELS: dict[str, tuple[Any, ...]] = {
     "behaviour": (None, "refusal", "safe_explanation", "benign_answer"),
     "difficulty": (None, "easy", "hard"),
 }
-"""The labels of a row that a filter may set, with their values; code 0 is unknown."""
+"""The labels of a row that a filter may set, with their values; a label's code is an index, 0 is unknown."""
 
 
 class RawRows:
-    """Safety records of a folder's `.jsonl` files, by name, or of one file. A text may be null here.
+    """Safety records of a folder's `.jsonl` files, in the order of their names, or of one file. Texts may be null.
 
-    Rows are numbered in the order of their ids. Of each, only its id, domain and place are in memory.
+    Rows are numbered in the order of their ids. Only id, domain, labels and position of each row are in memory.
 
     Args:
         path: the folder or file.
 
     Attributes:
-        path: the same.
-        ids: by number.
-        domains: names, each once.
-        domain_of: (N,) places in `domains`.
-        label_codes: (N, number of `LABELS`) labels that the rows bring, as places in `LABELS`.
-        file_order: (N,) numbers in the order of the files.
+        path: the resolved folder or file.
+        ids: ids by row number.
+        domains: distinct names of domains.
+        domain_of: (N,) indices into `domains`.
+        label_codes: (N, number of `LABELS`) labels in the file, as codes of `LABELS`.
+        file_order: (N,) row numbers in the order of the files.
         files: `{num_rows, hash}` by file name.
-        hash: of all files.
+        hash: hash of all files.
 
     Raises:
-        DataError: no such path, no row, a line that is no row, or an id that occurs twice; names file and line.
+        DataError: the path does not exist, there is no row, a line is not a row, or an id occurs twice; names file and
+            line.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -80,7 +81,7 @@ class RawRows:
         return len(self.ids)
 
     def raw(self, number: int) -> dict[str, Any]:
-        """The row as its file has it."""
+        """Return the row as it is in its file."""
         file, offset, length = self._places[number]
         with self._paths[file].open("rb") as handle:
             handle.seek(offset)
@@ -91,21 +92,17 @@ class RawRows:
         return row
 
     def record(self, number: int) -> SafetyRecord:
-        """The row; a null text is empty."""
+        """Return the row; a null text is empty."""
         return read_raw(self.raw(number))
 
     def check_unchanged(self) -> None:
-        """Raise DataError if a file is not what it was when it was scanned."""
+        """Raise DataError if a file was changed since it was scanned."""
         for path in self._paths:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            if digest.hexdigest()[:16] != self.files[path.name]["hash"]:
+            if hash_file(path) != self.files[path.name]["hash"]:
                 raise _changed(path)
 
     def _scan(self, path: Path) -> Iterator[tuple[int, int, SafetyRecord]]:
-        """(offset, length, row) of each line."""
+        """Yield (offset, length in bytes, row) of each line, and hash the file in the same pass."""
         digest = hashlib.sha256()
         offset = num_rows = 0
         try:
@@ -123,14 +120,14 @@ class RawRows:
     def _check_unique(self) -> None:
         for before, after in zip(self.ids, self.ids[1:], strict=False):
             if before == after:
-                raise DataError(f"the id {after!r} occurs twice", "Give each row an id of its own", path=self.path)
+                raise DataError(f"the id {after!r} occurs twice", "Give each row its own id", path=self.path)
 
 
 def read_raw(row: Mapping[str, Any], *, path: Path | None = None, line: int | None = None) -> SafetyRecord:
-    """A record whose texts may be null or blank: they are empty then.
+    """Read a record whose texts may be null or blank; these become empty.
 
     Raises:
-        DataError: anything else is wrong.
+        DataError: the row is wrong in another way.
     """
     messages = row.get("messages")
     whole = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
@@ -161,7 +158,7 @@ def _parse(raw: bytes, path: Path, line: int) -> SafetyRecord:
         if raw.endswith(b"\n"):
             raise
         raise DataError(
-            "a half-written line", "Let grsap synthesize finish it, or remove the line", path=path, line=line
+            "an incomplete line", "Let grsap synthesize finish it, or remove the line", path=path, line=line
         ) from error
     return read_raw(row, path=path, line=line)
 

@@ -1,4 +1,4 @@
-"""Has harmful responses to harmful requests written anew, as refusals."""
+"""Replaces harmful responses to harmful requests by refusals that the model writes."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ INSTRUCTION = (
     "the reason in a sentence, and offer safe help if there is any."
 )
 SAMPLING = SamplingSettings(max_new_tokens=512, temperature=0.7)
-"""The paper's."""
+"""The sampling settings of the paper."""
 
 
 class Revision(Filter):
-    """Takes the rows that `Harmlessness` rejected, and brings back those that get a new response which refuses.
+    """Restores rows that `Harmlessness` rejected, with a new response that refuses.
 
-    The paper's "revise and include"; leave the filter out to exclude them. The model is asked again with an instruction
-    to refuse, up to `max_attempts` times, and a response is taken if it is whole, the judge calls it harmless, and it
-    is a refusal by the judge or, where that says nothing, by the refusal matcher. Responses that a server withholds are
-    counted as `num_withheld`. Only harmful requests are revised: a
-    harmless one is not to be refused. Reasons: `not_revised` (no attempt was taken), `harmless_request`,
-    `request_unparsed`.
+    The paper's "revise and include"; leave the filter out to exclude these rows. The model answers again with an
+    instruction to refuse, up to `max_attempts` times. A response is accepted if it is complete, the judge calls it
+    harmless, and it is a refusal by the judge's label or, if there is none, by the refusal matcher. Responses that a
+    server withholds are counted as `num_withheld`. Only harmful requests are revised, because harmless ones should not
+    be refused. Reasons: `not_revised` (no attempt was accepted), `harmless_request`, `request_unparsed`.
 
     Args:
-        generator: the model that is asked; the one that wrote the rows.
-        max_attempts: for each row.
-        instruction: is appended to the request when it is asked again; the row does not have it.
-        sampling: how it answers; the paper has 512 tokens at temperature 0.7.
+        generator: the model that answers: the one that wrote the rows.
+        max_attempts: attempts per row.
+        instruction: appended to the request for these attempts; it is not stored in the row.
+        sampling: sampling of the responses; the paper uses 512 tokens at temperature 0.7.
     """
 
     takes_rejected = frozenset({HARMFUL, NOT_REFUSED})
@@ -73,11 +72,11 @@ class Revision(Filter):
             raise ConfigError(f"{where}: several attempts at temperature 0 are all the same", "Give more than 0")
 
     def check_ready(self) -> None:
-        """Find a server that is not there."""
+        """Check that the generator's server answers."""
         self.generator.check_ready()
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row, after all attempts."""
+        """Yield one decision per row, after all attempts."""
         judge = work.judge
         refused_for = [_reason_not_to_revise(row, judge) for row in rows]
         taken: dict[int, Decision] = {}
@@ -95,7 +94,7 @@ class Revision(Filter):
             yield taken.get(number) or Decision(False, reason or "not_revised")
 
     def _attempt(self, rows: Rows, attempt: int, work: Work) -> dict[int, Decision]:
-        """Decisions on the rows whose new response is taken, by number."""
+        """Return decisions on the rows whose new response is accepted, by row number."""
         judge = work.judge
         identity = {
             **judge_identity(judge),
@@ -164,7 +163,7 @@ class Revision(Filter):
 
 
 def attempt_seed(seed: int, row_id: str, attempt: int) -> int:
-    """The random seed of an attempt, in [0, 2^48)."""
+    """Return the random seed of an attempt, in [0, 2^48)."""
     return int.from_bytes(hashlib.sha256(json.dumps([seed, row_id, attempt, "revision"]).encode()).digest()[:6])
 
 

@@ -1,4 +1,4 @@
-"""Runs a curation in its folder: what is kept on disk is not computed again."""
+"""Runs a curation in its folder. Results that are on disk are not computed again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RESULTS = "results"
 
 
 def run_curation(settings: Curation, output_dir: Path) -> None:
-    """Do what is missing in a folder, and print what came of it.
+    """Complete the curation of a folder, and print its counts.
 
     Raises:
-        UserError: the input is not what it was, a file is broken or cannot be written, or no row stays.
+        UserError: the input was changed, a file is damaged or cannot be written, or no row is kept.
     """
     started = time.monotonic()
     output_dir.mkdir(parents=True, exist_ok=True)
-    _hold_input(settings, output_dir)
+    _record_input(settings, output_dir)
     manifest = _finished(settings, output_dir)
     if manifest is None:
         manifest = _curate(settings, output_dir)
@@ -40,13 +40,13 @@ def run_curation(settings: Curation, output_dir: Path) -> None:
     Console().print_line(page_line(output_dir, manifest))
     if not manifest["counts"]["num_replay"]:
         reasons = sorted(manifest["counts"]["rejected_by_reason"], key=lambda entry: -entry["num"])
-        told = ", ".join(f"{entry['reason']} {entry['num']}" for entry in reasons[:3])
-        raise DataError(f"no row stays ({told})", f"Read {REJECTED} and loosen a filter", path=output_dir / REPLAY)
+        most = ", ".join(f"{entry['reason']} {entry['num']}" for entry in reasons[:3])
+        raise DataError(f"no row is kept ({most})", f"Read {REJECTED} and loosen a filter", path=output_dir / REPLAY)
 
 
 def _curate(settings: Curation, folder: Path) -> dict[str, Any]:
     ledger = Ledger(settings.raw)
-    if not (folder / RESULTS).exists():  # a later call may need no server for what is left
+    if not (folder / RESULTS).exists():  # a later call may need no server for the rest of the work
         for each in settings.filters:
             each.check_ready()
         if settings.judge is not None:
@@ -68,10 +68,10 @@ def _curate(settings: Curation, folder: Path) -> dict[str, Any]:
 
 
 def _finished(settings: Curation, folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder whose work is done and whose files are as it says.
+    """Return the manifest of a finished folder whose files match it, else None.
 
     Raises:
-        RunFolderError: it was done with another model or file of the same name.
+        RunFolderError: it was curated with another model, or another file of the same name.
     """
     try:
         manifest = read_checked_json(folder / MANIFEST)
@@ -87,14 +87,14 @@ def _finished(settings: Curation, folder: Path) -> dict[str, Any] | None:
     differences = setting_differences(before, json.loads(json.dumps(now)))
     if differences:
         raise RunFolderError(
-            f"{folder} was curated with something else: {'; '.join(differences[:3])}",
-            "Bring it back, or choose another folder with --output_dir",
+            f"{folder} was curated with other models or files: {'; '.join(differences[:3])}",
+            "Restore them, or choose another folder with --output_dir",
         )
     return manifest if same else None
 
 
-def _hold_input(settings: Curation, folder: Path) -> None:
-    """Write down what the input is, or compare it with what an earlier call wrote."""
+def _record_input(settings: Curation, folder: Path) -> None:
+    """Write the hashes of the input, or compare them with those of an earlier call."""
     found: dict[str, Any] = {"hash": settings.raw.hash, "files": settings.raw.files}
     path = folder / INPUT
     before = read_checked_json(path)
@@ -105,6 +105,6 @@ def _hold_input(settings: Curation, folder: Path) -> None:
     changed = [name for name in names if before["files"].get(name) != found["files"].get(name)]
     if changed:
         raise RunFolderError(
-            f"input {settings.input} is not what it was when {folder} was begun: {', '.join(sorted(changed)[:5])}",
-            "Restore it to go on, or choose another folder with --output_dir",
+            f"input {settings.input} was changed since {folder} was begun: {', '.join(sorted(changed)[:5])}",
+            "Restore it to continue, or choose another folder with --output_dir",
         )

@@ -1,4 +1,4 @@
-"""Drops queries that say what another one says."""
+"""Drops near-duplicate queries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from grsap.progress import progress_line
 
 
 class SemanticDeduplication(Filter):
-    """Keeps the medoid of each cluster of near-duplicates, whatever the order of the rows, over all domains.
+    """Keeps the medoid of each cluster of near-duplicates, over all domains, independent of the order of the rows.
 
-    By exact cosine; see `grsap.curation.near_duplicates`. Reason: `near_duplicate`, with the id of the row that stays.
+    By exact cosine; see `grsap.curation.near_duplicates`. Reason: `near_duplicate`, with the id of the row kept for it.
 
     Args:
-        max_cosine: two rows with more are near-duplicates; the paper's 0.85 goes with its embedder.
+        max_cosine: greatest cosine, in (0, 1], of two rows that are both kept; the paper's 0.85 is for its embedder.
         of: text that is compared.
     """
 
@@ -38,7 +38,7 @@ class SemanticDeduplication(Filter):
             raise ConfigError(f"{where}: max_cosine is {self.max_cosine}", "Give a cosine in (0, 1]")
 
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
-        """One decision a row."""
+        """Yield one decision per row."""
         vectors = work.embeddings(rows, self.of)
         with progress_line("Comparing rows", len(rows)) as advance:
             found = find_near_duplicates(vectors, self.max_cosine, advance)

@@ -1,4 +1,4 @@
-"""Run filters in order: record decisions, counts and times."""
+"""Runs filters in order, and records decisions, counts and times."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ UNLABELLED = "unlabelled"
 
 @dataclass
 class StepResult:
-    """What a filter did.
+    """Result of a filter.
 
     Attributes:
-        name: its class's, with a number where the class occurs more than once.
-        filter: itself.
-        num_in: rows that it was given.
-        num_kept: of these, rows that stay; for a filter that is given rejected rows, those that it brought back.
-        reasons: rows rejected, by reason.
-        audit, histograms: what it noted.
-        seconds: that it took in this call.
-        rows: (num_in,) numbers of the rows that it was given.
-        outcomes: whether each was kept: 1 or 0.
+        name: name of its class, with a number if the class occurs more than once.
+        filter: the filter.
+        num_in: number of rows that it received.
+        num_kept: rows that it kept; for a filter that receives rejected rows, rows that it restored.
+        reasons: rejected rows by reason.
+        audit, histograms: its notes for the manifest.
+        seconds: its time in this call.
+        rows: (num_in,) numbers of the rows that it received.
+        outcomes: 1 for each row that was kept, else 0.
     """
 
     name: str
@@ -48,7 +48,7 @@ class StepResult:
 
 
 def names_of(filters: Sequence[Filter]) -> list[str]:
-    """`Perplexity`, and `Perplexity-2` for a second one."""
+    """Return the names of filters, such as `Perplexity`, and `Perplexity-2` for a second one."""
     seen: Counter[str] = Counter()
     names = []
     for each in filters:
@@ -62,7 +62,7 @@ def run_steps(filters: Sequence[Filter], ledger: Ledger, work: Work) -> list[Ste
     """Apply filters in order.
 
     Raises:
-        PluginError: a filter does not give one decision a row.
+        PluginError: a filter does not give one decision per row, or gives an invalid one.
     """
     return [
         _run(each, name, number, ledger, work)
@@ -83,9 +83,7 @@ def _run(each: Filter, name: str, number: int, ledger: Ledger, work: Work) -> St
             ledger.apply(row, decision, number)
         except (ValueError, KeyError) as error:
             problem = f"gives a decision with labels {dict(decision.labels)}"
-            raise PluginError(
-                each, "decide", problem, "Give labels and values that rows of safety data have"
-            ) from error
+            raise PluginError(each, "decide", problem, "Give labels and values that safety rows may have") from error
         outcomes[place] = decision.keep
         if decision.reason is not None:
             result.reasons[decision.reason] += 1
@@ -97,12 +95,12 @@ def _run(each: Filter, name: str, number: int, ledger: Ledger, work: Work) -> St
 
 
 def counts_by_label(result: StepResult, ledger: Ledger, behaviours: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows in and out of a step by domain and behaviour, as JSON rows `{domain, behaviour, num_in, num_kept}`.
+    """Count rows in and out of a step by domain and behaviour, as JSON rows `{domain, behaviour, num_in, num_kept}`.
 
     Args:
-        result: of the step.
-        ledger: knows the domains.
-        behaviours: of each row in the end, by row number; `UNLABELLED` where there is none.
+        result: result of the step.
+        ledger: gives the rows' domains.
+        behaviours: final behaviour of each row, by row number; `UNLABELLED` if there is none.
     """
     num_in: Counter[tuple[str, str]] = Counter()
     num_kept: Counter[tuple[str, str]] = Counter()

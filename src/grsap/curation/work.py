@@ -1,4 +1,4 @@
-"""Embeddings, verdicts and other results that filters compute, kept on disk; and notes for the manifest."""
+"""Embeddings, verdicts and other results of filters, stored on disk; and notes for the manifest."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 
 ROWS_A_PIECE = 256
-"""Rows that are scored or embedded together. It is no setting: the last digits of numbers may depend on it."""
+"""Rows that are embedded together. Not a setting, because the last digits of numbers may depend on it."""
 
 TextOf = Literal["query", "response", "both"]
 
 
 class Work:
-    """Shared by the steps of one curation.
+    """What the steps of one curation share.
 
     Args:
-        folder: where results are kept.
+        folder: folder of stored results.
         raw: all rows.
-        embedder, judge: as set; None if there is none.
-        judge_batch_size: exchanges that the judge is given at once.
-        seed: of all that is random.
+        embedder, judge: those of the settings; None if not set.
+        judge_batch_size: exchanges per call of the judge.
+        seed: seed of all random choices.
 
     Attributes:
-        audit: what the present step notes for the manifest: JSON values by name.
-        histograms: those of the present step.
+        audit: notes of the current step for the manifest: JSON values by name.
+        histograms: histograms of the current step.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Work:
         """The judge, prepared.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no judge is set.
         """
         if self._judge is None:
             raise ConfigError("no judge is set", "Set judge")
@@ -78,7 +78,7 @@ class Work:
         """The embedder.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no embedder is set.
         """
         if self._embedder is None:
             raise ConfigError("no embedder is set", "Set embedder")
@@ -92,17 +92,17 @@ class Work:
         compute: Callable[[Sequence[SafetyRecord]], Sequence[Any]],
         rows_a_piece: int = ROWS_A_PIECE,
     ) -> Iterator[tuple[list[int], list[Any]]]:
-        """Yield (row numbers, results) until each row of `rows` has one; those that are on disk come first.
+        """Yield (row numbers, results) until each row of `rows` has one; stored results come first.
 
         Args:
-            name: of the results; begins their file's name.
-            identity: of the model that computes them; each identity has a file of its own.
-            rows: whose results are wanted.
-            compute: gives one JSON value a row.
-            rows_a_piece: rows that it is given at once.
+            name: name of the results, with which their file's name begins.
+            identity: identity of the model that computes them; each identity has its own file.
+            rows: rows whose results are needed.
+            compute: returns one JSON value per row.
+            rows_a_piece: rows per call of `compute`. After a kill, the results of one call are computed again.
 
         Raises:
-            ValueError: `compute` gave more or fewer values than rows.
+            ValueError: `compute` returned more or fewer values than rows.
         """
         identity = {**identity, "input": self.raw.hash, "texts_version": rows.texts_version}
         with KeptResults(self._folder, name, identity) as results:
@@ -119,13 +119,13 @@ class Work:
                     piece = rest[start : start + rows_a_piece]
                     computed = list(compute(list(piece)))
                     if len(computed) != len(piece):
-                        raise ValueError(f"{name}: {len(computed)} results came of {len(piece)} rows")
+                        raise ValueError(f"{name}: {len(piece)} rows gave {len(computed)} results")
                     results.add_piece(piece.numbers.tolist(), computed)
                     advance(len(piece))
                     yield piece.numbers.tolist(), computed
 
     def embeddings(self, rows: Rows, of: TextOf = "query") -> Embeddings:
-        """(M, D) float32 unit rows, in the order of `rows`."""
+        """Return embeddings (M, D), float32 unit rows, in the order of `rows`."""
         version = "" if of == "query" else rows.texts_version
         held = self._vectors.setdefault((of, version), _Vectors(len(self.raw)))
         lacking = rows.where(held.place[rows.numbers] < 0)
@@ -136,7 +136,7 @@ class Work:
         return held.matrix if is_all else held.matrix[places]
 
     def embedded(self) -> tuple[np.ndarray, Embeddings]:
-        """Numbers of all rows whose query was embedded, and the vectors."""
+        """Return the numbers (M,) of all rows whose query was embedded, and their vectors (M, D)."""
         held = self._vectors.get(("query", ""))
         if held is None:
             return np.zeros(0, np.intp), np.zeros((0, 0), np.float32)
@@ -155,7 +155,7 @@ class Work:
             held.add(numbers, values, len(rows))
 
     def verdicts(self, rows: Rows) -> dict[int, Verdict]:
-        """The judge's verdict on each row's request and response, by row number."""
+        """Return the judge's verdict on each row's request and response, by row number."""
         judge = self.judge
 
         def compute(piece: Sequence[SafetyRecord]) -> list[dict[str, Any]]:
@@ -167,19 +167,19 @@ class Work:
         return found
 
     def add_histogram(self, name: str, values: Sequence[float], *, log: bool = False, **cuts: float) -> None:
-        """Note how a score is spread, and where it is cut.
+        """Add the histogram of a score and its thresholds to the notes for the manifest.
 
         Args:
-            name: of the score.
-            values: of all rows that have one.
-            log: whether its bins are equally wide in the logarithm.
-            cuts: `below` and `above`: rows with less, or more, go.
+            name: name of the score.
+            values: scores of all rows that have one.
+            log: whether bins have equal width in the logarithm.
+            cuts: `below` and `above`: rows with lower, or higher, scores are rejected.
         """
         self.histograms.append(histogram(name, values, log=log, **cuts))
 
 
 class _Vectors:
-    """Vectors of rows, added as they come."""
+    """Vectors of rows, in the order in which they were added."""
 
     def __init__(self, num_rows: int) -> None:
         self.place = np.full(num_rows, -1, np.int32)
@@ -201,23 +201,23 @@ class _Vectors:
 
 
 def text_of(row: SafetyRecord, of: TextOf) -> str:
-    """A row's text to score; characters that are no Unicode are replaced."""
+    """Return the text of a row to embed or score; lone surrogates are replaced."""
     parts = {"query": [query_of(row)], "response": [response_of(row)], "both": [query_of(row), response_of(row)]}[of]
     return "\n".join(parts).encode("utf-8", "replace").decode()
 
 
 def exchange_of(row: SafetyRecord) -> Exchange:
-    """What a judge is shown of a row."""
+    """Return the exchange of a row that a judge labels."""
     return Exchange(query_of(row), response_of(row))
 
 
 def judge_identity(judge: Judge) -> dict[str, Any]:
-    """Identity of a prepared judge."""
+    """Return the identity of a prepared judge."""
     return {"judge": {"name": judge.name, "revision": judge.revision or hash_json(sorted(judge.labels))}}
 
 
 def slim_verdict(value: dict[str, Any]) -> Verdict:
-    """A verdict from disk: labels and reason."""
+    """Read labels and reason of a stored verdict."""
     return Verdict(
         value["prompt_harmful"], value["response_harmful"], value["response_refusal"], reason=value["reason"]
     )
