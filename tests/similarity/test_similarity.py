@@ -69,9 +69,9 @@ def test_raw_and_curated_against_a_reference(write: Write, tmp_path: Path, capsy
     beyond = {(each["measure"], each["view"]) for each in result["differences"] if each["is_beyond"]}
     assert {("mauve_c5", "response"), ("coverage", "response"), ("domain_js_bits", "labels")} <= beyond
     assert ("behaviour_js_bits", "labels") not in {(each["measure"], each["view"]) for each in result["differences"]}
-    told = " ".join(result["cannot_know"])
-    assert "How behaviours of raw differ: 90 of 90 rows of raw have none" in told
-    assert "How likely the model finds the responses: there is no model" in told
+    limits = " ".join(result["cannot_know"])
+    assert "How the behaviours of raw differ: 90 of 90 rows of raw are unlabelled" in limits
+    assert "The likelihood of the responses under the model: there is no model" in limits
     printed = capsys.readouterr().out
     assert "raw and curated differ beyond the interval in: " in printed
     for name in ("mauve_c5", "classifier_accuracy", "domain_js_bits"):
@@ -119,9 +119,9 @@ def test_likelihoods_of_all_sets(write: Write, tmp_path: Path, model: Transforme
     assert per_token == pytest.approx(bound["value"] * 25 / bound["details"]["num_tokens"])
     assert 1 < per_token < 40  # a random model: about log 512 nats, and more where it is sure of something else
     assert (result["model"]["name"], bool(result["model"]["revision"])) == ("tiny-llama", True)
-    told = " ".join(result["cannot_know"])
-    assert "How far below its bound" in told
-    assert "there is no model" not in told
+    limits = " ".join(result["cannot_know"])
+    assert "How far the expected response KL is below its bound" in limits
+    assert "there is no model" not in limits
 
 
 def test_a_second_call_asks_nothing_and_a_changed_file_only_what_is_new(

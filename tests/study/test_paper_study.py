@@ -193,8 +193,8 @@ def test_a_table_on_stand_ins_killed_in_the_middle(tmp_path: Path, tiny_base_pat
         "curate/llama3_8b",
     }
 
-    told = finish(tmp_path, command)
-    assert f"7 stages are done: {7 - len(before)} now, {len(before)} before." in told
+    shown = finish(tmp_path, command)
+    assert f"7 stages are done: {7 - len(before)} now, {len(before)} before." in shown
     assert {path: path.stat().st_mtime_ns for path in before} == before
     results = json.loads((study / "study.json").read_text())
     assert [each["name"] for each in results["stages"]] == [
@@ -212,6 +212,6 @@ def test_a_table_on_stand_ins_killed_in_the_middle(tmp_path: Path, tiny_base_pat
     assert 0 <= plain["low"] <= plain["value"] <= plain["high"] <= 1.2
     assert figures["Mistral-7B, harm, GR-SAP"]["value"] is None
     assert (study / "report.html").is_file()
-    assert "0.0628" in told
+    assert "0.0628" in shown
 
     assert "7 stages are done: 0 now, 7 before." in finish(tmp_path, command)

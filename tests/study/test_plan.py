@@ -46,7 +46,7 @@ def test_stages_are_filled_in_and_follow_what_they_need() -> None:
     assert stages[2].summary.name == "summary.json"
 
 
-def test_items_of_a_list_stand_once_for_each_choice_and_empty_ones_go() -> None:
+def test_items_of_a_list_are_repeated_for_each_choice_and_empty_ones_dropped() -> None:
     settings = {"subjects": ["{model}-{row}", "{row.needs}"]}
     every = StageSpec("all/{model}", "evaluate", settings=settings, needs=["fit/{model}/{row}"])
     stages = plan_stages([every, *STAGES], FILLER, ["all/b"])
@@ -59,16 +59,16 @@ def test_items_of_a_list_stand_once_for_each_choice_and_empty_ones_go() -> None:
     ("specs", "said"),
     [
         ([StageSpec("a", "fit", needs=["b"]), StageSpec("b", "fit", needs=["a"])], "in a circle: a -> b -> a"),
-        ([StageSpec("a", "fit", needs=["c"])], "a needs the stage 'c', which there is not"),
-        ([StageSpec("a", "fit"), StageSpec("a/{model}", "fit")], "stage a/a lies in the folder of stage a"),
+        ([StageSpec("a", "fit", needs=["c"])], "a needs the stage 'c', which does not exist"),
+        ([StageSpec("a", "fit"), StageSpec("a/{model}", "fit")], "stage a/a is in the folder of stage a"),
         ([StageSpec("a", "fit"), StageSpec("a", "fit")], "two stages are called 'a'"),
-        ([StageSpec("../a", "fit")], "stage '../a' has no name for a folder"),
-        ([StageSpec("a", "fit", settings={"x": "{model.path}"})], "{model.path} stands where no model is chosen"),
+        ([StageSpec("../a", "fit")], "stage '../a': the name is not a relative folder"),
+        ([StageSpec("a", "fit", settings={"x": "{model.path}"})], "{model.path} is used where no model is chosen"),
         ([StageSpec("a/{model}", "fit", settings={"x": "{model.pat}"})], "model 'a' has no pat"),
         ([StageSpec("a", "fit", configs=["nowhere.yaml"])], "stage a: there is no config nowhere.yaml"),
     ],
 )
-def test_what_is_wrong_is_told(specs: list[StageSpec], said: str) -> None:
+def test_errors_name_the_stage(specs: list[StageSpec], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan_stages(specs, FILLER, [])
     assert said in str(caught.value)
@@ -81,7 +81,7 @@ def test_stages_of_an_axis_without_choices_are_left_out() -> None:
     assert stage.name == "fit/a"
 
 
-def test_a_choice_that_is_not_described_is_told() -> None:
+def test_a_choice_without_details_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"axes.model: there is no 'c'. Choices are a, b"):
         plan_stages(STAGES, Filler("runs/x", AXES | {"model": ["c"]}, CHOICES), [])
 

@@ -90,9 +90,9 @@ def test_a_stage_that_fails_stops_the_study(study: Path, capfd: pytest.CaptureFi
     config = {**STUDY, "goals": ["import/400", "curate"], "axes": {"num": ["6", "-1"]}}
     config["goals"] = ["import/{num}", "curate"]
     assert call(config) == 2
-    told = " ".join(capfd.readouterr().err.split())
-    assert "limit is -1" in told  # what the stage itself says
-    assert "error: stage import/-1 ended with exit code 2." in told
+    shown = " ".join(capfd.readouterr().err.split())
+    assert "limit is -1" in shown  # what the stage itself says
+    assert "error: stage import/-1 ended with exit code 2." in shown
     assert json.loads((study / "import" / "6" / ".study.json").read_text())["schema"] == "grsap.study_stage/1"
     assert not (study / "curate").exists()
 

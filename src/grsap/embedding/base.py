@@ -23,30 +23,30 @@ Embeddings = NDArray[np.float32]
 
 
 class Embedder(ABC):
-    """Gives each text a vector of length 1, so that a dot product is a cosine. One method to write: `batches`."""
+    """Embeds texts as vectors of length 1, so that a dot product is a cosine. Implement `batches` and `identity`."""
 
     @abstractmethod
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Yield (indices into `texts`, their vectors (B, D)), each index once, in any order.
 
-        A text's vector depends on the text and the settings, and on the other texts in its last digits at most.
+        A text's vector depends on the text and the settings; other texts may change only its last digits.
         """
 
     def embed(self, texts: Sequence[str], advance: Advance = lambda items=1, tokens=0: None) -> Embeddings:
-        """One vector a text.
+        """Embed texts.
 
         Args:
-            texts: N of them; may be none.
-            advance: called with the size of each batch, as `grsap.progress.progress_line` gives it.
+            texts: N texts; may be empty.
+            advance: called with the size of each batch; see `grsap.progress.progress_line`.
 
         Returns:
-            (N, D) float32, in the order of the texts. Rows have length 1; a text that the model gives no vector at all
-            has zeros, and is like nothing. (0, 0) without a text.
+            (N, D) float32, in the order of the texts; (0, 0) if N is 0. Rows have length 1, or are 0 if the model gives
+            a text no vector.
 
         Raises:
             MissingPackageError: an optional package is not installed.
             ModelError: the model cannot be found.
-            PluginError: `batches` does not yield one finite vector a text, all of the same length.
+            PluginError: `batches` does not yield one finite vector per text, all of the same size.
         """
         result: Embeddings | None = None
         missing = np.ones(len(texts), bool)
@@ -67,7 +67,7 @@ class Embedder(ABC):
     def _checked(
         self, batch: Any, missing: NDArray[np.bool_], size: int | None
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Indices (B,) and vectors (B, D) of what `batches` yields."""
+        """Check a batch that `batches` yields, and return its indices (B,) and vectors (B, D)."""
         remedy = "Yield (indices, vectors): each index once, and an array of shape (number of indices, dimensions)"
         try:
             indices, vectors = batch
@@ -89,10 +89,10 @@ class Embedder(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """JSON values that determine the vectors, for manifests and caches. Loads no weights."""
+        """Return JSON values that determine the vectors, for manifests and caches, without loading weights."""
 
     def check(self) -> None:  # noqa: B027 (most need nothing)
-        """Check packages and files before expensive work; loads no weights.
+        """Check packages and files before expensive work, without loading weights.
 
         Raises:
             UserError: a package or model is missing.
@@ -103,7 +103,7 @@ class Embedder(ABC):
 
 
 def weights_revision(path: str, revision: str | None) -> str | None:
-    """Of a folder the hash of all files that load; of a Hub id its commit on this machine, else `revision`."""
+    """Return the hash of a folder's files, or the commit of a Hub id on this machine, else `revision`."""
     folder = user_path(path)
     return WeightFiles.of_folder(folder).hash if folder.is_dir() else hub_commit(path, revision) or revision
 
@@ -120,16 +120,16 @@ def check_folder(path: str) -> None:
 
 
 def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
-    """Indices in batches of `size`, longest texts first, to reduce padding."""
+    """Yield indices in batches of `size`, longest texts first, to reduce padding."""
     order = sorted(range(len(texts)), key=lambda index: (-len(texts[index]), index))
     yield from (order[start : start + size] for start in range(0, len(order), size))
 
 
 def vector_to_text(vector: Embeddings) -> str:
-    """A vector (D,) as base64 of little-endian float32."""
+    """Encode a vector (D,) as base64 of little-endian float32."""
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 def vector_from_text(text: str) -> Embeddings:
-    """The vector (D,) of `vector_to_text`."""
+    """Decode a vector (D,) that `vector_to_text` encoded."""
     return np.frombuffer(base64.b64decode(text), "<f4")

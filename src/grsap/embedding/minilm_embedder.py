@@ -26,10 +26,10 @@ MAX_TOKENS = 256
 class MiniLMEmbedder(Embedder):
     """sentence-transformers/all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084), 384 dimensions, English.
 
-    The mean of the last hidden states over a text's tokens, as its model card says, in float32 on the processor.
+    The mean of the last hidden states over a text's tokens, as in the model card, in float32 on the CPU.
 
     Args:
-        batch_size: texts of a batch.
+        batch_size: texts per batch.
 
     Raises:
         ConfigError: `batch_size` is not positive.
@@ -43,7 +43,7 @@ class MiniLMEmbedder(Embedder):
         self._tokenizer: Any = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Batches of texts of similar length."""
+        """Yield batches of texts of similar length."""
         if texts:
             self._load()
         for indices in by_length(texts, self.batch_size):
@@ -59,7 +59,7 @@ class MiniLMEmbedder(Embedder):
             yield indices, mean_over_tokens(hidden, encoded["attention_mask"]).numpy()
 
     def identity(self) -> dict[str, Any]:
-        """Model, hash of its weights, and the batch size, which moves the last digits."""
+        """Return model, hash of its weights, and the batch size, which changes the last digits."""
         return {
             "embedder": type(self).__name__,
             "model": "sentence-transformers/all-MiniLM-L6-v2",
@@ -98,11 +98,11 @@ class MiniLMEmbedder(Embedder):
 
 
 def mean_over_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of each row's hidden states where the mask is 1.
+    """Average each row's hidden states where the mask is 1.
 
     Args:
         hidden: (B, L, D).
-        mask: (B, L) of 0 and 1; at least one 1 a row.
+        mask: (B, L) of 0 and 1; at least one 1 per row.
 
     Returns:
         (B, D).

@@ -1,4 +1,4 @@
-"""Any model of sentence-transformers."""
+"""Models of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SentenceTransformerEmbedder(Embedder):
     Args:
         path: a Hub id or a folder.
         revision: commit of a Hub id.
-        device: such as `cuda`; `auto` is the first GPU, or the processor where there is none.
-        batch_size: texts of a batch.
+        device: such as `cuda`; `auto` is the first GPU, or the CPU if there is none.
+        batch_size: texts per batch.
 
     Raises:
         ConfigError: `batch_size` is not positive.
@@ -45,7 +45,7 @@ class SentenceTransformerEmbedder(Embedder):
         self._model: Any = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Batches of texts of similar length."""
+        """Yield batches of texts of similar length."""
         if texts:
             self._load()
         for indices in by_length(texts, self.batch_size):
@@ -53,7 +53,7 @@ class SentenceTransformerEmbedder(Embedder):
             yield indices, self._model.encode(batch, batch_size=len(batch), show_progress_bar=False)
 
     def identity(self) -> dict[str, Any]:
-        """Model and revision, and the batch size, which moves the last digits."""
+        """Return model, revision, and the batch size, which changes the last digits."""
         return {
             "embedder": type(self).__name__,
             "model": self.path,
@@ -62,11 +62,11 @@ class SentenceTransformerEmbedder(Embedder):
         }
 
     def check(self) -> None:
-        """Check the package's version, and that the model needs no code of its own.
+        """Check the package's version, and that the model needs no custom code.
 
         Raises:
             MissingPackageError: sentence-transformers is not installed, or older than `MIN_VERSION`.
-            ModelError: a module of the folder is no class of sentence-transformers.
+            ModelError: a module of the folder is not a class of sentence-transformers, or a weight file is damaged.
         """
         version = installed_versions([PACKAGE])[PACKAGE]
         if version is None:
@@ -95,7 +95,7 @@ class SentenceTransformerEmbedder(Embedder):
         if self._model is not None:
             return
         self.check()
-        # the package runs no code of the model by default; `check` has refused such models already
+        # the package runs no code of a model folder by default, and `check` has rejected models that need it
         from sentence_transformers import SentenceTransformer
 
         device = None if self.device == "auto" else self.device
@@ -112,7 +112,7 @@ class SentenceTransformerEmbedder(Embedder):
 
 
 def module_types(path: Path) -> list[str]:
-    """The classes that a `modules.json` names; none if there is no such file.
+    """Return the classes that a `modules.json` names; none if there is no such file.
 
     Raises:
         ModelError: it cannot be read.

@@ -15,8 +15,8 @@ BATCH_SIZE = 1024
 
 
 class StaticEmbedder(Embedder):
-    """A model of model2vec: each token has one vector, independent of context. Hundreds of times as fast as
-    a transformer, and blind to the order of words.
+    """A model of model2vec: each token has one vector, independent of its context. Hundreds of times as fast as
+    a transformer, but ignores the order of words.
 
     Args:
         path: a Hub id, or the folder of a model that model2vec saved.
@@ -27,7 +27,7 @@ class StaticEmbedder(Embedder):
         self._model: Any = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """In order."""
+        """Yield batches in the order of the texts."""
         if texts:
             self._load()
         for start in range(0, len(texts), BATCH_SIZE):
@@ -35,7 +35,7 @@ class StaticEmbedder(Embedder):
             yield range(start, start + len(batch)), self._model.encode(batch, use_multiprocessing=False)
 
     def identity(self) -> dict[str, Any]:
-        """The model's name, and of a folder the hash of its table."""
+        """Return the model's name, and the hash of a folder's files or the commit of a Hub id."""
         revision = weights_revision(self.path, None)
         return {"embedder": type(self).__name__, "model": self.path, "revision": revision}
 
@@ -50,7 +50,7 @@ class StaticEmbedder(Embedder):
         check_folder(self.path)
 
     def close(self) -> None:
-        """Free the table."""
+        """Free the weights."""
         self._model = None
 
     def _load(self) -> None:

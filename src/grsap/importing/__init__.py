@@ -1,4 +1,4 @@
-"""Other projects' safety data as replay sets."""
+"""Import of other projects' safety data as replay sets."""
 
 from grsap.importing.importing import ChosenColumns, Import
 from grsap.importing.row_reader import RowReader

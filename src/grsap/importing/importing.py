@@ -1,4 +1,4 @@
-"""The settings of `grsap import`: where rows come from, and how they are read."""
+"""Settings of `grsap import`: the source of rows, and how they are read."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LABEL_NAMES = ("domain", "behaviour", "difficulty")
 
 @dataclass(frozen=True)
 class ChosenColumns:
-    """Columns that a row's value chooses, such as the safer one of two responses.
+    """Columns that are chosen by the value of another one, such as the safer one of two responses.
 
     Args:
-        column: whose value chooses.
-        cases: value -> new column -> the column that it is taken from. Rows with another value are left out.
+        column: the column with the deciding value.
+        cases: value -> new column -> the column to copy. Rows with another value are excluded.
     """
 
     column: str
     cases: dict[str, dict[str, str]]
 
     def add(self, row: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
-        """The row with the new columns; None if its value is none of the cases."""
+        """Return the row with the new columns; None if `cases` lacks its value."""
         value = value_key(cell(row, self.column, place, "choose.column"))
         chosen = next((columns for case, columns in self.cases.items() if value_key(case) == value), None)
         if chosen is None:
@@ -39,23 +39,23 @@ class ChosenColumns:
 
 @dataclass(frozen=True)
 class Import:
-    """Makes a replay set of any CSV, JSONL or Parquet file, or of a data set on the Hub.
+    """Make a replay set of a CSV, JSONL or Parquet file, or of a data set on the Hub.
 
     Args:
-        source: where the rows are.
-        name: begins the rows' ids; by default the last part of the source's path.
-        columns: our name to the source's: `messages`, or `prompt` and `response` (with `system`); and `id`, `domain`,
-            `behaviour`, `difficulty` where they are wanted.
-        prompt_template: the user's turn with columns in braces, instead of a column.
-        response_template: the assistant's turn likewise.
-        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
-        choose: columns that a row's value chooses, such as the safer one of two responses.
-        where: column to values; rows with other values are left out.
-        without: column to values; rows with one of these are left out.
+        source: source of the rows.
+        name: prefix of the rows' ids; by default the last part of the source's path.
+        columns: name in grsap -> column of the source: `messages`, or `prompt` and `response` (and `system`);
+            optionally `id`, `domain`, `behaviour`, `difficulty`.
+        prompt_template: text of the user's turn with columns in braces, instead of a column.
+        response_template: text of the assistant's turn with columns in braces, instead of a column.
+        ignore_columns: columns with parts of a conversation that are not read, such as `tools`.
+        choose: columns that are chosen by the value of another one, such as the safer one of two responses.
+        where: column -> values; rows with other values are excluded.
+        without: column -> values; rows with one of these are excluded.
         prompt_harmful: true or false for all rows, or a column and its values; unknown by default.
-        response_harmful: a column and its values: rows that it calls harmful are left out, and so are unlabelled ones.
-        limit: how many rows to take, drawn by `seed` and the rows' ids; by default all.
-        seed: of the draw.
+        response_harmful: a column and its values: rows that it labels harmful are excluded, and so are unlabelled ones.
+        limit: greatest number of rows, drawn by `seed` and the rows' ids; by default all are used.
+        seed: seed of the draw.
     """
 
     source: RowSource
@@ -74,12 +74,12 @@ class Import:
 
     @property
     def row_prefix(self) -> str:
-        """What ids of rows without one begin with."""
+        """Prefix of the ids of rows without an id."""
         stem = Path(self.source.path.rpartition(":")[2]).stem
         return self.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "row"
 
     def text_columns(self) -> ColumnMap:
-        """The columns that hold a row's turns.
+        """Return the columns with a row's turns.
 
         Raises:
             ConfigError: `columns` has an unknown key, or the columns do not make a conversation.
@@ -97,10 +97,10 @@ class Import:
         )
 
     def check(self) -> None:
-        """Find what is wrong with the settings, the file, or the access to the data set.
+        """Check the settings, the file, or the access to the data set.
 
         Raises:
-            UserError: names the setting, the file, or the page where a licence is accepted.
+            UserError: names the wrong setting, the file, or the page where the licence is accepted.
         """
         self.text_columns()
         if self.limit is not None and self.limit < 1:

@@ -1,4 +1,4 @@
-"""One row of another project's data as a safety record, or the reason why it is none."""
+"""Reads a row of another project's data as a safety record, or returns why it is excluded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from grsap.records import SafetyRecord
 
 
 class RowReader:
-    """Reads rows as the settings of an import say.
+    """Reads rows by the settings of an import.
 
     Args:
-        settings: of the import.
+        settings: settings of the import.
 
     Attributes:
-        first_wrong: what is wrong with the first row that is no conversation of user and assistant, if one came.
+        first_wrong: error of the first row that is not a conversation of user and assistant, if any.
     """
 
     def __init__(self, settings: Import) -> None:
@@ -34,14 +34,14 @@ class RowReader:
         self._labels = [name for name in ("id", *LABEL_NAMES) if name in settings.columns]
 
     def end(self) -> None:
-        """Raise DataError if no row that was read had a column that `columns` names."""
+        """Raise DataError if a column of `columns` was missing in all rows."""
         self._texts.end(self.settings.source.path)
 
     def read(self, row: Mapping[str, Any], place: Place) -> SafetyRecord | Excluded:
-        """The record of a row, or why it is left out.
+        """Return the record of a row, or why it is excluded.
 
         Raises:
-            DataError: a column is missing, or holds what it cannot.
+            DataError: a column is missing, or has an invalid value.
         """
         settings = self.settings
         if not is_selected(row, settings.where, place) or is_left_out(row, settings.without, place):

@@ -1,4 +1,4 @@
-"""Runs an import: rows of a file or a Hub set into a replay set with its manifest."""
+"""Runs an import: writes the rows of a file or a Hub data set as a replay set with a manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REPLAY = "replay.jsonl"
 
 @dataclass
 class _Counts:
-    """What became of the rows."""
+    """Number of rows by outcome."""
 
     num_read: int = 0
     num_excluded: Counter[str] = field(default_factory=Counter)
@@ -38,11 +38,11 @@ class _Counts:
 
 
 def run_import(settings: Import, output_dir: Path) -> None:
-    """Write the replay set, whole or not at all, and then its manifest; print what became of the rows.
+    """Write the replay set atomically, then its manifest; print the counts of rows.
 
     Raises:
         DataError: the source cannot be read, a row is wrong, or no row is left.
-        RunFolderError: the folder cannot be written.
+        RunFolderError: the folder cannot be written, or contains another import.
     """
     source = settings.source.describe()
     manifest = _finished(output_dir, source)
@@ -80,7 +80,7 @@ def _import(settings: Import, output_dir: Path, source: dict[str, Any]) -> dict[
 
 
 def _records(settings: Import, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
-    """The rows that are taken, in the order of the source; of equal conversations the first."""
+    """Yield the rows that are not excluded, in the order of the source; of equal conversations only the first."""
     conversations: set[int] = set()
     ids: set[int] = set()
     with progress_line("Rows") as advance:
@@ -105,13 +105,13 @@ def _records(settings: Import, reader: RowReader, counts: _Counts) -> Iterator[S
 
 
 def _drawn(settings: Import, reader: RowReader, counts: _Counts) -> Iterator[SafetyRecord]:
-    """All rows, or `limit` of them in their order; which ones, does not depend on that order."""
+    """Yield all rows, or `limit` of them, in their order. Which ones are drawn does not depend on the order."""
     if settings.limit is None:
         yield from _records(settings, reader, counts)
         return
     heap: list[tuple[int, int, SafetyRecord]] = []
     for number, record in enumerate(_records(settings, reader, counts)):
-        rank = -int(hash_json([settings.seed, record.id]), 16)  # the heap's first is the one to go
+        rank = -int(hash_json([settings.seed, record.id]), 16)  # negative: the heap's first has the greatest hash
         if len(heap) < settings.limit:
             heapq.heappush(heap, (rank, number, record))
         else:
@@ -128,7 +128,7 @@ def _no_row(settings: Import, reader: RowReader, counts: _Counts) -> DataError:
 
 
 def _finished(output_dir: Path, source: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of an import of this source that is done; None if it is still to do.
+    """Return the manifest of a finished import of this source; None if there is none.
 
     Raises:
         DataError: the manifest is damaged.
@@ -139,7 +139,7 @@ def _finished(output_dir: Path, source: dict[str, Any]) -> dict[str, Any] | None
         return None
     if manifest["source"] != source:
         raise RunFolderError(
-            f"{output_dir} holds an import of {manifest['source']}, and the source is now {source}",
+            f"{output_dir} contains an import of {manifest['source']}, but the source is now {source}",
             "Restore the source, or choose another folder with --output_dir",
         )
     if manifest["files"][REPLAY]["hash"] != hash_file(output_dir / REPLAY):
@@ -151,7 +151,7 @@ def _finished(output_dir: Path, source: dict[str, Any]) -> dict[str, Any] | None
 
 
 def _print_counts(manifest: dict[str, Any], output_dir: Path) -> None:
-    """What became of the rows."""
+    """Print the number of rows by outcome."""
     table = Table(title=f"Import of {manifest['source']['path']}", title_justify="left")
     table.add_column("rows")
     table.add_column("number", justify="right")

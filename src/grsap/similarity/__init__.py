@@ -1,4 +1,4 @@
-"""How close a replay set comes to the data that a model was aligned on."""
+"""Similarity of a replay set to the data that a model was aligned on."""
 
 from grsap.similarity.classifier import TwoSampleTest, two_sample_test
 from grsap.similarity.labels import LabelDivergence, effective_number, js_bits, label_divergence

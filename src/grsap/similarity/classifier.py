@@ -1,4 +1,4 @@
-"""Can a classifier separate two sets?
+"""Classifier two-sample test: how well a classifier separates two sets.
 
 Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests" (arXiv 1610.06545).
 """
@@ -20,13 +20,13 @@ from grsap.similarity.principal import Points
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """A logistic regression, trained on one half of the rows, on the other half.
+    """Test accuracy of a logistic regression, trained on one half of the rows and tested on the other.
 
     Attributes:
-        num_test: rows of the test half.
-        accuracy: share classified correctly; 0.5 on average for one distribution.
+        num_test: number of test rows.
+        accuracy: share classified correctly; 0.5 on average if both sets have one distribution.
         low, high: Wilson's 95 % interval.
-        p_value: exact and one-sided, of so high an accuracy if the sets are of one distribution.
+        p_value: exact, one-sided; the hypothesis is that both sets have one distribution.
     """
 
     num_test: int
@@ -37,33 +37,33 @@ class TwoSampleTest:
 
     @property
     def min_total_variation(self) -> float:
-        """What the total variation between the distributions is at least, with 97.5 % confidence.
+        """Lower bound of the total variation TV between the distributions, with 97.5 % confidence.
 
-        No classifier is right more often than (1 + TV) / 2 on sets of one size.
+        No classifier has an accuracy above (1 + TV) / 2 on sets of equal size.
         """
         return max(0.0, 2 * self.low - 1)
 
     @property
     def min_kl(self) -> float:
-        """What KL in either direction is at least, in nats, with 97.5 % confidence: the better one of Pinsker's
+        """Lower bound of the KL in either direction, in nats, with 97.5 % confidence: the greater of Pinsker's
         2 TV^2 and Bretagnolle and Huber's -log(1 - TV^2)."""
         return max(2 * self.min_total_variation**2, -log(1 - self.min_total_variation**2))
 
 
 def two_sample_test(a: Points, b: Points, seed: int = 0) -> TwoSampleTest:
-    """Train on a random half of each set, test on the rest. Of the larger set as many rows are taken as the other has.
+    """Train on a random half of each set and test on the rest. Both sets are cut to min(N, M) random rows.
 
     Args:
         a: (N, D), at least 4 rows.
         b: (M, D), at least 4 rows.
-        seed: of the split.
+        seed: seed of the split.
 
     Raises:
-        ValueError: fewer rows.
+        ValueError: a set has fewer rows.
     """
     num = min(len(a), len(b))
     if num < 4:
-        raise ValueError(f"{len(a)} and {len(b)} rows: at least 4 a side are needed")
+        raise ValueError(f"{len(a)} and {len(b)} rows: each side needs at least 4")
     random = np.random.default_rng(seed)
     a, b = (part[random.permutation(len(part))[:num]].astype(np.float64) for part in (a, b))
     half = num // 2
@@ -81,12 +81,15 @@ def two_sample_test(a: Points, b: Points, seed: int = 0) -> TwoSampleTest:
 
 
 def logistic_regression(points: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights and intercept (D + 1,) that maximise the posterior; the prior of each weight is normal with variance 1/D,
-    so that a logit of standardised points has variance 1 before anything is seen.
+    """Fit weights and intercept by maximum a posteriori. The prior of each weight is N(0, 1/D), so that the logits of
+    standardised points have prior variance 1.
 
     Args:
         points: (N, D), standardised.
         labels: (N,) of 0 and 1.
+
+    Returns:
+        (D + 1,) weights, then the intercept.
     """
     precision = float(points.shape[1])
 

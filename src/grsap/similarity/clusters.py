@@ -12,15 +12,15 @@ Labels = npt.NDArray[np.intp]
 
 
 def k_means(points: npt.NDArray[np.float64], num_clusters: int, seed: int) -> Labels:
-    """Lloyd's algorithm from k-means++ seeds (Lloyd 1982; Arthur and Vassilvitskii 2007).
+    """Cluster points by Lloyd's algorithm from k-means++ centres (Lloyd 1982; Arthur and Vassilvitskii 2007).
 
     Args:
         points: (N, d).
         num_clusters: in [1, N].
-        seed: of the first centres.
+        seed: seed of the first centres.
 
     Returns:
-        (N,) cluster of each point, in [0, num_clusters). Clusters may be empty where points coincide.
+        (N,) cluster of each point, in [0, num_clusters). Clusters may be empty if points coincide.
     """
     centres = _first_centres(points, num_clusters, np.random.default_rng(seed))
     labels = _nearest(points, centres)
@@ -38,7 +38,7 @@ def k_means(points: npt.NDArray[np.float64], num_clusters: int, seed: int) -> La
 
 
 def _first_centres(points: npt.NDArray[np.float64], num: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Each next centre is a point, drawn in proportion to its squared distance from the nearest one so far."""
+    """Draw centres from the points, each in proportion to its squared distance from the nearest centre so far."""
     chosen = [int(random.integers(len(points)))]
     squared = np.square(points - points[chosen[0]]).sum(axis=1)
     while len(chosen) < num:

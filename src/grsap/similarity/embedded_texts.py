@@ -1,4 +1,4 @@
-"""Embeddings of texts, computed once."""
+"""Embeddings of texts, computed once and stored."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from grsap.result_log import ResultLog
 from grsap.similarity.principal import Points
 
 BATCH = 256
-"""Texts that are embedded between two writes."""
+"""Texts that are embedded between two writes. Their number may change the last digits of vectors."""
 
 
 def embed_texts(texts: Sequence[str], embedder: Embedder, log: ResultLog, what: str) -> Points:
-    """One vector a text, (N, D) float32; those in `log` are not computed again. Equal texts have equal vectors.
+    """Embed texts, except those in `log`. Equal texts have equal vectors.
 
     Args:
-        texts: at least one.
-        embedder: is asked in batches.
-        log: of `{key, value}`, by hash of embedder and text.
-        what: shown in the progress line.
+        texts: N texts, at least one.
+        embedder: computes the vectors.
+        log: entries `{key, value}`; the key is a hash of embedder and text. New vectors are added.
+        what: name of the texts for the progress line.
+
+    Returns:
+        (N, D) float32.
     """
     identity = embedder.identity()
     keys = [hash_json([identity, text]) for text in texts]
     unknown = {key: text for key, text in zip(keys, texts, strict=True) if (key,) not in log}
-    missing = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))  # batches of like length
+    missing = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))  # batches of similar length
     if missing:
         with progress_line(f"Embedding {what}", len(missing)) as advance:
             for start in range(0, len(missing), BATCH):

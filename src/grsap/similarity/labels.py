@@ -1,4 +1,4 @@
-"""How far two sets differ in their labels, such as domains and behaviours."""
+"""Divergence between the labels of two sets, such as domains and behaviours."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Counts = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class LabelDivergence:
-    """Jensen-Shannon divergence (Lin 1991) of the labels of two samples, in bits: 0 for equal shares, 1 for nothing in
-    common.
+    """Jensen-Shannon divergence (Lin 1991) of the labels of two samples, in bits: 0 for equal shares, 1 for disjoint
+    labels.
 
     Attributes:
-        value: `plug_in` less its bias, estimated by the bootstrap; at least 0.
-        low, high: 95 % interval: the value and what the bootstrap deviates from its mean, by the wider of both sides.
-        plug_in: of the shares as they are. It is too high on average, most of all for few rows and many labels.
-        p_value: of so high a `plug_in` if the labels are dealt from one pool (permutation).
+        value: `plug_in` minus its bias, estimated by the bootstrap; at least 0.
+        low, high: symmetric 95 % interval: the wider side of the bootstrap interval, around the value.
+        plug_in: divergence of the observed shares. It is biased upwards, most for few rows and many labels.
+        p_value: of `plug_in`, by a permutation test that draws both samples from one pool.
     """
 
     value: float
@@ -35,7 +35,7 @@ class LabelDivergence:
 
 
 def js_bits(p: Counts, q: Counts) -> npt.NDArray[np.float64]:
-    """Jensen-Shannon divergence in bits of (..., K) counts or shares; in [0, 1]."""
+    """Return the Jensen-Shannon divergence (...) of (..., K) counts or shares, in bits, in [0, 1]."""
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     nats = entr((p + q) / 2).sum(axis=-1) - (entr(p).sum(axis=-1) + entr(q).sum(axis=-1)) / 2
     bits: npt.NDArray[np.float64] = np.clip(nats / np.log(2), 0.0, 1.0)
@@ -46,9 +46,9 @@ def label_divergence(a: Sequence[str], b: Sequence[str], seed: int = 0) -> Label
     """Compare the labels of two samples.
 
     Args:
-        a: one label a row; at least one row.
-        b: the same of the other set.
-        seed: of the resamples.
+        a: labels of the rows of one set, at least one.
+        b: labels of the rows of the other set, at least one.
+        seed: seed of the resamples.
     """
     names = sorted(set(a) | set(b))
     counts_a, counts_b = (np.array([Counter(part)[name] for name in names]) for part in (a, b))
@@ -74,6 +74,6 @@ def label_divergence(a: Sequence[str], b: Sequence[str], seed: int = 0) -> Label
 
 
 def effective_number(counts: Mapping[str, int]) -> float:
-    """2 to the entropy in bits of the shares: how many labels of equal share would be as varied; 0 without a row."""
+    """Return exp of the labels' entropy: the number of equally frequent labels with that entropy; 0 if empty."""
     total = sum(counts.values())
     return float(np.exp(entr(np.array(list(counts.values())) / total).sum())) if total else 0.0

@@ -1,8 +1,8 @@
-"""MAUVE: how close two sets of texts are, from a curve of divergences between their quantised embeddings.
+"""MAUVE: similarity of two sets of texts, from a curve of divergences between their quantised embeddings.
 
-Written from the definition in Pillutla et al. 2021, "MAUVE: Measuring the Gap Between Neural Text and Human Text using
-Divergence Frontiers" (arXiv 2102.01454), section 2: both sets are embedded, quantised together by k-means, and the area
-under the curve {(exp(-c KL(Q | R)), exp(-c KL(P | R))) : R = l P + (1 - l) Q, 0 < l < 1} is taken.
+Implements the definition in Pillutla et al. 2021, "MAUVE: Measuring the Gap Between Neural Text and Human Text using
+Divergence Frontiers" (arXiv 2102.01454), section 2: both sets are embedded and quantised together by k-means. MAUVE is
+the area under the curve {(exp(-c KL(Q | R)), exp(-c KL(P | R))) : R = l P + (1 - l) Q, 0 < l < 1}.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Histogram = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 """(K,) shares or counts of the clusters."""
 
 EXPLAINED_SHARE = 0.9
-"""Of the variance, kept before k-means."""
+"""Share of the variance that the principal components kept for k-means explain."""
 ROWS_PER_CLUSTER = 10
-"""The paper's 500 clusters for 5,000 texts a side."""
+"""As in the paper: 500 clusters for 5,000 texts per side."""
 NUM_POINTS = 512
-"""Of the curve."""
+"""Number of points of the curve."""
 NUM_RESAMPLES = 200
 
 
 def smallest_mauve(scaling: float) -> float:
-    """MAUVE of distributions without anything in common: c B(c, c + 1). 0.004 for c = 5, but 0.167 for c = 2.
+    """Return MAUVE of disjoint distributions: c B(c, c + 1), 0.004 for c = 5, but 0.167 for c = 2.
 
-    There KL(P | R) = -log l and KL(Q | R) = -log(1 - l), so that the curve is ((1 - l)^c, l^c).
+    For these, KL(P | R) = -log l and KL(Q | R) = -log(1 - l), so the curve is ((1 - l)^c, l^c).
     """
     return float(scaling * beta(scaling + 1, scaling))
 
@@ -40,15 +40,15 @@ def smallest_mauve(scaling: float) -> float:
 def divergence_curve(
     p: Histogram, q: Histogram, scaling: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The curve's points from (0, 1) to (1, 0), ends included.
+    """Return the points of the curve from (0, 1) to (1, 0), both included.
 
     Args:
         p: (K,) counts or shares; at least one is positive.
-        q: the same of the other set.
+        q: (K,) counts or shares of the other set.
         scaling: the paper's c, above 0.
 
     Returns:
-        x: exp(-c KL(Q | R)), rising; y: exp(-c KL(P | R)), falling.
+        x: exp(-c KL(Q | R)), ascending; y: exp(-c KL(P | R)), descending.
     """
     p, q = (part.astype(np.float64) / part.sum() for part in (p, q))
     # More points where the curve is steep: near the ends.
@@ -60,7 +60,7 @@ def divergence_curve(
 
 
 def mauve_of_histograms(p: Histogram, q: Histogram, scaling: float) -> float:
-    """The area under `divergence_curve`, by the trapezoidal rule; in [`smallest_mauve`, 1]."""
+    """Return the area under `divergence_curve`, by the trapezoidal rule; in [`smallest_mauve`, 1]."""
     x, y = divergence_curve(p, q, scaling)
     return float(np.trapezoid(y, x))
 
@@ -70,12 +70,12 @@ class Mauve:
     """MAUVE of two samples.
 
     Attributes:
-        value: mean over several k-means.
-        low, high: 95 % interval of the sampling error: clusters' counts are drawn again from what they are, and the
-            spread over k-means is added. It says nothing on the bias, which depends on the number of rows.
-        scaling: c.
-        num_clusters: of k-means.
-        min_over_seeds, max_over_seeds: over the several k-means alone.
+        value: mean over k-means runs.
+        low, high: 95 % interval of the sampling error, from resampled counts of the clusters and the variance over
+            k-means runs. It does not include the bias, which depends on the number of rows.
+        scaling: the scaling factor c.
+        num_clusters: number of clusters of k-means.
+        min_over_seeds, max_over_seeds: range over k-means runs.
     """
 
     value: float
@@ -88,23 +88,23 @@ class Mauve:
 
 
 def mauve(a: Points, b: Points, scalings: tuple[float, ...] = (5.0,), num_seeds: int = 5, seed: int = 0) -> list[Mauve]:
-    """MAUVE of two sets of embeddings, one a scaling factor, on the same clusters.
+    """Compute MAUVE of two sets of embeddings for each scaling factor, on the same clusters.
 
-    Both sets together are centred, rotated onto the principal axes that explain 90 % of the variance, and clustered
-    into a tenth as many clusters as the smaller set has rows.
+    The union of both sets is centred, projected onto the principal axes that explain 90 % of the variance, and
+    clustered; the number of clusters is a tenth of the rows of the smaller set.
 
     Args:
         a: (N, D), at least 20 rows.
         b: (M, D), at least 20 rows.
-        scalings: values of c; the paper's default is 5, GR-SAP's is 2.
-        num_seeds: k-means runs.
-        seed: of all of them.
+        scalings: values of c; the paper's default is 5, GR-SAP uses 2.
+        num_seeds: number of k-means runs.
+        seed: seed of all runs.
 
     Raises:
-        ValueError: fewer than 20 rows, which would make a single cluster.
+        ValueError: a set has fewer than 20 rows, which would give a single cluster.
     """
     if min(len(a), len(b)) < 2 * ROWS_PER_CLUSTER:
-        raise ValueError(f"{len(a)} and {len(b)} rows: at least {2 * ROWS_PER_CLUSTER} a side are needed")
+        raise ValueError(f"{len(a)} and {len(b)} rows: each side needs at least {2 * ROWS_PER_CLUSTER}")
     num_clusters = min(len(a), len(b)) // ROWS_PER_CLUSTER
     points = principal_scores(np.concatenate([a, b]), share=EXPLAINED_SHARE)
     random = np.random.default_rng(seed)

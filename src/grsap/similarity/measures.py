@@ -1,4 +1,4 @@
-"""All numbers of one comparison, each with its interval."""
+"""All measures of a comparison, each with its interval."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from grsap.similarity.subsampling import subset_deviations
 View = Literal["query", "response", "labels"]
 
 MAUVE_SCALINGS = (5.0, 2.0)
-"""That of MAUVE's authors, and GR-SAP's."""
+"""The scaling factors of MAUVE's authors and of GR-SAP."""
 KL_DIMENSIONS = 8
-"""Principal components in which the query KL is estimated: in more, its lean towards 0 grows."""
+"""Principal components for the query KL. Its bias towards 0 grows with their number."""
 CLASSIFIER_DIMENSIONS = 64
-"""Principal components that the classifier sees: with all of them, some hundred rows are too few to train on."""
+"""Principal components for the classifier: a few hundred rows are too few to train on all of them."""
 MIN_DISTINCT = 20
-"""Distinct texts that a density estimate needs."""
+"""Least number of distinct texts for a density estimate."""
 MIN_LABELLED = 0.9
-"""Share of rows that must have a label, for shares to be compared."""
+"""Least share of labelled rows for a comparison of labels."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,20 @@ class Measure:
     details: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the file."""
+        """Return the JSON object of `similarity.json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared with what, in which view."""
+    """The two sets of a comparison, and the view in which they are compared."""
 
     view: View
     population: str
     against: str | None
 
     def measure(self, name: str, value: float, interval: tuple[float, float] | None = None, **rest: Any) -> Measure:
-        """A number of this pair."""
+        """Return a measure of this pair."""
         low, high = interval or (None, None)
         return Measure(name, self.view, self.population, self.against, value, low, high, **rest)
 
@@ -73,15 +73,15 @@ Note = Callable[[str], None]
 def text_measures(
     pair: Pair, population: Points, reference: Points, num_seeds: int, seed: int, note: Note
 ) -> list[Measure]:
-    """All measures of embeddings.
+    """Compute all measures of embeddings.
 
     Args:
-        pair: names the sets.
+        pair: names of the sets.
         population: (n, D) embeddings.
-        reference: (n, D) of the other set.
-        num_seeds: k-means runs of MAUVE.
-        seed: of all that is random.
-        note: called with what could not be estimated.
+        reference: (n, D) embeddings of the other set.
+        num_seeds: number of k-means runs of MAUVE.
+        seed: seed of all random choices.
+        note: called with a message for each measure that could not be estimated.
     """
     found = [
         *_mauve(pair, population, reference, num_seeds, seed),
@@ -143,7 +143,7 @@ def _neighbours(pair: Pair, population: Points, reference: Points, seed: int) ->
             within, highest = bootstrap_interval(values.tolist(), seed=seed), float("inf")
         else:
             within, highest = wilson_interval(int(values.sum()), len(values)), 1.0
-        # Given the balls, rows vary as in any mean; the balls vary too, which most often is more.
+        # `within` is the sampling error for fixed balls; `deviation` includes the error of the balls.
         low = max(min(within[0], value - Z95 * deviation), 0.0)
         high = min(max(within[1], value + Z95 * deviation), highest)
         details = {"num_neighbours": NUM_NEIGHBOURS}
@@ -154,12 +154,12 @@ def _neighbours(pair: Pair, population: Points, reference: Points, seed: int) ->
 
 
 def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note: Note) -> list[Measure]:
-    """In the principal components of both sets; equal texts, to which no density belongs, are taken once."""
+    """Estimate the KL in the principal components of both sets. Equal texts are used once: they have no density."""
     p, q = np.unique(reference, axis=0), np.unique(population, axis=0)
     if min(len(p), len(q)) < MIN_DISTINCT:
         note(
-            f"The query KL of {pair.population}: it needs {MIN_DISTINCT} distinct queries a side, and found "
-            f"{len(q)} of it and {len(p)} of the other side"
+            f"The query KL of {pair.population}: it needs {MIN_DISTINCT} distinct queries per side, but there are "
+            f"{len(q)}, and {len(p)} on the other side"
         )
         return []
     points = principal_scores(np.concatenate([p, q]), max_dimensions=KL_DIMENSIONS)
@@ -167,7 +167,7 @@ def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note
     try:
         value = float(kl_terms(p, q).mean())
         half = Z95 * float(subset_deviations(lambda p, q: np.array([kl_terms(p, q).mean()]), p, q, seed)[0])
-    except ValueError as error:  # vectors that differ in their last digits only
+    except ValueError as error:  # vectors differ only in their last digits
         note(f"The query KL of {pair.population}: {error}")
         return []
     return [
@@ -187,7 +187,7 @@ def _query_kl(pair: Pair, population: Points, reference: Points, seed: int, note
 
 
 def label_measures(population: Population, reference: Population, seed: int, note: Note) -> list[Measure]:
-    """Divergence of domains and behaviours, over all rows that have one."""
+    """Compute the divergence of domains and of behaviours, over all labelled rows."""
     found = []
     for key in ("domain", "behaviour"):
         sides = [[label for label in each.labels(key) if label != UNLABELLED] for each in (population, reference)]
@@ -197,13 +197,13 @@ def label_measures(population: Population, reference: Population, seed: int, not
             if len(side) < MIN_LABELLED * len(each.records)
         ]
         if unlabelled:
-            note(f"How {key}s of {population.name} differ: {' and '.join(unlabelled)} have none")
+            note(f"How the {key}s of {population.name} differ: {' and '.join(unlabelled)} are unlabelled")
             continue
         each = label_divergence(sides[0], sides[1], seed)
         if not set(sides[0]) & set(sides[1]):
             note(
-                f"Whether the {key}s of {population.name} are others than the reference's or only named otherwise: "
-                "they share no name"
+                f"Whether the {key}s of {population.name} differ from the reference's or only have other names: they "
+                "share no name"
             )
         found.append(
             Pair("labels", population.name, "reference").measure(
@@ -223,7 +223,7 @@ def label_measures(population: Population, reference: Population, seed: int, not
 
 
 def likelihood_measures(pair: Pair, likelihoods: ResponseLikelihoods, seed: int) -> list[Measure]:
-    """The bound of the expected response KL where `pair` is the model against the reference, else the plain means."""
+    """Return the bound of the expected response KL if `pair` is the model against the reference, else mean NLLs."""
     name = "response_kl_bound_nats" if pair.against else "response_nll_nats"
     mean = response_kl_bound(likelihoods, seed)
     details = {"num_rows": len(likelihoods.nll), "num_tokens": int(likelihoods.num_tokens.sum())}
@@ -239,9 +239,8 @@ class Difference:
     """Curated minus raw.
 
     Attributes:
-        low, high: 95 % interval from those of both (MOVER; Zou and Donner 2008), taken as independent: the two share
-            the reference and most rows, so that it is rather too wide.
-        is_beyond: whether 0 lies outside.
+        low, high: 95 % interval, combined from both intervals as if they were independent (MOVER; Zou and Donner 2008).
+            Both sets share the reference and most rows, so it tends to be too wide.
     """
 
     measure: str
@@ -252,16 +251,16 @@ class Difference:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the file."""
+        """Return the JSON object of `similarity.json`."""
         return {**asdict(self), "is_beyond": self.is_beyond}
 
 
 def differences(measures: Sequence[Measure]) -> list[Difference]:
-    """Of each measure that raw and curated both have, with an interval and against the same."""
+    """Return the difference of each measure that raw and curated have, with intervals and against the same set."""
     of_raw = {(m.measure, m.view, m.against): m for m in measures if m.population == "raw"}
     found = []
     for after in measures:

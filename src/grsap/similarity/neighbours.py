@@ -1,4 +1,4 @@
-"""Estimates from nearest neighbours: what one set covers of another, and the divergence between them.
+"""Nearest-neighbour estimates: how far two sets cover each other, and the divergence between them.
 
 Precision and recall: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models"
 (arXiv 1904.06991). Density and coverage: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative
@@ -17,24 +17,25 @@ import numpy.typing as npt
 from grsap.similarity.principal import Points
 
 NUM_NEIGHBOURS = 5
-"""Naeem et al.'s choice."""
+"""As in Naeem et al. 2020."""
 
 _BLOCK = 1024
-_ZERO = 1e-12  # squared distances below it are rounding errors of equal points
+_ZERO = 1e-12  # smaller squared distances are rounding errors of equal points
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourScores:
-    """What each row says; a score is the mean over its rows.
+    """Values per row; a score is their mean.
+
+    The ball of a row has as its radius the distance to the row's k-th neighbour in its own set.
 
     Attributes:
-        precision: (M,) whether a row of the population lies within the ball of any row of the reference, whose radius
-            is the distance to that row's k-th neighbour in the reference.
-        density: (M,) in how many such balls it lies, over k; 1 on average if both sets are of one distribution.
-        recall: (N,) whether a row of the reference lies within the like ball of any row of the population.
-        coverage: (N,) whether the ball of a row of the reference holds any row of the population.
+        precision: (M,) whether a row of the population is in the ball of any row of the reference.
+        density: (M,) number of such balls that it is in, over k; 1 on average if both sets have one distribution.
+        recall: (N,) whether a row of the reference is in the ball of any row of the population.
+        coverage: (N,) whether the ball of a row of the reference contains any row of the population.
     """
 
     precision: Values
@@ -44,15 +45,15 @@ class NeighbourScores:
 
 
 def neighbour_scores(reference: Points, population: Points, k: int = NUM_NEIGHBOURS) -> NeighbourScores:
-    """Precision, density, recall and coverage, row by row.
+    """Compute precision, density, recall and coverage per row.
 
     Args:
-        reference: (N, D), the set to be matched; more than k rows.
+        reference: (N, D), the set to match; more than k rows.
         population: (M, D); more than k rows.
-        k: neighbours that make a ball.
+        k: number of the neighbour that determines a ball's radius.
 
     Raises:
-        ValueError: a set has not more than k rows.
+        ValueError: a set has k rows or fewer.
     """
     around_reference = kth_distances(reference, reference, k, same=True)
     around_population = kth_distances(population, population, k, same=True)
@@ -73,9 +74,9 @@ def neighbour_scores(reference: Points, population: Points, k: int = NUM_NEIGHBO
 
 
 def coverage_if_same(num_reference: int, num_population: int, k: int = NUM_NEIGHBOURS) -> float:
-    """Coverage that two samples of one continuous distribution have on average (Naeem et al. 2020, appendix A).
+    """Return the expected coverage of two samples of one continuous distribution (Naeem et al. 2020, appendix A).
 
-    1 - prod_i (N - i) / (N + M - i), i = 1..k: close to 1 - 2^-k for sets of one size.
+    1 - prod_i (N - i) / (N + M - i), i = 1..k: close to 1 - 2^-k for sets of equal size.
     """
     share = 1.0
     for i in range(1, k + 1):
@@ -84,21 +85,21 @@ def coverage_if_same(num_reference: int, num_population: int, k: int = NUM_NEIGH
 
 
 def kl_terms(p: Points, q: Points, k: int = NUM_NEIGHBOURS) -> Values:
-    """KL(P | Q) in nats, row by row of P: the mean is the estimate.
+    """Return one term per row of P, whose mean estimates KL(P | Q) in nats.
 
-    d log(distance to the k-th neighbour in Q / the same in P) + log(M / (N - 1)). Consistent, but biased towards 0 in
-    many dimensions and few rows; it may be negative.
+    A term is d log(distance to the k-th neighbour in Q / distance to the k-th neighbour in P) + log(M / (N - 1)). The
+    estimate is consistent, but biased towards 0 for many dimensions and few rows; it may be negative.
 
     Args:
         p: (N, d) sample of P.
         q: (M, d) sample of Q.
-        k: of the neighbour.
+        k: number of the neighbour.
 
     Returns:
-        (N,).
+        (N,) terms.
 
     Raises:
-        ValueError: not more than k rows, or more than k equal rows, for which the estimate is not defined.
+        ValueError: a set has too few rows, or more than k equal rows, for which the estimate is undefined.
     """
     within, across = kth_distances(p, p, k, same=True), kth_distances(p, q, k)
     if not (within > 0).all() or not (across > 0).all():
@@ -108,8 +109,16 @@ def kl_terms(p: Points, q: Points, k: int = NUM_NEIGHBOURS) -> Values:
 
 
 def kth_distances(points: Points, others: Points, k: int, *, same: bool = False) -> Values:
-    """Distance of each point to its k-th nearest of `others`; with `same` both are one set, and a point is not its own
-    neighbour.
+    """Return the distance of each point to its k-th nearest neighbour.
+
+    Args:
+        points: (N, D).
+        others: (M, D), the set in which neighbours are searched.
+        k: number of the neighbour, from 1.
+        same: whether both are one set. Then a point does not count as its own neighbour.
+
+    Returns:
+        (N,) distances.
 
     Raises:
         ValueError: `others` has too few rows.
@@ -124,7 +133,7 @@ def kth_distances(points: Points, others: Points, k: int, *, same: bool = False)
 
 
 def _squared_distances(points: Points, others: Points) -> Iterator[tuple[slice, Values]]:
-    """Blocks of rows: which, and their squared distances to all others."""
+    """Yield blocks of rows: their slice, and their squared distances (B, M) to all others."""
     points, others = points.astype(np.float64), others.astype(np.float64)
     norms = np.square(others).sum(axis=1)
     for start in range(0, len(points), _BLOCK):

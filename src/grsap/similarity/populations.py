@@ -1,4 +1,4 @@
-"""The sets that are compared: read from files, and drawn from."""
+"""The sets that are compared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Population:
     Attributes:
         name: `raw`, `curated` or `reference`.
         records: the rows, in the order of the files.
-        num_excluded: rows left out, by reason.
+        num_excluded: number of excluded rows by reason.
         files: hash by file name.
     """
 
@@ -37,16 +37,16 @@ class Population:
     files: dict[str, str]
 
     def draw(self, num: int, seed: int) -> list[SafetyRecord]:
-        """Rows drawn without repeats, as many as there are at most; a smaller draw is the beginning of a larger one."""
+        """Draw min(num, all) rows without replacement. A smaller draw is a prefix of a larger one."""
         order = random.Random(f"{seed} {self.name}").sample(range(len(self.records)), len(self.records))
         return [self.records[place] for place in order[:num]]
 
     def labels(self, key: str) -> list[str]:
-        """`domain` or `behaviour` of each row; empty where it has none."""
+        """Return `domain` or `behaviour` of each row; empty for unlabelled rows."""
         return [getattr(record, key) or UNLABELLED for record in self.records]
 
     def describe(self) -> dict[str, Any]:
-        """Counts, for `similarity.json`; no text."""
+        """Return counts for `similarity.json`, without text."""
         domains, behaviours = Counter(self.labels("domain")), Counter(self.labels("behaviour"))
         return {
             "num_rows": len(self.records),
@@ -63,23 +63,24 @@ class Population:
 def read_population(name: str, path: str) -> Population:
     """Read a file of safety rows, or the shards of a synthesis.
 
-    Safety records are taken whatever their labels say: the set is described as it is. Of other forms those rows are
-    left out that a replay set leaves out.
+    Safety records are included regardless of their labels, because the set is described as it is. Of other formats,
+    the rows that a replay set would exclude are excluded.
 
     Args:
         name: the setting that names the path.
         path: `.jsonl`, `.csv` or `.parquet`, `embedded:...`, or a folder with `shard-*.jsonl`.
 
     Raises:
-        DataError: nothing is there, a row is wrong, or two rows have one id; names file and row.
+        DataError: the path does not exist or has no rows, a row is wrong, or two rows have the same id; names file and
+            row.
     """
     where = resolve(path)
     files = sorted(where.glob("shard-*.jsonl")) if where.is_dir() else [where]
     if not files:
-        remedy = "Give a file, or a folder of a synthesis"
+        remedy = "Give a file, or the folder of a synthesis"
         raise DataError(f"{name} is a folder without shard-*.jsonl", remedy, path=path)
     if not all(file.is_file() for file in files):
-        raise DataError(f"{name}: no such file", "Check the path; it is taken from the working directory", path=path)
+        raise DataError(f"{name}: no such file", "Check the path; it is relative to the working directory", path=path)
     records: dict[str, SafetyRecord] = {}
     excluded: Counter[str] = Counter()
     for file in files:
@@ -88,7 +89,7 @@ def read_population(name: str, path: str) -> Population:
             if isinstance(found, str):
                 excluded[found] += 1
             elif found.id in records:
-                raise place.error(f"the id {found.id!r} occurs twice", "Give each row an id of its own")
+                raise place.error(f"the id {found.id!r} occurs twice", "Give each row its own id")
             else:
                 records[found.id] = found
     if not records:
@@ -103,21 +104,21 @@ def _read(row: dict[str, Any], place: Place) -> SafetyRecord | str:
 
 
 def query_of(record: SafetyRecord) -> str:
-    """What was asked: the turns before the last answer, without a system turn."""
+    """Return the turns before the last response, without system turns."""
     turns = [message["content"] for message in record.messages[:-1] if message["role"] != "system"]
     return encodable("\n\n".join(turns))
 
 
 def response_of(record: SafetyRecord) -> str:
-    """The last answer."""
+    """Return the last response."""
     return encodable(record.messages[-1]["content"])
 
 
 def encodable(text: str) -> str:
-    """A lone surrogate, which a tokenizer's bytes can make, is no text to an embedder: it becomes a question mark."""
+    """Replace lone surrogates, which decoded tokens may contain and embedders cannot encode, by question marks."""
     return text.encode(errors="replace").decode()
 
 
 def texts_of(records: Sequence[SafetyRecord], view: str) -> list[str]:
-    """The queries or responses of rows."""
+    """Return the queries or responses of rows."""
     return [(query_of if view == "query" else response_of)(record) for record in records]

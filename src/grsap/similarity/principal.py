@@ -1,4 +1,4 @@
-"""Principal components: fewer dimensions for estimators that suffer from many."""
+"""Principal components, for estimators that need few dimensions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 Points = npt.NDArray[np.floating]
-"""(N, D): one row a text."""
+"""(N, D): one row per text."""
 
 
 def principal_scores(
     points: Points, *, share: float = 1.0, max_dimensions: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """Rotate centred points onto their principal axes, and keep the first of them.
+    """Project centred points onto their first principal axes.
 
     Args:
         points: (N, D).
-        share: of the variance that the axes kept must explain at least, in (0, 1].
-        max_dimensions: upper limit of axes kept.
+        share: least share of the variance that the axes explain, in (0, 1].
+        max_dimensions: greatest number of axes, even if they explain less.
 
     Returns:
         (N, d) scores, d at least 1. Distances between rows are at most those between the points.

@@ -1,4 +1,4 @@
-"""The result of a comparison: its file, its table, and what it cannot say."""
+"""The result of a comparison: its file, its table, and its limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """What was found; the lists are those of `similarity.json`."""
+    """The result; the lists are those of `similarity.json`."""
 
     measures: list[dict[str, Any]]
     differences: list[dict[str, Any]]
@@ -37,14 +37,14 @@ class Result:
 
 
 def inputs_hash(settings: Similarity) -> str:
-    """Hash of all that the numbers depend on."""
+    """Return a hash of everything that the numbers depend on."""
     files = {name: each.files for name, each in settings.populations.items()}
     sizes = [settings.num_compared, settings.num_seeds, settings.seed]
     return hash_json([__version__, files, sizes, settings.identities()])
 
 
 def read_result(folder: Path, inputs: str) -> Result | None:
-    """The finished result of these very inputs, if it is there."""
+    """Read the finished result of these inputs; None if there is none."""
     try:
         found = read_checked_json(folder / RESULT)
     except (OSError, DataError):
@@ -75,42 +75,42 @@ def write_result(settings: Similarity, result: Result, inputs: str, seconds: flo
 
 
 def cannot_know(settings: Similarity) -> list[str]:
-    """What the numbers do not say, whatever they are."""
+    """Return the limits of the comparison: questions that its numbers do not answer."""
     lines = [
-        "What the embedder does not see: texts that it takes for alike count as alike, and it may read only the "
+        "Differences that the embedder does not see: it may place different texts close together, and read only the "
         "beginning of long ones",
-        "How much wider intervals would be if related rows (twins, paraphrases, revisions) were counted as one: rows "
-        "are taken as independent",
+        "How much wider intervals would be if related rows (twins, paraphrases, revisions) counted as one: rows are "
+        "treated as independent",
     ]
     if settings.reference is None:
         lines.append(
-            "How close the sets are to what the model was aligned on: there is no reference. A set that is like itself "
-            "may be unlike everything else"
+            "How close the sets are to the data that the model was aligned on: there is no reference. A set may be "
+            "similar to itself and unlike everything else"
         )
     else:
         lines += [
-            "Whether the reference is all that the model was aligned on: it is taken as given",
-            "The query KL itself: what is estimated is that of a few principal components of embeddings, which is at "
-            "most that of the queries, and the estimate leans towards 0",
+            "Whether the reference is all the data that the model was aligned on",
+            "The query KL itself: the estimate is for a few principal components of embeddings, whose KL is at most "
+            "that of the queries, and it is biased towards 0",
         ]
     if settings.model is None:
-        lines.append("How likely the model finds the responses: there is no model")
+        lines.append("The likelihood of the responses under the model: there is no model")
     elif settings.reference is not None:
         lines += [
-            "How far below its bound the expected response KL is: one answer a query does not tell how varied the "
-            "reference's answers are",
-            "The response KL to what sampling at another temperature or with a nucleus writes, or to a curated set: "
-            "the bound is on the model's own distribution",
-            "The response KL on rows that the model has not seen: if it was trained on the reference's rows, the bound "
-            "is on these rows alone, and higher on others of their kind",
-            "The joint KL of Theorem 1: its first term is underestimated here and its second is a bound, so that their "
-            "sum is neither estimate nor bound",
+            "How far the expected response KL is below its bound: with one answer per query, the entropy of the "
+            "reference's answers is unknown",
+            "The response KL to answers sampled at another temperature or with a nucleus, or to a curated set: the "
+            "bound is for the model's distribution at temperature 1",
+            "The response KL on rows that the model was not trained on: if it was trained on the reference's rows, the "
+            "bound is for these rows only, and higher on others of their kind",
+            "The joint KL of Theorem 1: its first term is underestimated and its second is a bound, so their sum is "
+            "neither an estimate nor a bound",
         ]
     return lines
 
 
 def print_result(result: Result, folder: Path, console: Console | None = None) -> None:
-    """Print a row a measure with what each set gives, and what raw and curated differ in."""
+    """Print a row per measure with its value for each set, the differences of raw and curated, and the limits."""
     console = console or Console()
     scored = [each for each in result.measures if _is_likelihood(each)]
     for title, view in (("Queries", "query"), ("Responses", "response"), ("Labels", "labels")):
@@ -121,9 +121,9 @@ def print_result(result: Result, folder: Path, console: Console | None = None) -
         console.print(_likelihood_table(scored))
     beyond = [f"{each['view']} {each['measure']}" for each in result.differences if each["is_beyond"]]
     if result.differences:
-        told = ", ".join(beyond) or "nothing"
         console.print_line(
-            f"raw and curated differ beyond the interval in: {told} (of {len(result.differences)} looked at)"
+            f"raw and curated differ beyond the interval in: {', '.join(beyond) or 'nothing'} "
+            f"({len(beyond)} of {len(result.differences)} measures)"
         )
     console.print_line("cannot be known from this:")
     for line in result.cannot_know:
@@ -150,11 +150,11 @@ def _table(title: str, measures: list[dict[str, Any]]) -> Table:
 
 def _likelihood_table(measures: list[dict[str, Any]]) -> Table:
     table = Table(title="Responses under the model, in nats", title_justify="left")
-    for heading in ("responses", "minus log-likelihood", "per token", "what it is"):
-        table.add_column(heading, justify="left" if heading in ("responses", "what it is") else "right")
+    for heading in ("responses", "minus log-likelihood", "per token", "meaning"):
+        table.add_column(heading, justify="left" if heading in ("responses", "meaning") else "right")
     for whole, per_token in zip(measures[::2], measures[1::2], strict=True):
         is_bound = whole["population"] == "model"
-        what = "upper bound of the expected KL" if is_bound else "of the set itself; no divergence"
+        what = "upper bound of the expected KL" if is_bound else "mean of the set; not a divergence"
         name = "reference" if is_bound else whole["population"]
         table.add_row(Text(name), _cell(whole), _cell(per_token), what)
     return table

@@ -1,14 +1,14 @@
-"""The second term of Theorem 1: how far the model's answers are from the reference's, bounded by its own likelihoods.
+"""The second term of Theorem 1, the KL of responses, bounded by the model's likelihoods of the reference's answers.
 
 Theorem 1 of GR-SAP (arXiv 2603.10243): KL(joint of the original data | joint of the synthetic data) is the KL of their
 queries plus E_x KL(p(y | x) | p_model(y | x)), x a query and y a response of the original data. That expectation is the
 cross-entropy E[-log p_model(y | x)] less the entropy of p(y | x). Responses are discrete, so the entropy is at least 0
-and the cross-entropy is an upper bound. It is attained where the original data have one answer to each query; nothing
-less can be known from one answer a query.
+and the cross-entropy is an upper bound. It is exact if the original distribution has one answer to each query; data
+with one answer per query allow no lower bound.
 
-The likelihood of a response is that of its tokens as the tokenizer writes it; other token sequences that spell the same
-text would add to it, so the bound stays one. It holds for the model's own distribution: sampling with a nucleus gives
-some responses no probability at all, and the KL to that distribution may be infinite.
+The likelihood of a response is that of the tokens that the tokenizer gives; other token sequences of the same text
+would add to it, so the bound still holds. It is for the model's distribution at temperature 1: nucleus sampling gives
+some responses probability 0, and the KL to that distribution may be infinite.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from grsap.text import ChatTemplate
 
 @dataclass(frozen=True, eq=False)
 class ResponseLikelihoods:
-    """Of N responses under a model.
+    """Likelihoods of N responses under a model.
 
     Attributes:
-        nll: (N,) minus the log-likelihood of each whole response, its end of turn included, in nats.
-        num_tokens: (N,) of each, end of turn included.
+        nll: (N,) negative log-likelihood of each response, including its end of turn, in nats.
+        num_tokens: (N,) tokens of each response, including its end of turn.
     """
 
     nll: npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class ResponseLikelihoods:
 
 @dataclass(frozen=True)
 class MeanNll:
-    """A mean with its 95 % bootstrap interval over rows, in nats, for a response and for a token."""
+    """Mean negative log-likelihood per response and per token, in nats, with 95 % bootstrap intervals over rows."""
 
     value: float
     low: float
@@ -56,15 +56,15 @@ class MeanNll:
 
 
 def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNll:
-    """The cross-entropy: an upper bound of the expected KL of responses when they are the reference's.
+    """Estimate the cross-entropy, which for the reference's responses is an upper bound of the expected KL.
 
-    The value is an estimate of the bound from a sample of rows; its upper end bounds the KL with 97.5 % confidence, as
-    far as rows are independent. Per token it is the same over the mean number of tokens.
+    The value estimates the bound from a sample of rows. The upper end of its interval bounds the KL with 97.5 %
+    confidence if rows are independent. Per token, it is divided by the mean number of tokens.
     """
     nll, num_tokens = likelihoods.nll, likelihoods.num_tokens.astype(np.float64)
     low, high = bootstrap_interval(nll.tolist(), seed=seed)
     ratio = float(nll.sum() / num_tokens.sum())
-    terms = ratio + (nll - ratio * num_tokens) / num_tokens.mean()  # the delta method's, whose mean is the ratio
+    terms = ratio + (nll - ratio * num_tokens) / num_tokens.mean()  # delta method; the mean of the terms is the ratio
     low_per_token, high_per_token = bootstrap_interval(terms.tolist(), seed=seed)
     return MeanNll(float(nll.mean()), low, high, ratio, low_per_token, high_per_token)
 
@@ -72,16 +72,17 @@ def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNl
 def response_likelihoods(
     records: Sequence[SafetyRecord], model: Generator, log: ResultLog, what: str
 ) -> ResponseLikelihoods:
-    """Score the last answer of each row, given the turns before it; those in `log` are not scored again.
+    """Score the last answer of each row, given the turns before it, except those in `log`.
 
     Args:
         records: at least one row.
-        model: that gives `likelihoods`.
-        log: of `{key, value: [nll, number of tokens]}`, by hash of model and messages.
-        what: shown in the progress line.
+        model: a generator that supports `likelihoods`.
+        log: entries `{key, value: [nll, number of tokens]}`; the key is a hash of model and messages. New values are
+            added.
+        what: name of the responses for the progress line.
 
     Raises:
-        UserError: a row that the template cannot render; names it.
+        UserError: the template cannot render a row; names it.
     """
     identity = [model.content_identity(), model.template.hash]
     messages = [_encodable_messages(record) for record in records]
@@ -102,17 +103,15 @@ def response_likelihoods(
 
 
 def scoring_request(key: str, row_id: str, messages: Sequence[Message], template: ChatTemplate) -> ScoringRequest:
-    """The last answer of a conversation, given the turns before it.
+    """Return the request to score the last answer of a conversation, given the turns before it.
 
     Raises:
-        TemplateError, DataError: the template cannot render it; names the row.
+        TemplateError, DataError: the template cannot render the conversation; names the row.
     """
     try:
         tokens = template.encode(messages, "last_assistant")
-    except TemplateError as error:
-        raise TemplateError(f"row {row_id}: {error.problem}", error.remedy) from error
-    except DataError as error:
-        raise DataError(f"row {row_id}: {error.problem}", error.remedy) from error
+    except (TemplateError, DataError) as error:
+        raise type(error)(f"row {row_id}: {error.problem}", error.remedy) from error
     first = tokens.supervised.index(True)
     last = len(tokens.supervised) - tokens.supervised[::-1].index(True)
     return ScoringRequest(key, tuple(tokens.input_ids[:first]), tuple(tokens.input_ids[first:last]))

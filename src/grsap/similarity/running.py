@@ -1,4 +1,4 @@
-"""Compares sets in a folder: embeddings and likelihoods that are on disk are not computed again."""
+"""Runs a comparison in its folder. Embeddings and likelihoods that are on disk are not computed again."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TEXT_VIEWS: tuple[View, ...] = get_args(View)[:2]
 
 
 def run_similarity(settings: Similarity, output_dir: Path) -> None:
-    """Work out what is missing in a folder, write `similarity.json` and print it.
+    """Complete the comparison of a folder, write `similarity.json` and print it.
 
     Raises:
-        UserError: a file of the folder is broken, or a row cannot be rendered for the model.
+        UserError: a file of the folder is damaged, or a row cannot be rendered for the model.
     """
     inputs = inputs_hash(settings)
     result = read_result(output_dir, inputs)
@@ -68,7 +68,7 @@ def _measure(settings: Similarity, output_dir: Path) -> Result:
 
 
 def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[Pair]:
-    """Each set against the reference, and each that is large enough against itself."""
+    """Return each set paired with the reference, and each large enough set paired with itself."""
     pairs = []
     for view in TEXT_VIEWS:
         for name in drawn:
@@ -96,7 +96,7 @@ def _embed(
 
 
 def _likelihoods(settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path) -> list[Measure]:
-    """Of as many rows a set as are compared."""
+    """Compute the likelihoods of `num_compared` responses of each set."""
     measures: list[Measure] = []
     assert settings.model is not None
     with ResultLog(output_dir / "likelihoods.log", ("key",)) as log:

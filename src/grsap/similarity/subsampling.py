@@ -1,4 +1,4 @@
-"""Standard errors of estimates for which rows cannot be drawn with repeats: they would be their own neighbours."""
+"""Standard errors of nearest-neighbour estimates. A bootstrap would fail: repeated rows are their own neighbours."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from grsap.similarity.principal import Points
 
 NUM_SUBSETS = 40
 MAX_ROWS = 1000
-"""Rows of a subset; more would cost more and add little precision."""
+"""Greatest number of rows of a subset; more would cost time and add little precision."""
 
 Estimator = Callable[[Points, Points], npt.NDArray[np.float64]]
-"""Gives (E,) estimates of two sets."""
+"""Computes (E,) estimates of two sets."""
 
 
 def subset_deviations(estimator: Estimator, a: Points, b: Points, seed: int) -> npt.NDArray[np.float64]:
-    """Standard errors, (E,), by the delete-d jackknife over random subsets (Shao and Wu 1989, Annals of Statistics 17).
+    """Estimate standard errors (E,) by the delete-d jackknife (Shao and Wu 1989, Annals of Statistics 17).
 
-    From both sets r of n rows are drawn without repeats, r at most half; the variance over subsets times r / (n - r) is
-    that of the estimates of all n.
+    Each subset has r of the n rows of both sets, drawn without replacement, r at most n / 2. The variance over subsets,
+    times r / (n - r), is that of the estimates from all n rows.
 
     Args:
-        estimator: is called once a subset.
+        estimator: called once per subset.
         a: (n, D).
         b: (m, D).
-        seed: of the subsets.
+        seed: seed of the subsets.
     """
     random = np.random.default_rng(seed)
     num = min(len(a), len(b))

@@ -1,7 +1,8 @@
-"""What a stage will cost, before it is begun and without the network: tokens, hours, memory of one device.
+"""Estimated cost of a stage before it runs, without the network: tokens, hours, memory of one device.
 
-Rules of thumb, to plan by: floating-point operations of a transformer are 2 a parameter and token forward, twice that
-backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); memory is counted as `grsap fit --dry-run` counts it.
+Rules of thumb for planning: a transformer needs 2 floating-point operations per parameter and token in the forward pass
+and twice as many in the backward pass (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). Memory is estimated as by
+`grsap fit --dry-run`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage does, as a study's YAML says it.
+    """Amount of work of a stage, as given in a study's YAML.
 
     Args:
-        num_rows: rows that are learned, written or answered.
-        tokens_per_row: of these, on average; of a stage that generates: new ones.
-        shape: of the model: settings of a transformers config, `model_type` among them.
-        num_subjects: how often the rows are answered.
+        num_rows: rows that are trained on, written or answered.
+        tokens_per_row: mean tokens per row; for a stage that generates, new tokens.
+        shape: shape of the model: settings of a transformers config, including `model_type`.
+        num_subjects: number of subjects that answer the rows.
     """
 
     num_rows: int
@@ -39,12 +40,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """Of one stage.
+    """Estimated cost of one stage.
 
     Attributes:
-        num_tokens: learned, or written.
-        hours: on the machine.
-        memory_gib: of one device; of a stage that generates, the weights in 16 bits alone.
+        num_tokens: tokens that are trained on, or generated.
+        hours: time on the machine.
+        memory_gib: memory of one device in GiB; for a stage that generates, only the weights in 16 bits.
     """
 
     num_tokens: int
@@ -53,10 +54,10 @@ class StageEstimate:
 
 
 class Estimator:
-    """Estimates stages; counts the parameters of each shape once.
+    """Estimates stages. Counts the parameters of each shape once.
 
     Args:
-        machine: see there.
+        machine: speed and number of devices.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -64,10 +65,10 @@ class Estimator:
         self._memory: dict[str, MemoryEstimate] = {}
 
     def of(self, stage: PlannedStage) -> StageEstimate | None:
-        """The estimate; None if the stage says nothing of its cost.
+        """Estimate a stage; None if it has no `cost`.
 
         Raises:
-            ConfigError: `cost` has wrong keys, or the shape is none that transformers knows.
+            ConfigError: `cost` has wrong keys or values, or transformers does not know the shape.
         """
         if not stage.cost:
             return None
@@ -103,7 +104,7 @@ class Estimator:
         if key not in self._memory:
             try:
                 self._memory[key] = _memory(cost, model, data)
-            except Exception as error:  # transformers raises what its configs and layers happen to raise
+            except Exception as error:  # configs and layers of transformers raise errors of any class
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise ConfigError(
                     f"stage {stage.name}: cost cannot be estimated: {reason}", "Correct its cost"
@@ -112,7 +113,7 @@ class Estimator:
 
 
 def _memory(cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]) -> MemoryEstimate:
-    """The memory of training, or of the bare model where nothing is trained."""
+    """Estimate the memory of training, or of the model alone if nothing is trained."""
     from grsap.data.batching import Batching
     from grsap.models.memory import planned_memory
 
@@ -127,7 +128,7 @@ def _memory(cost: Cost, model: Mapping[str, Any], data: Mapping[str, Any]) -> Me
 
 
 def composed(stage: PlannedStage) -> dict[str, Any]:
-    """The settings of a stage as its files and the study give them, without the verb's defaults."""
+    """Merge the settings of a stage's files and of the study, without the verb's defaults."""
     settings: dict[str, Any] = {}
     layers: Sequence[Any] = [read_yaml(resolve(each)) for each in stage.configs]
     for layer in [*layers, stage.settings]:
@@ -146,5 +147,5 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_other_class(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether the settings of `old` are of no meaning to `new`, as the verbs' parser has it too."""
+    """Return whether `new` is of another class, so that the settings of `old` are dropped, as in the verbs' parser."""
     return "class_path" in old and "class_path" in new and new["class_path"] != old["class_path"]

@@ -1,4 +1,4 @@
-"""Published figures beside ours: rows of evaluations, similarities and curations, averaged with an interval."""
+"""Published figures beside measured ones: means of rows of evaluations, similarities and curations, with intervals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of the paper, or one of one's own, and which rows of a study's stages make ours.
+    """A number of the paper, or a user-defined one, and the rows of a study's stages that it is measured from.
 
     Args:
-        name: what it is of.
+        name: name of the figure.
         stages: pattern of stage names, such as `evaluate/*/llama3_8b/*`.
-        where: key of a row to a pattern of its value: `{subject: gr_sap, metric: harmfulness_rate}`.
-        published: as a share where it is one; null for none.
+        where: key of a row -> pattern of its value: `{subject: gr_sap, metric: harmfulness_rate}`.
+        published: the published number, rates as fractions; null if there is none.
         source: place in the paper, or another reference.
     """
 
@@ -33,15 +33,18 @@ class Figure:
     source: str = ""
 
     def measure(self, summaries: Mapping[str, Path]) -> dict[str, Any]:
-        """Ours: `{value, low, high, num_rows, covers_published}`; null where no row fits or one could not be measured.
+        """Measure the figure: the mean over benchmarks of each benchmark's mean over stages.
 
-        Of several rows it is the mean over benchmarks of each benchmark's mean over stages. Benchmarks have different
-        prompts, and their errors are taken as independent; the same prompts asked in several stages err together.
+        The errors of benchmarks are treated as independent, because their prompts differ; those of the same prompts in
+        several stages as fully dependent.
 
         Args:
-            summaries: the summary of each stage by name; missing ones are passed over.
+            summaries: summary file of each stage by name; missing files are skipped.
+
+        Returns:
+            `{value, low, high, num_rows, covers_published}`; values are null if no row matches or one has no value.
         """
-        from grsap.metrics import independent_mean_interval  # imports torch, which a study has no other use for
+        from grsap.metrics import independent_mean_interval  # imports torch, which a study does not need otherwise
 
         rows = [
             row
@@ -64,11 +67,11 @@ class Figure:
 
 
 def rows_of(summary: Path, where: Mapping[str, str]) -> Iterator[Row]:
-    """The rows of a stage's summary that have a value and an interval; none if the file is missing.
+    """Yield the rows of a stage's summary that have a value and an interval; none if the file is missing.
 
     Args:
         summary: the file.
-        where: as `Figure` has it: a step that rejected nothing for the reason wanted has a row with 0.
+        where: as in `Figure`. A filter that rejected nothing for its `reason` gives a row with the value 0.
 
     Raises:
         DataError: the file cannot be read.
@@ -82,12 +85,12 @@ def rows_of(summary: Path, where: Mapping[str, str]) -> Iterator[Row]:
         yield from (row for step in found.get("steps", []) for row in _rejections(step, where))
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"cannot be read: {error}", "Remove the folder, and run the study again", path=summary
+            f"cannot be read: {error}", "Remove the stage's folder, and run the study again", path=summary
         ) from error
 
 
 def _rejections(step: Mapping[str, Any], where: Mapping[str, str]) -> Iterator[Row]:
-    """Of a curation's filter: the share of its rows that it rejected for each reason."""
+    """Yield the share of its rows that a filter of a curation rejected, for each reason."""
     from grsap.metrics import wilson_interval
 
     if not step["num_in"]:

@@ -1,4 +1,4 @@
-"""Names in braces: `{model}` is a choice, `{model.path}` what belongs to it, `{folder}` the folder of the study."""
+"""Placeholders: `{model}` is the choice on an axis, `{model.path}` a detail of it, `{folder}` the study's folder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FOLDER = "folder"
 _NAME = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
 
 Binding = Mapping[str, str]
-"""Axis -> the choice that is made."""
+"""Axis -> its choice."""
 
 
 @dataclass(frozen=True)
 class Filler:
-    """Fills in names in braces. Braces around other words stay: a prompt's template has some of its own.
+    """Replaces placeholders. Braces around other words are left unchanged, because prompt templates have them too.
 
     Attributes:
         folder: value of `{folder}`.
         axes: axis -> choices, in order.
-        choices: axis -> choice -> what else belongs to it; texts there may hold names too.
+        choices: axis -> choice -> its details by name; texts there may have placeholders too.
     """
 
     folder: str
@@ -36,17 +36,17 @@ class Filler:
     choices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise ConfigError for an axis without a choice, or a choice that is not described where others are."""
+        """Raise ConfigError for an axis without choices, or a choice that `choices` lacks although it has the axis."""
         for axis, names in self.axes.items():
             known = self.choices.get(axis)
             if not names or axis == FOLDER:
-                raise ConfigError(f"axes.{axis} is {names}", f"Give at least one choice; {FOLDER} is taken")
+                raise ConfigError(f"axes.{axis} is {names}", f"Give at least one choice; the name {FOLDER} is reserved")
             for name in names:
                 if known is not None and name not in known:
                     raise ConfigError(f"axes.{axis}: there is no {name!r}", f"Choices are {', '.join(known)}")
 
     def axes_in(self, value: Any) -> set[str]:
-        """The axes that a value names, in nested texts too."""
+        """Return the axes with placeholders in a value, including its nested texts."""
         if isinstance(value, str):
             return {axis for axis, _ in _NAME.findall(value)} & set(self.axes)
         value = _plain(value)
@@ -54,23 +54,22 @@ class Filler:
         return set().union(*(self.axes_in(child) for child in children))
 
     def lacks_axis(self, name: str) -> bool:
-        """Whether a stage's name has an axis for which there are no choices."""
+        """Return whether a stage's name has an axis without choices."""
         return any(axis not in self.axes for axis, _ in _NAME.findall(name))
 
     def bindings(self, value: Any, bound: Binding) -> Iterator[Binding]:
-        """The bindings that a value needs: `bound`, with all combinations of the axes that it does not bind."""
+        """Yield the bindings for a value: `bound`, extended by each combination of the value's other axes."""
         free = [axis for axis in self.axes if axis in self.axes_in(value) - set(bound)]
         for names in itertools.product(*(self.axes[axis] for axis in free)):
             yield {**bound, **dict(zip(free, names, strict=True))}
 
     def fill(self, value: Any, bound: Binding) -> Any:
-        """A value with its names filled in; a text that is a name and nothing else becomes a number where it is one.
+        """Replace the placeholders of a value. A text that is only a placeholder keeps its type, such as a number.
 
-        An item of a list that names an axis which is not bound is repeated for each of its choices. Items that come
-        out empty are left out.
+        An item of a list with an unbound axis is repeated for each of its choices. Items that become empty are dropped.
 
         Raises:
-            ConfigError: an axis is not bound, or a choice has no such detail.
+            ConfigError: an axis is not bound, or a choice lacks the detail.
         """
         if isinstance(value, str):
             return self._text(value, bound)
@@ -96,20 +95,20 @@ class Filler:
         if axis not in self.axes:
             return match[0]
         if axis not in bound:
-            raise ConfigError(f"{match[0]} stands where no {axis} is chosen", f"Put {{{axis}}} into the stage's name")
+            raise ConfigError(f"{match[0]} is used where no {axis} is chosen", f"Put {{{axis}}} into the stage's name")
         if key is None:
             return bound[axis]
         details = self.choices.get(axis, {}).get(bound[axis], {})
         if key not in details:
             known = ", ".join(details) or "none"
             raise ConfigError(
-                f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"Add it to choices.{axis}; there it has {known}"
+                f"{match[0]}: {axis} {bound[axis]!r} has no {key}", f"Add it to choices.{axis}, which has {known}"
             )
         return self.fill(details[key], bound)
 
 
 def _number(text: str) -> Any:
-    """The number, boolean or null that a choice is as YAML; else its text."""
+    """Return the number, boolean or null that the text is in YAML; else the text."""
     try:
         value = load_yaml(text)
     except yaml.YAMLError:
@@ -118,5 +117,5 @@ def _number(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A mapping, where the command line made a namespace of what names a `class_path`."""
+    """Return a namespace, which the command line makes of values with a `class_path`, as a mapping."""
     return vars(value) if isinstance(value, Namespace) else value

@@ -1,4 +1,4 @@
-"""Files of the user that a stage reads: a stage that was done with other ones is done again."""
+"""The user's files that a stage reads. A stage runs again if they change."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from grsap.study.plan import PlannedStage
 from grsap.yaml_text import read_yaml
 
 MAX_HASHED_FILES = 1000
-"""Of a folder; one with more counts by the names and sizes of its files."""
+"""Files of a folder that are hashed; of larger folders only the names and sizes of files are compared."""
 _YAML = (".yaml", ".yml")
 
 
 def hashes_of_inputs(stage: PlannedStage, study: Path) -> dict[str, str]:
-    """A hash for each file or folder that a stage's settings, configs, or YAML files named there, name.
+    """Hash the files and folders named in a stage's settings and configs, or in YAML files that these name.
 
-    Files in the study's folder are left out: stages make it, and `needs` says which.
+    Files in the study's folder are excluded: other stages make them, and `needs` covers them.
 
     Args:
-        stage: whose settings are looked through; a text that is no path of a file or folder is none.
+        stage: the stage. Each text in its settings that is the path of an existing file or folder counts.
         study: the study's folder.
 
     Returns:
-        By the name in the settings.
+        Hashes by the path as it is in the settings.
     """
     found: dict[str, str] = {}
     todo: list[Any] = [stage.settings, *stage.configs]

@@ -1,4 +1,4 @@
-"""The machine that a plan is for. A module of its own: to read its types takes no torch."""
+"""The machine that a plan is for. A separate module, so that importing its types does not import torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from grsap.errors import ConfigError
 
 @dataclass(frozen=True)
 class Machine:
-    """What one device does, for estimates.
+    """Speed of a device, for estimates.
 
     Args:
-        train_tflops: floating-point operations a second in training, in 10^12: about 40 % of what the maker states.
-        generate_tokens_per_s: of a 7B model with many requests at once.
-        num_devices: that share the work.
+        train_tflops: speed in training, in 10^12 floating-point operations per second: about 40 % of the nominal value.
+        generate_tokens_per_s: speed of a 7B model with many concurrent requests, in tokens per second.
+        num_devices: number of devices that share the work.
     """
 
     train_tflops: float = 350.0

@@ -1,11 +1,11 @@
-"""From stages with names in braces to the stages of a study, in an order in which each finds what it needs."""
+"""Expands the stages of a study over its axes, and orders them so that each follows those that it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from grsap.embedded import resolve
 from grsap.errors import ConfigError
@@ -22,20 +22,20 @@ SUMMARIES: Mapping[VerbName, str] = {
     "evaluate": "evaluation.json",
     "similarity": "similarity.json",
 }
-"""The file that a verb leaves when its work is done."""
+"""The file that a verb writes when it is done."""
 
 
 @dataclass(frozen=True)
 class StageSpec:
-    """A stage, or as many as its name has choices: `fit/{model}/{task}` is one for each model and task.
+    """A stage, or several: `fit/{model}/{task}` is one for each model and task.
 
     Args:
-        name: also the folder below the study's. It says which axes the stage has.
-        verb: of grsap.
-        configs: files for `--config`, the later ones win.
-        settings: over those of the files.
-        needs: names of stages that must be done before. One that names another axis means all of its choices.
-        cost: for the plan: see `Cost`.
+        name: name of the stage and of its folder in the study's folder. Its placeholders are the stage's axes.
+        verb: command of grsap.
+        configs: files for `--config`; later ones override earlier ones.
+        settings: settings that override those of the files.
+        needs: names of stages that must be done before. One with another axis means all choices on that axis.
+        cost: amount of work, for the plan: see `Cost`.
     """
 
     name: str
@@ -48,11 +48,11 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage with everything filled in.
+    """One stage without placeholders.
 
     Attributes:
         name, verb, configs, settings, needs, cost: as in the spec.
-        folder: where its results lie.
+        folder: folder of its results.
     """
 
     name: str
@@ -65,21 +65,21 @@ class PlannedStage:
 
     @property
     def summary(self) -> Path:
-        """The file that is there when it is done."""
+        """The file that exists when the stage is done."""
         return self.folder / SUMMARIES[self.verb]
 
 
 def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]) -> list[PlannedStage]:
-    """The stages that the goals need, each after those that it needs, else in the order of the specs.
+    """Return the goals and the stages that they need, each after those that it needs, else in the order of the specs.
 
     Args:
-        specs: all stages; those whose name has an axis without choices are left out.
-        filler: fills in the names in braces.
-        goals: names of stages, with names in braces; empty for all stages.
+        specs: all stages; those whose name has an axis without choices are skipped.
+        filler: replaces placeholders.
+        goals: names of stages, with placeholders; empty for all stages.
 
     Raises:
-        ConfigError: a name occurs twice, inside another stage's folder, or nowhere; stages need each other in a circle;
-            a config is missing.
+        ConfigError: a name occurs twice or is a folder inside another stage's; a needed stage or a config does not
+            exist; stages need each other in a circle.
     """
     filler.check()
     stages: dict[str, PlannedStage] = {}
@@ -89,7 +89,7 @@ def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]
         for binding in filler.bindings(spec.name, {}):
             stage = _planned(spec, filler, binding)
             if stage.name in stages:
-                raise ConfigError(f"two stages are called {stage.name!r}", "Name each axis that it has in its name")
+                raise ConfigError(f"two stages are called {stage.name!r}", "Put each of its axes into its name")
             stages[stage.name] = stage
     _check_folders(stages)
     wanted = filler.fill(list(goals), {}) or list(stages)
@@ -101,16 +101,16 @@ def plan_stages(specs: Sequence[StageSpec], filler: Filler, goals: Sequence[str]
 
 def _planned(spec: StageSpec, filler: Filler, binding: Mapping[str, str]) -> PlannedStage:
     name = str(filler.fill(spec.name, binding))
-    if spec.verb not in get_args(VerbName):
-        raise ConfigError(f"stage {name}: {spec.verb!r} is no verb of a study", f"Verbs are {', '.join(SUMMARIES)}")
+    if spec.verb not in SUMMARIES:
+        raise ConfigError(f"stage {name}: a study has no verb {spec.verb!r}", f"Verbs are {', '.join(SUMMARIES)}")
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
-        raise ConfigError(f"stage {name!r} has no name for a folder", "Give words with / between them")
+        raise ConfigError(f"stage {name!r}: the name is not a relative folder", "Give words with / between them")
     configs = tuple(str(each) for each in filler.fill(spec.configs, binding))
     for config in configs:
         if not resolve(config).is_file():
             raise ConfigError(
-                f"stage {name}: there is no config {config}", "Paths are taken from the working directory"
+                f"stage {name}: there is no config {config}", "Paths are relative to the working directory"
             )
     return PlannedStage(
         name=name,
@@ -127,7 +127,7 @@ def _check_folders(stages: Mapping[str, PlannedStage]) -> None:
     for name in stages:
         inside = [str(parent) for parent in Path(name).parents if str(parent) in stages]
         if inside:
-            raise ConfigError(f"stage {name} lies in the folder of stage {inside[0]}", "Rename one of them")
+            raise ConfigError(f"stage {name} is in the folder of stage {inside[0]}", "Rename one of them")
 
 
 def _add(name: str, stages: Mapping[str, PlannedStage], order: dict[str, PlannedStage], trail: tuple[str, ...]) -> None:
@@ -137,7 +137,7 @@ def _add(name: str, stages: Mapping[str, PlannedStage], order: dict[str, Planned
         raise ConfigError(f"stages need each other in a circle: {' -> '.join([*trail[1:], name])}", "Break it")
     if name not in stages:
         known = ", ".join(list(stages)[:8]) + (" ..." if len(stages) > 8 else "")
-        raise ConfigError(f"{trail[-1]} needs the stage {name!r}, which there is not", f"Stages are {known}")
+        raise ConfigError(f"{trail[-1]} needs the stage {name!r}, which does not exist", f"Stages are {known}")
     for need in stages[name].needs:
         _add(need, stages, order, (*trail, name))
     order[name] = stages[name]

@@ -1,4 +1,4 @@
-"""Runs the stages of a study that are missing, and reports its figures."""
+"""Runs the missing stages of a study, and reports its figures."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PAGE = "report.html"
 
 
 def run_study(settings: Study, output_dir: Path) -> None:
-    """Do what is missing, then write and print the figures, and the page.
+    """Run the missing stages, then write and print the figures, and write the page.
 
     Raises:
-        StageError: a stage did not come to its end, or the page was not written.
-        RunFolderError: a run is of rows or weights that are no longer there.
+        StageError: a stage failed, or the page was not written.
+        RunFolderError: the inputs of a finished run were changed.
     """
     stages = settings.planned(output_dir)
     summaries = {stage.name: stage.summary for stage in stages}
@@ -45,26 +45,26 @@ def run_study(settings: Study, output_dir: Path) -> None:
         say(f"[{number}/{len(stages)}] {stage.name}: done in {duration(seconds)}")
         num_run += 1
     say(f"{len(stages)} stages are done: {num_run} now, {len(stages) - num_run} before.")
-    _tell(settings, stages, output_dir)
+    _report(settings, stages, output_dir)
 
 
 def show_plan(settings: Study, output_dir: Path) -> None:
-    """Print stages with tokens, hours and memory; nothing is run or written, and nothing is fetched."""
+    """Print the stages with tokens, hours and memory. Nothing is run, fetched or written."""
     stages = settings.planned(output_dir)
     machine = settings.machine
     estimator = Estimator(machine)
     console = Console(soft_wrap=True)
     console.print(plan_table(stages, [estimator.of(stage) for stage in stages], _done(stages, output_dir)))
     console.print(
-        f"\n{len(stages)} stages. Estimates are rules of thumb, for {machine.num_devices} device(s) of "
+        f"\n{len(stages)} stages. Estimates are rules of thumb, for {machine.num_devices} device(s) with "
         f"{machine.train_tflops:g} TFLOP/s in training and {machine.generate_tokens_per_s:,.0f} tokens/s "
-        "in generation; memory is of one device: training state and activations, or weights in 16 bits."
+        "in generation; memory is per device: training state and activations, or weights in 16 bits."
     )
     console.print("Dry run: nothing was run, fetched or written.", style="bold")
 
 
 def _done(stages: Sequence[PlannedStage], folder: Path) -> set[str]:
-    """Names of the stages that a call would not run again, by their own marks alone."""
+    """Return the names of the stages whose marks are of this call; inputs are not compared."""
     summaries = {stage.name: stage.summary for stage in stages}
     return {
         stage.name
@@ -73,7 +73,8 @@ def _done(stages: Sequence[PlannedStage], folder: Path) -> set[str]:
     }
 
 
-def _tell(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None:
+def _report(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None:
+    """Write and print the figures, and write the page of the stages that `report` names."""
     summaries = {stage.name: stage.summary for stage in stages}
     found = [(figure, figure.measure(summaries)) for figure in settings.figures]
     results = {
@@ -98,6 +99,6 @@ def _tell(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None
         if code:
             raise StageError(
                 f"the page {folder / PAGE} was not written: grsap report ended with exit code {code}",
-                f"The stages are done and the figures are in {folder / RESULTS}; the same command tries again",
+                f"The stages are done and the figures are in {folder / RESULTS}. Run the same command to try again",
                 code,
             )

@@ -1,4 +1,4 @@
-"""One stage as a process of its own: its memory goes with it, and it may start further processes on other devices."""
+"""Runs a stage in a separate process, whose memory is freed when it ends, and which may start processes of its own."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from grsap.study.plan import PlannedStage
 from grsap.yaml_text import dump_yaml
 
 MARK = ".study.json"
-"""In a stage's folder: which call it was done by, and of what. Hidden, so that the verb does not mind it."""
+"""File in a stage's folder that records the finished call and its inputs. Hidden, so that the verb ignores it."""
 SCHEMA = "grsap.study_stage/1"
 _SETTINGS = ".settings"
 _KILL_WITH_PARENT = 1
 
 
 def words_of(stage: PlannedStage, study: Path) -> list[str]:
-    """The words of the stage's command after `grsap`."""
+    """Return the words of the stage's command after `grsap`."""
     files = [*stage.configs, *([str(settings_path(stage, study))] if stage.settings else [])]
     output = "--run_dir" if stage.verb == "fit" else "--output_dir"
     words = [word for file in files for word in ("--config", file)]
@@ -38,17 +38,17 @@ def words_of(stage: PlannedStage, study: Path) -> list[str]:
 
 
 def settings_path(stage: PlannedStage, study: Path) -> Path:
-    """Where the settings that the study gives to a stage are written."""
+    """Return the path of the file with the settings that the study gives to a stage."""
     return study / _SETTINGS / f"{stage.name.replace('/', '--')}.yaml"
 
 
 def stage_state(stage: PlannedStage, study: Path, summaries: Mapping[str, Path]) -> dict[str, Any]:
-    """What a stage's results depend on: its command, its files, and the results of the stages that it needs.
+    """Return what a stage's results depend on: its command, its files, and the results of the stages that it needs.
 
     Args:
-        stage: all configs that it names exist.
+        stage: the stage; its configs must exist.
         study: the study's folder.
-        summaries: the summary of each stage by name; a missing one counts as none.
+        summaries: the summary file of each stage by name; files may be missing.
     """
     configs = [hash_file(resolve(each)) for each in stage.configs]
     needs = {name: hash_file(summaries[name]) if summaries[name].is_file() else None for name in stage.needs}
@@ -60,7 +60,7 @@ def stage_state(stage: PlannedStage, study: Path, summaries: Mapping[str, Path])
 
 
 def read_mark(stage: PlannedStage) -> dict[str, Any]:
-    """What is noted of the stage's last whole call; empty if there was none, or its summary is not the one it left."""
+    """Read the mark of the stage's last finished call; empty if there is none, or the summary was changed since."""
     try:
         mark = read_checked_json(stage.folder / MARK)
     except DataError:
@@ -72,10 +72,10 @@ def read_mark(stage: PlannedStage) -> dict[str, Any]:
 
 
 def is_done(stage: PlannedStage, state: Mapping[str, Any]) -> bool:
-    """Whether the stage's results are there, and are those of this state.
+    """Return whether the stage is done in this state.
 
     Raises:
-        RunFolderError: it is a finished run of other rows or weights than those that there are now.
+        RunFolderError: it is a finished run, and its rows or weights were changed since.
     """
     mark = read_mark(stage)
     if mark.get("call") != state["call"]:
@@ -85,19 +85,19 @@ def is_done(stage: PlannedStage, state: Mapping[str, Any]) -> bool:
     if changed and stage.verb == "fit":
         raise RunFolderError(
             f"stage {stage.name} was done before {', '.join(changed)} changed",
-            f"Remove {stage.folder} to do it again, or restore what changed",
+            f"Remove {stage.folder} to run it again, or restore what changed",
         )
     return not changed
 
 
 def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]) -> float:
-    """Run a stage whose settings are written to its end, and mark it done.
+    """Run a stage, whose settings must be written, and mark it done.
 
     Returns:
-        Seconds.
+        Time in seconds.
 
     Raises:
-        StageError: it failed; its output is on stderr.
+        StageError: the stage failed; its output is on stderr.
     """
     words = words_of(stage, study)
     if stage.verb == "fit" and (stage.folder / "config.yaml").is_file():
@@ -109,7 +109,7 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise StageError(
             f"stage {stage.name} ended {how}",
-            "What it did is kept: the same command goes on with it once the cause, told above, is mended",
+            "Its output above names the cause. After correcting it, run the same command again: it resumes this stage",
             code,
         )
     mark = {"schema": SCHEMA, **state, "summary": hash_file(stage.summary), "seconds": round(seconds, 1)}
@@ -118,14 +118,14 @@ def run_stage_process(stage: PlannedStage, study: Path, state: Mapping[str, Any]
 
 
 def write_settings(stage: PlannedStage, study: Path) -> None:
-    """Write what the study sets over a stage's configs, unless it is there."""
+    """Write the settings that override a stage's configs, unless the file has them already."""
     path, text = settings_path(stage, study), dump_yaml(dict(stage.settings)).encode()
     if stage.settings and not (path.is_file() and path.read_bytes() == text):
         write_atomic(path, text)
 
 
 def _call(command: list[str]) -> int:
-    """Run a command and return its exit code; one whose study is stopped is stopped too, and waited for."""
+    """Run a command and return its exit code. If the study is stopped, stop the command and wait for it."""
     die = partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None
     process = subprocess.Popen(command, preexec_fn=die)
     try:
@@ -137,7 +137,7 @@ def _call(command: list[str]) -> int:
 
 
 def _die_with_parent(parent: int) -> None:
-    """In a new process on Linux: ask to be killed when the study is. Each verb resumes after that as after any kill."""
+    """Have the kernel kill this new process when the study is killed (Linux). Each verb can resume after that."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before the request
+    if os.getppid() != parent:  # the study was killed before the request
         os.kill(os.getpid(), signal.SIGKILL)

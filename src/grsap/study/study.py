@@ -1,4 +1,4 @@
-"""The settings of a study: stages that follow each other, and figures from their results beside published ones."""
+"""Settings of a study: stages that depend on each other, and figures from their results beside published ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MACHINE = Machine()
 
 @dataclass(frozen=True)
 class Study:
-    """Runs the stages that are missing, each by its verb and in a folder of its own, and reports figures.
+    """Run the missing stages, each with its verb and in its own folder, and report figures.
 
     Args:
-        stages: see `StageSpec`. Words in braces are filled in: `{model}` by a choice, `{model.path}` by what belongs to
-            it, `{folder}` by the study's folder.
-        axes: what stages differ in: axis -> choices, in order. Stages of other axes are left out.
-        choices: what belongs to a choice: axis -> choice -> name -> value.
-        goals: stages to do, with all that they need; by default all.
+        stages: see `StageSpec`. Placeholders are replaced: `{model}` by a choice, `{model.path}` by a detail of the
+            choice, `{folder}` by the study's folder.
+        axes: what stages differ in: axis -> choices, in order. Stages with other axes are skipped.
+        choices: details of choices: axis -> choice -> name -> value.
+        goals: names of stages to run, with all stages that they need; by default all.
         figures: numbers to report at the end, beside published ones.
-        report: patterns of the names of stages that the page at the end shows; by default no page.
+        report: patterns of names of stages that the page at the end shows; by default no page.
         machine: for the estimates of `--dry-run`.
     """
 
@@ -40,25 +40,25 @@ class Study:
     machine: Machine = MACHINE
 
     def planned(self, folder: Path) -> list[PlannedStage]:
-        """The stages to do, in order, for a study in this folder.
+        """Return the stages to run, in order, for a study in this folder.
 
         Raises:
-            ConfigError: stages, axes or choices do not fit together.
+            ConfigError: stages, axes or choices contradict each other.
         """
         return plan_stages(self.stages, Filler(str(folder), self.axes, self.choices), self.goals)
 
     def check(self) -> None:
-        """Find what is wrong with the study before its first stage is begun.
+        """Check the study before its first stage starts.
 
         Raises:
-            ConfigError: stages, axes, choices or costs do not fit together.
+            ConfigError: stages, axes, choices, figures or report contradict each other.
         """
         if not self.stages:
             raise ConfigError("stages is empty", "Give at least one")
         folder = Path("runs/study")
         stages = self.planned(folder)
         names = [stage.name for stage in stages]
-        # Of a figure's pattern the first part counts alone: a study of fewer choices has figures without a value.
+        # Only the first part of a pattern is compared: with fewer choices, a study may have figures without a value.
         kinds = {stage.name.partition("/")[0] for stage in self.stages}
         for figure in self.figures:
             if not any("{" in kind or fnmatchcase(kind, figure.stages.partition("/")[0]) for kind in kinds):

@@ -1,4 +1,4 @@
-"""What a study prints: its plan, and its figures."""
+"""The tables that a study prints: its plan and its figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grsap.study.plan import PlannedStage
 def plan_table(
     stages: Sequence[PlannedStage], estimates: Sequence[StageEstimate | None], done: Collection[str]
 ) -> Table:
-    """A row a stage, and the sums of what is still to do."""
+    """Make a table with a row per stage, and the sums over the stages that are not done."""
     table = _table("Plan", "stage", "verb", "tokens", "time", "GiB", "state")
     to_do = []
     for stage, estimate in zip(stages, estimates, strict=True):

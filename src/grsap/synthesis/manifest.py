@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import time
 from collections.abc import Iterable
@@ -118,11 +117,6 @@ class SynthesisManifest:
             "files": self.folder.describe() if with_files else {},
         }
         write_checked_json(self._path, manifest)
-
-    def write_quietly(self, status: str) -> None:
-        """Write the manifest while another exception propagates: a failure to write must not replace it."""
-        with contextlib.suppress(OSError, RunFolderError):
-            self.write(status)
 
     def check_not_empty(self) -> None:
         """Raise DataError if there is no row."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from grsap.console import say
+from grsap.errors import RunFolderError
 from grsap.progress import progress_line
 from grsap.synthesis.manifest import SynthesisManifest, print_summary
 from grsap.synthesis.quota import CompleteAndDistinct
@@ -34,7 +36,8 @@ def run_synthesis(settings: Synthesis, output_dir: Path) -> None:
             manifest.write("running")
             status = _work(settings, folder, state, manifest)
         except BaseException:
-            manifest.write_quietly("unfinished")
+            with suppress(OSError, RunFolderError):  # a failure to write must not replace the first error
+                manifest.write("unfinished")
             raise
         finally:
             settings.generator.close()
