@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def test_an_error_below_the_users_code_is_still_the_users(
     module = own_module("import json\n\ndef command():\n    json.loads('{')\n")
     assert run_guarded(module.command) == 2
     assert error_of().startswith("error: my_own_code.py, line 4, in command: JSONDecodeError: Expecting property name")
+
+
+def test_a_method_without_the_parameters_of_its_base_class_is_the_users(
+    own_module: Callable[[str], Any], error_of: Callable[[], str]
+) -> None:
+    module = own_module("class Mine:\n    def factor(self, step):\n        return 1\n")
+    assert run_guarded(partial(module.Mine().factor, 1, 2)) == 2
+    assert error_of().startswith(
+        "error: Mine.factor() takes 2 positional arguments but 3 were given (my_own_code.py, line 2). Give it the "
+    )
+
+
+def test_a_call_of_our_own_function_with_wrong_arguments_is_not_the_users(error_of: Callable[[], str]) -> None:
+    assert run_guarded(partial(blame.shown_path, "a", "b")) == 1  # type: ignore[call-arg]
+    assert "shown_path() takes 1 positional argument" in error_of()
 
 
 def test_the_users_code_may_not_end_the_process(own_module: Callable[[str], Any], error_of: Callable[[], str]) -> None:

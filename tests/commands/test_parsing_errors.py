@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grsap.commands.parsing_errors import MAX_LENGTH, parsing_paragraph
+from grsap.curation import RowFilter
+from grsap.plugins import source_place
 
 TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
 
@@ -44,6 +46,14 @@ TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
         (
             'Parser key "data.task":\n  - Expected a dot import path string: two words',
             "data.task: two words is no class that grsap knows; write its whole path, module.Class.",
+        ),
+        (
+            'Parser key "filters":\n  - Expected an instantiatable class, but grsap.curation.RowFilter is abstract',
+            f"filters: grsap.curation.RowFilter ({source_place(RowFilter)}) lacks the method decide_row; write it.",
+        ),
+        (
+            'Parser key "judge":\n  - Import path my_judge.WordJudge does not correspond to a subclass of Judge',
+            "judge: my_judge.WordJudge is not derived from Judge; derive it from that class.",
         ),
     ],
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import sysconfig
+from functools import reduce
+from inspect import isfunction
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
 import grsap
 from grsap.errors import ConfigError, UserError, first_line
+from grsap.plugins import source_place
 
 _OWN = Path(grsap.__file__).resolve().parent
 _STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
@@ -31,6 +36,11 @@ def users_error(error: BaseException) -> UserError | None:
         if (place := users_place(seen)) is not None:
             said = f"{type(seen).__name__}: {first_line(seen)}"
             return ConfigError(f"{place}: {said}", "Correct it there; --debug shows the traceback")
+        if (place := _users_signature(seen)) is not None:
+            return ConfigError(
+                f"{first_line(seen)} ({place})",
+                "Give it the parameters that its base class has; --debug shows the call",
+            )
         seen = seen.__cause__
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of the Trainer's arguments
         return ConfigError(
@@ -58,10 +68,29 @@ def users_place(error: BaseException) -> str | None:
     while traceback is not None:
         code = traceback.tb_frame.f_code
         module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] in TRUSTED_MODULES or is_users_file(code.co_filename):
+        if _is_users_code(code, module):
             found = f"{shown_path(code.co_filename)}, line {traceback.tb_lineno}, in {code.co_qualname}"
         traceback = traceback.tb_next
     return found
+
+
+def _users_signature(error: BaseException) -> str | None:
+    """File and line of the user's function whose parameters do not fit the call that raised `error`.
+
+    Python raises in the caller, so that no frame of the traceback is the user's.
+    """
+    match = re.match(r"([\w.]+)\(\) (takes|missing|got an?) ", str(error)) if isinstance(error, TypeError) else None
+    first, *rest = match[1].split(".") if match else [""]
+    for module in list(sys.modules.values()) if first else ():
+        outermost = getattr(module, "__dict__", {}).get(first)
+        member = reduce(lambda found, name: getattr(found, name, None), rest, outermost)
+        if isfunction(member) and _is_users_code(member.__code__, member.__module__):
+            return source_place(member)
+    return None
+
+
+def _is_users_code(code: CodeType, module: str) -> bool:
+    return module.partition(".")[0] in TRUSTED_MODULES or is_users_file(code.co_filename)
 
 
 def is_users_file(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from grsap.commands.blame import users_error
 from grsap.disk import disk_error
 from grsap.errors import ConfigError, GrsapError, user_error_within
+from grsap.plugins import source_place
 
 MAX_LENGTH = 600
 
@@ -27,12 +29,28 @@ _NOISE = (
     r"a dict with(out)? (class_path|parameters).*",
 )
 
+
+def _missing_methods(match: re.Match[str]) -> str:
+    """Name the methods that an abstract class still needs, and its place."""
+    path = match[1]
+    module, _, name = path.rpartition(".")
+    cls = getattr(sys.modules.get(module), name, None)
+    missing = " and ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "of its abstract base class"
+    place = source_place(cls)
+    return f"{path}{f' ({place})' if place else ''} lacks the method {missing}; write it"
+
+
 _PLAIN = (
     (r"<class '([\w.]+)'>", r"\1"),
     (r"typing\.", ""),
     (r'Parser key "([\w.]+)":', r"\1:"),
     (r"Problem with given class_path '([\w.]+)':", r"\1:"),
     (r"Option '(\w+)' is not accepted", r"\1 is no argument of it"),
+    (r"Expected an instantiatable class, but ([\w.]+) is abstract", _missing_methods),
+    (
+        r"Import path ([\w.]+) does not correspond to a subclass of ([\w.]+)",
+        r"\1 is not derived from \2; derive it from that class",
+    ),
     (r"Expected an? ([\w.\[\]', |]+)\. Got value: None", r"not set, and it must be (\1)"),
     (r"Expected an? int\b", "must be a whole number"),
     (r"Expected an? float\b", "must be a number"),
