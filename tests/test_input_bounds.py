@@ -118,7 +118,7 @@ def test_csv_lines_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with path.open("wb") as file:
         file.write(b"a,b\n1,2\n")
         file.truncate(2**40)
-    with pytest.raises(DataError, match=r"rows\.csv, line 3: more than 1 MiB"):
+    with pytest.raises(DataError, match=r"rows\.csv, line 3: longer than 1 MiB"):
         list(tables.read_table(path))
     path.write_text('a,b\n1,"' + "x" * 1_000 + "\n" * 10 + '"\n')
     monkeypatch.setattr(tables, "MAX_CELL_CHARACTERS", 500)

@@ -137,7 +137,7 @@ def test_a_folder_by_save_to_disk_is_read(tmp_path: Path):
     datasets.DatasetDict({"learn": rows}).save_to_disk(tmp_path / "several")
     assert turns(HubTask(str(tmp_path / "one"), splits={"train": "train"})) == [["a", "b"], ["c", "d"]]
     assert turns(HubTask(str(tmp_path / "several"), splits={"train": "learn"})) == [["a", "b"], ["c", "d"]]
-    with pytest.raises(DataError, match=r"split train\) cannot be loaded: it was saved with the splits learn"):
+    with pytest.raises(DataError, match=r"split train\) cannot be loaded: its splits are learn"):
         HubTask(str(tmp_path / "several"), splits={"train": "train"}).rows("train")
 
 

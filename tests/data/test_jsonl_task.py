@@ -77,8 +77,8 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
         ("a.jsonl", f'{GOOD}\n{{"prompt": "a", "response": " "}}', 2, r"turn 2 \(assistant\) has no text"),
         ("a.jsonl", json.dumps({"prompt": "a", "response": 5}), 1, "column 'response' is of type int, not text"),
         ("a.jsonl", json.dumps({"question": "a"}), 1, r"no column 'prompt' .*Its columns are question: map yours"),
-        ("a.csv", 'prompt,response\na,b\n"c\nd",e\nf,g,h\n', 5, r"cells, and the header has 2"),
-        ("a.csv", "prompt,response\na\n", 2, r"cells, and the header has 2"),
+        ("a.csv", 'prompt,response\na,b\n"c\nd",e\nf,g,h\n', 5, r"cells, but the header has 2"),
+        ("a.csv", "prompt,response\na\n", 2, r"cells, but the header has 2"),
         ("a.csv", 'prompt,response\na,"b"c\n', 2, "not CSV"),
         ("a.csv", 'prompt,response\na,"b\n', 2, "not CSV"),
         ("a.jsonl", b'{"prompt": "\xff"}', 1, "not UTF-8"),
@@ -108,8 +108,8 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
             r"turn 1 \(user\) has a part of type image_url, which is not read",
         ),
         ("a.csv", "prompt,response\n\n\na,\n", 4, r"turn 2 \(assistant\) has no text"),
-        ("a.csv", "\n\nprompt,response\n\n\na,b,c\n", 6, "cells, and the header has"),
-        ("a.csv", "prompt,response\na,b\0c\n", 2, "a NUL character in it"),
+        ("a.csv", "\n\nprompt,response\n\n\na,b,c\n", 6, "cells, but the header has"),
+        ("a.csv", "prompt,response\na,b\0c\n", 2, "contains a NUL character"),
         ("a.csv", "prompt;response\na;b\n", 2, "Separate the cells by commas"),
         ("a.parquet", b"PAR1 no", None, "not a Parquet file"),
     ],
@@ -188,7 +188,7 @@ def test_a_part_of_the_conversation_that_would_vanish(tmp_path: Path, column: st
 
 def test_tools_and_switches_of_rows_are_told_apart(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", json.dumps({"messages": TURNS, "tools": [{}]}))
-    with pytest.raises(DataError, match=r"Rows with tools are not trained: leave them out, or set ignore_columns"):
+    with pytest.raises(DataError, match=r"Rows with tools are not supported: remove them, or set ignore_columns"):
         read(path)
     path = write(tmp_path / "a.jsonl", json.dumps({"messages": TURNS, "chat_template_kwargs": {"a": 1}}))
     with pytest.raises(DataError, match=r"Set model.base.chat_template_kwargs for the whole run, or set ignore"):
@@ -265,11 +265,11 @@ def test_a_missing_file_is_found_before_any_is_read(tmp_path: Path):
 
 
 def test_other_kinds_of_files(tmp_path: Path):
-    with pytest.raises(DataError, match=r"files of kind .gz are not read. Unpack it first"):
+    with pytest.raises(DataError, match=r"unsupported kind of file: .gz. Unpack it first"):
         JSONLTask(write(tmp_path / "a.jsonl.gz", "x")).setup("fit")
-    with pytest.raises(DataError, match=r"files of kind .json are not read. Write one JSON object a line"):
+    with pytest.raises(DataError, match=r"unsupported kind of file: .json. Write one JSON object per line"):
         JSONLTask(write(tmp_path / "a.json", "x")).setup("fit")
-    with pytest.raises(DataError, match=r"files of kind .txt are not read. Use .jsonl, .csv, .parquet"):
+    with pytest.raises(DataError, match=r"unsupported kind of file: .txt. Use .jsonl, .csv, .parquet"):
         JSONLTask(write(tmp_path / "a.txt", "x")).setup("fit")
 
 

@@ -103,7 +103,7 @@ def test_ratio_without_rows():
 
 def test_changes_come_in_order():
     schedule = Schedule(10, 10, 10, 4).with_change(0, 0.1).with_change(5, 0.2)
-    with pytest.raises(ConfigError, match="from_step 3 lies before the last change, at step 5"):
+    with pytest.raises(ConfigError, match="from_step 3 is before the last change, at step 5"):
         schedule.with_change(3, 0.3)
     assert schedule.with_change(5, 0.4).changes == (RatioChange(0, 0.1), RatioChange(5, 0.4))
 

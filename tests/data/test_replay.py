@@ -140,7 +140,7 @@ def test_ids_of_imported_rows_do_not_change_between_runs(tmp_path: Path):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"text": "x"}, "columns text are no safety row"),
+        ({"text": "x"}, "columns text are not those of a safety row"),
         ({"query": "x"}, "no column response and no column is_safe"),
         ({"query": "x", "response": "y", "is_safe": "maybe"}, "is_safe is 'maybe'. Write true or false"),
         ({"query": "x", "response": "y", "is_safe": 0.5}, "is_safe is 0.5. Write true or false"),

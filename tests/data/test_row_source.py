@@ -232,5 +232,5 @@ def test_a_task_reads_the_commit_that_its_branch_names_and_the_manifest_records_
 
 
 def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"the Hub cannot be asked for some/open: .*set HF_HUB_OFFLINE=1"):
+    with pytest.raises(DataError, match=r"the request to the Hub for some/open failed: .*set HF_HUB_OFFLINE=1"):
         ask("open", "http://127.0.0.1:9", monkeypatch)

@@ -1,4 +1,4 @@
-"""Conversations of a task, the replay set, and how they are mixed into optimizer steps."""
+"""Task rows, the replay set, and their mixture into optimizer steps."""
 
 from grsap.data.batching import Batching
 from grsap.data.conversation import ConversationDataModule, Row

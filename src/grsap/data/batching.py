@@ -13,12 +13,12 @@ class Batching:
     """Size of steps and micro-batches.
 
     Args:
-        global_batch_size: rows of an optimizer step, over all devices; at least 1. The number of devices does not
-            change which rows a step has.
-        max_tokens_per_micro_batch: most tokens of one forward pass of one device, padding included; at least
-            `encoding.max_length`. It bounds memory and does not change what is learned.
-        packing: `on` puts several rows end to end, without attention between them; `off` pads; `auto` packs where the
-            base model can keep rows apart.
+        global_batch_size: rows per optimizer step, over all devices; at least 1. Which rows a step has does not depend
+            on the number of devices.
+        max_tokens_per_micro_batch: upper limit of tokens per forward pass on one device, padding included; at least
+            `encoding.max_length`. It bounds memory and does not affect what is learned.
+        packing: `on` concatenates several rows, without attention between them; `off` pads; `auto` packs if the base
+            model can separate rows.
     """
 
     global_batch_size: int = 32
@@ -35,15 +35,18 @@ class Batching:
             raise ConfigError(
                 f"max_tokens_per_micro_batch is {self.max_tokens_per_micro_batch}, less than"
                 f" encoding.max_length {max_length}",
-                "Raise the one or lower the other: a row is never split",
+                "Raise it, or lower encoding.max_length: rows are never split",
                 part=self,
             )
 
     def packs(self, supported: bool) -> bool:
-        """Whether to pack, given what the base model supports.
+        """Return whether to pack rows.
+
+        Args:
+            supported: whether the base model can separate packed rows.
 
         Raises:
-            ConfigError: packing is `on` and the base does not support it.
+            ConfigError: packing is `on`, and the base model does not support it.
         """
         if self.packing == "on" and not supported:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Reading conversations from the columns of a file."""
+"""Conversations from the columns of a file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CHAT_COLUMNS = frozenset(
         *("image", "images", "audio", "audios", "video", "videos"),
     )
 )
-"""Columns that commonly hold parts of a conversation. A row with a value in one that is not read would be learned
-without that part: this is an error unless `ignore_columns` names the column."""
+"""Columns that commonly contain parts of a conversation. Rows would be learned without the values of such a column if
+it is not read: this is an error unless `ignore_columns` names it."""
 
 _MAP_IT = "Map it with columns, use it in a template,"
-_NO_TOOLS = "Rows with tools are not trained: leave them out,"
+_NO_TOOLS = "Rows with tools are not supported: remove them,"
 _REMEDIES = {
     **dict.fromkeys(("tools", "functions", "function_call", "tool_calls"), _NO_TOOLS),
     "chat_template_kwargs": "Set model.base.chat_template_kwargs for the whole run,",
@@ -43,23 +43,24 @@ class Place:
     line: int
 
     def error(self, problem: str, remedy: str) -> DataError:
-        """A DataError that names this place."""
+        """Return a DataError that names this place."""
         return DataError(problem, remedy, path=self.path, line=self.line)
 
 
 class ColumnMap:
-    """Reads a conversation from a row: column `messages`, or `prompt` and `response`; with `system`, if it is there.
+    """Read a conversation from the columns of a row: `messages`, or `prompt` and `response`; optionally `system`.
 
     Args:
-        columns: our name to the file's name, for names that differ: `{"prompt": "question", "response": "answer"}`.
-        prompt_template, response_template: text with columns in braces, instead of a column: `"{question} Explain."`.
-        ignore_columns: columns of the file that are known not to be read.
+        columns: grsap's column name -> the file's, where they differ: `{"prompt": "question", "response": "answer"}`.
+        prompt_template: text of the user's turn, with columns in braces, instead of a column: `"{question} Explain."`.
+        response_template: text of the assistant's turn, with columns in braces, instead of a column.
+        ignore_columns: columns of the file to skip.
 
     Attributes:
-        text_columns: the file's columns that texts are made of, where `messages` is not used.
+        text_columns: the file's columns that make up the texts if `messages` is not used.
 
     Raises:
-        ConfigError: a name that is not one of ours, or two ways to get one text.
+        ConfigError: an unknown name, or two sources of one text.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class ColumnMap:
         self._missing: dict[str, str] = {}
 
     def conversations(self, rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> list[PlacedRow]:
-        """The rows with `messages` added; other columns stay, for `score`, but for those to ignore.
+        """Return the rows with `messages` added. Other columns are kept for `score`, except those to ignore.
 
         Raises:
-            DataError: a column is missing or holds no text, the turns are wrong, a part of the conversation would be
-                lost, or no row has a column that `columns` names.
+            DataError: a column is missing or contains no text, the turns are wrong, a part of the conversation would be
+                lost, or a column of `columns` is in no row.
         """
         self.begin()
         found = [self._conversation(row, place) for place, row in rows]
@@ -97,16 +98,16 @@ class ColumnMap:
         return found
 
     def begin(self) -> None:
-        """Start with the rows of another file."""
+        """Begin the rows of a file."""
         self._missing = {name: column for name, column in self.columns.items() if name in ("id", "system")}
 
     def end(self, path: str | Path) -> None:
-        """Raise DataError if no row since `begin` had a column that `columns` names."""
+        """Raise DataError if a column of `columns` was in no row since `begin`."""
         for name, column in self._missing.items():
             raise DataError(f"no row has a column {column!r}", f"Correct columns.{name}, or leave it out", path=path)
 
     def messages(self, row: Mapping[str, Any], place: Place) -> list[Message]:
-        """The turns of a row; raises DataError as `conversations` does."""
+        """Return the turns of a row; raise DataError as `conversations` does."""
         for name in [name for name, column in self._missing.items() if column in row]:
             del self._missing[name]
         column = self.columns.get("messages", "messages")
@@ -157,7 +158,7 @@ class ColumnMap:
         return messages
 
     def _text(self, row: Mapping[str, Any], part: str, place: Place) -> str:
-        """The text of a turn, from its template or its column."""
+        """Return the text of a turn, from its template or its column."""
         template = self.templates[part]
         if template is not None:
             text = fill_template(template, row, place, f"{part}_template")
@@ -204,30 +205,28 @@ class ColumnMap:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell is null, or the NaN by which tables of numbers write it."""
+    """Return whether a cell is null, or NaN, which numeric tables use for null."""
     return value is None or (isinstance(value, float) and value != value)
 
 
 def is_empty(value: object) -> bool:
-    """Whether a cell is null, or holds an empty text, list or mapping."""
+    """Return whether a cell is null or an empty text, list or mapping."""
     return is_missing(value) or (isinstance(value, str | Sequence | Mapping) and not value)
 
 
 def not_text(name: str, value: object, place: Place) -> DataError:
-    """The error for a cell that should be text."""
+    """Return the error for a cell that should be text."""
     remedy = "Write it as a string"
     if isinstance(value, datetime.date | datetime.time):
-        remedy = (
-            "If the file has text there, the package datasets made a date of it: give the .jsonl or .csv file itself"
-        )
+        remedy = "If the file has text there, the package datasets converted it: give the .jsonl or .csv file itself"
     return place.error(f"column {name!r} is of type {type(value).__name__}, not text", remedy)
 
 
 def cell_text(row: Mapping[str, Any], name: str, place: Place, key: str) -> str:
-    """The text of a cell, for what may be a number too; empty if it is null.
+    """Return a cell that is text or a number as text; empty for null.
 
     Raises:
-        DataError: it holds a list, a mapping or a date, or there is no such column.
+        DataError: the cell is a list, a mapping or a date, or the column is missing.
     """
     value = cell(row, name, place, key)
     if not is_missing(value) and not isinstance(value, str | int | float):
@@ -238,14 +237,14 @@ def cell_text(row: Mapping[str, Any], name: str, place: Place, key: str) -> str:
 
 
 def cell(row: Mapping[str, Any], name: str, place: Place, key: str) -> Any:
-    """The value of a column that the setting `key` names; raises DataError, with the columns there are, without it."""
+    """Return the cell of the column that the setting `key` names; raise DataError if it is missing."""
     if name not in row:
         raise place.error(f"no column {name!r}", f"Its columns are {', '.join(map(str, row))}: correct {key}")
     return row[name]
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a template names in braces; empty where its braces are wrong."""
+    """Return the columns that a template names in braces; none if its braces are wrong."""
     try:
         names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
     except ValueError:
@@ -254,15 +253,15 @@ def template_columns(template: str) -> list[str]:
 
 
 class _Null(Exception):
-    """A column that a template names holds null."""
+    """A column of a template is null."""
 
 
 MAX_WIDTH = 1000
-"""Limit of a format width in a template, which could otherwise fill the memory."""
+"""Limit of format widths in a template: a larger one could fill the memory."""
 
 
 class _TextFormatter(string.Formatter):
-    """`str.format` for texts and numbers only: never Python's representation of null, lists or dates."""
+    """`str.format` for texts and numbers only, never Python's representation of null, lists or dates."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         value, first = super().get_field(field_name, args, kwargs)
@@ -279,16 +278,16 @@ class _TextFormatter(string.Formatter):
 
 
 def fill_template(template: str, row: Mapping[str, Any], place: Place, key: str) -> str | None:
-    """A text with columns in braces (`{question}`, `{options[A]}`, `{endings[0]}`) filled in; None if one is null.
+    """Fill in the columns of a text in braces (`{question}`, `{options[A]}`, `{endings[0]}`); None if one is null.
 
     Args:
         template: the text.
         row: column -> value.
-        place: of the row.
-        key: the setting that the template is.
+        place: place of the row, for messages.
+        key: setting that contains the template, for messages.
 
     Raises:
-        DataError: it names a column that is missing or holds neither text nor number, or its braces are wrong.
+        DataError: a column is missing or neither text nor number, or the braces are wrong.
     """
     try:
         return _TextFormatter().vformat(template, (), row)

@@ -1,4 +1,4 @@
-"""The plug-in interface of tasks: one class with one method to write."""
+"""The plug-in interface of tasks: a class with one method to implement."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Row = Mapping[str, Any]
 class ConversationDataModule(LightningDataModule, ABC):
     """A set of conversations to learn from.
 
-    Write `rows`. Write `score` too if answers can be scored: task scores then appear in checks and tables. Fetch files
-    in Lightning's `prepare_data`.
+    Implement `rows`. Implement `score` too if answers can be scored: task scores then appear in checks and tables.
+    Download files in Lightning's `prepare_data`.
     """
 
     @abstractmethod
     def rows(self, split: Split) -> Iterable[Row]:
-        """The rows of a split, in a fixed order. The last turn of each is the assistant's (the reference answer).
+        """Return the rows of a split, in a fixed order. The last turn of each is the assistant's reference answer.
 
         Args:
             split: `train`, `validation` or `test`; return an empty list for a split that does not exist.
@@ -36,10 +36,10 @@ class ConversationDataModule(LightningDataModule, ABC):
         raise NotImplementedError
 
     def checked_score(self, response: str, row: Row) -> float:
-        """What `score` returns.
+        """Call `score` and check its result.
 
         Raises:
-            PluginError: it is no number in [0, 1].
+            PluginError: the result is no number in [0, 1].
         """
         score: Any = self.score(response, row)
         if not (isinstance(score, bool) or is_finite(score)) or not 0 <= score <= 1:
@@ -53,15 +53,15 @@ class ConversationDataModule(LightningDataModule, ABC):
         return type(self).score is not ConversationDataModule.score
 
     def describe(self) -> dict[str, Any]:
-        """What the rows were read from, as JSON values for the run's manifest; by default nothing."""
+        """Describe the origin of the rows in JSON values, for the run's manifest; by default nothing."""
         return {}
 
 
 class MappedTask(ConversationDataModule):
-    """A task whose rows are read from columns. Write `placed_rows`.
+    """A task whose conversations are read from columns. Implement `placed_rows`.
 
     Args:
-        column_map: from columns to conversations.
+        column_map: maps columns to conversations.
         exact_match: score answers by equality with the reference answer.
     """
 
@@ -73,20 +73,20 @@ class MappedTask(ConversationDataModule):
 
     @abstractmethod
     def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """Yield the rows of a split as they are stored, with their places."""
+        """Yield the rows of a split as stored, with their places."""
 
     def rows(self, split: Split) -> list[PlacedRow]:
-        """The conversations of a split; read once.
+        """Return the conversations of a split; they are read once.
 
         Raises:
-            DataError: names the place of the first wrong row.
+            DataError: a row is wrong; names the place of the first.
         """
         if split not in self._rows:
             self._rows[split] = self.column_map.conversations(self.placed_rows(split))
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:
-        """1 if `response` equals the last turn of `row` except for outer white space, else 0."""
+        """Return 1 if `response` equals the last turn of `row` except for outer white space, else 0."""
         return float(response.strip() == row["messages"][-1]["content"].strip())
 
     @property

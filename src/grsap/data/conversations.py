@@ -16,19 +16,19 @@ from grsap.text.encoding import EncodedRow
 
 
 def place_of(task: ConversationDataModule, split: Split) -> str:
-    """How messages name the rows of a split."""
+    """Return the name of a split's rows in messages."""
     return f"{type(task).__name__}.rows({split!r})"
 
 
 def read_conversations(task: ConversationDataModule, split: Split, *, required: bool) -> list[Row]:
-    """The rows of a split, with their turns checked.
+    """Read the rows of a split, and check their turns.
 
     Raises:
         DataError: a row is not a mapping, its turns are wrong, an id occurs twice, or a `required` split has no
             row.
     """
     kind = type(task)
-    # A class of the user's is named with its file.
+    # For a user's class, messages name its file.
     file = "" if kind.__module__.startswith("grsap.") else source_place(kind.rows).rpartition("line ")[0]
     label = f"{file}{place_of(task, split)}"
     rows: list[Row] = []
@@ -55,10 +55,10 @@ def read_conversations(task: ConversationDataModule, split: Split, *, required: 
 
 
 def rows_of(task: ConversationDataModule, split: Split) -> Iterable[Row]:
-    """What `rows` returns.
+    """Call `rows` and check that its result is iterable.
 
     Raises:
-        PluginError: it cannot be iterated over.
+        PluginError: the result is not iterable.
     """
     rows: Any = task.rows(split)
     if not isinstance(rows, Iterable) or isinstance(rows, (str, bytes, Mapping)):
@@ -69,19 +69,19 @@ def rows_of(task: ConversationDataModule, split: Split) -> Iterable[Row]:
 
 
 def _check_switches(row: Row, path: str | Path, line: int) -> None:
-    """Raise DataError if a row brings what only the template could use: the whole run has one template and settings."""
+    """Raise DataError if a row sets template arguments: all rows of a run share one template and its settings."""
     for name in ("tools", "functions", "chat_template_kwargs"):
         if not is_empty(row.get(name)):
             remedy = (
-                "Set model.base.chat_template_kwargs for the whole run, and leave it out of the rows"
+                "Set model.base.chat_template_kwargs for the whole run, and remove it from the rows"
                 if name == "chat_template_kwargs"
-                else "Leave the row out, or leave it out of the rows (ignore_columns of a file) to train without"
+                else "Remove the row, or remove this key from the rows (for a file: ignore_columns) to train without it"
             )
             raise DataError(f"{name} of a single row is not read", remedy, path=path, line=line)
 
 
 def fingerprint(rows: Iterable[EncodedRow]) -> str:
-    """Hash of sources, ids, tokens and masks, in order."""
+    """Return a hash of sources, ids, tokens and masks, in order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(f"{row.source}\0{row.id}\0{row.length}\0".encode())

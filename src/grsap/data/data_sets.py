@@ -1,4 +1,4 @@
-"""Data sets that the package `datasets` loads, at a fixed commit, with text as the files have it."""
+"""Data sets that the package `datasets` loads, at a fixed commit, with the text of their files unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grsap.data.columns import Place
 from grsap.errors import DataError, MissingPackageError, first_line
 
 Options = dict[str, str | bool | int | list[str] | None]
-"""How a data set's files are read, such as `{"sep": "\\t"}`."""
+"""Arguments of `datasets.load_dataset`, such as `{"sep": "\\t"}`."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -25,7 +25,7 @@ class DataSet:
     Args:
         path: id or folder.
         revision: branch, tag or commit on the Hub.
-        options: of `datasets.load_dataset`.
+        options: arguments of `datasets.load_dataset`.
     """
 
     path: str
@@ -34,7 +34,7 @@ class DataSet:
 
     @property
     def page(self) -> str:
-        """The page on the Hub, where a licence is accepted; empty for a folder."""
+        """Return the address of the Hub page, where a licence is accepted; empty for a folder."""
         path = self.path
         is_hub_id = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
         return f"https://huggingface.co/datasets/{path}" if is_hub_id else ""
@@ -50,7 +50,7 @@ class DataSet:
         _ = self.commit
 
     def rows(self, name: str | None, split: str) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """Yield the rows of a split with their places; raises as `load` does."""
+        """Yield the rows of a split with their places; raise as `load` does."""
         place = " ".join(part for part in (self.path, name, f"[{split}]") if part)
         for number, row in enumerate(self.load(name, split), 1):
             yield Place(place, number), row
@@ -58,10 +58,10 @@ class DataSet:
     def load(self, name: str | None, split: str) -> Any:
         """Load a split, downloading it if necessary.
 
-        Columns of CSV files come as text: what looks like a number or like nothing (`007`, `NA`) is not converted.
+        Columns of CSV files are read as text: `007` and `NA` are not converted to a number or null.
 
         Raises:
-            DataError: it cannot be loaded, or its licence was not accepted; quotes `datasets`.
+            DataError: it cannot be loaded, or its licence was not accepted; quotes the error of `datasets`.
             MissingPackageError: `datasets` is not installed.
         """
         datasets = import_datasets(self.path)
@@ -74,7 +74,7 @@ class DataSet:
             if datasets.load_dataset_builder(self.path, name, revision=commit, **settings).name == "csv":
                 settings |= self._as_text(datasets, name, split, settings)
             return datasets.load_dataset(self.path, name, revision=commit, split=split, **settings)
-        except Exception as error:  # many readers and the Hub's client raise here, each errors of its own
+        except Exception as error:  # readers and the Hub's client each raise their own kinds of errors
             if "gated" in str(error):
                 raise self._gated() from error
             see = f"; see {self.page}" if self.page else ""
@@ -85,7 +85,7 @@ class DataSet:
 
     @cached_property
     def commit(self) -> str | None:
-        """The commit that `revision` names now; `revision` itself for folders, and where HF_HUB_OFFLINE is set.
+        """Return the current commit of `revision`; `revision` itself for folders, or if HF_HUB_OFFLINE is set.
 
         Raises:
             DataError: the data set does not exist, its licence was not accepted, or the Hub does not answer.
@@ -110,14 +110,14 @@ class DataSet:
                 f"data set {self.path} (revision {self.revision}) is not available: {first_line(error)}",
                 f"Check its path and revision; if it is private, log in with `hf auth login`: {self.page}",
             ) from error
-        except Exception as error:  # what the Hub's client raises for a broken connection depends on its version
+        except Exception as error:  # the error for a broken connection depends on the version of the Hub's client
             raise DataError(
-                f"the Hub cannot be asked for {self.path}: {first_line(error)}",
-                "Check the connection, or set HF_HUB_OFFLINE=1 to use what was fetched before",
+                f"the request to the Hub for {self.path} failed: {first_line(error)}",
+                "Check the connection, or set HF_HUB_OFFLINE=1 to use files that were downloaded before",
             ) from error
 
     def describe(self) -> dict[str, Any]:
-        """Name, revision and commit (None if it is not known), for manifests."""
+        """Return name, revision and commit (None if unknown), for manifests."""
         return {
             "path": self.path if self.page else Path(self.path).name,
             "revision": self.revision,
@@ -131,18 +131,18 @@ class DataSet:
         )
 
     def _load_saved(self, datasets: Any, split: str) -> Any:
-        """The rows of a folder that `save_to_disk` wrote; None for any other path."""
+        """Load the rows of a folder that `save_to_disk` wrote; None for any other path."""
         folder = Path(self.path).expanduser()
         if (folder / "dataset_dict.json").is_file():
             splits = datasets.load_from_disk(str(folder))
             if split not in splits:
-                raise ValueError(f"it was saved with the splits {', '.join(splits)}")
+                raise ValueError(f"its splits are {', '.join(splits)}")
             return splits[split]
         return datasets.load_from_disk(str(folder)) if (folder / "state.json").is_file() else None
 
     def _as_text(self, datasets: Any, name: str | None, split: str, settings: Any) -> dict[str, Any]:
-        """Options that read all columns of CSV files as text."""
-        first = re.split(r"[\[+]", split)[0].strip()  # of "train[:10]" or "train+test"; a stream takes names only
+        """Return options that read all columns of CSV files as text."""
+        first = re.split(r"[\[+]", split)[0].strip()  # streams support neither "train[:10]" nor "train+test"
         stream = datasets.load_dataset(self.path, name, revision=self.commit, split=first, streaming=True, **settings)
         columns = list(next(iter(stream), {}))
         if not columns:
@@ -155,18 +155,18 @@ class DataSet:
 
 
 def import_datasets(path: str) -> Any:
-    """Import the package `datasets`; raises MissingPackageError, which names `path`, without it."""
+    """Import the package `datasets`; raise MissingPackageError, which names `path`, if it is not installed."""
     try:
         import datasets
     except ImportError as error:
         raise MissingPackageError(
-            f"{path} is a data set, and the package datasets is not installed", "Install grsap with the extra `hub`"
+            f"{path} is a data set, but the package datasets is not installed", "Install grsap with the extra `hub`"
         ) from error
     return datasets
 
 
 def _reason(error: BaseException) -> str:
-    """The text of the root cause: `datasets` wraps the errors of its readers."""
+    """Return the text of the root cause, because `datasets` wraps the errors of its readers."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())[:300] or type(error).__name__

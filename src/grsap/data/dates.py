@@ -1,4 +1,4 @@
-"""A second small task: converting written dates to ISO format."""
+"""A second small task: conversion of written dates to ISO format."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class DatesTask(ConversationDataModule):
         self.seed = seed
 
     def rows(self, split: Split) -> list[Row]:
-        """Rows with `id`, `messages` and `expected`. The test rows do not depend on `num_train`."""
+        """Return rows with `id`, `messages` and `expected`. The test rows do not depend on `num_train`."""
         num_days = (LAST - FIRST).days + 1
         days = random.Random(f"{self.seed}/dates").sample(range(num_days), num_days)
         chosen = {"test": days[: self.num_test], "train": days[num_days - self.num_train :]}.get(split, [])
         return [self._row(split, FIRST + datetime.timedelta(day)) for day in chosen]
 
     def score(self, response: str, row: Row) -> float:
-        """1 for the date and nothing else."""
+        """Return 1 if the response is exactly the expected date, else 0."""
         return float(response.strip() == row["expected"])
 
     def _row(self, split: str, date: datetime.date) -> Row:

@@ -1,4 +1,4 @@
-"""Assigning the rows of a step to devices by length, and packing them into micro-batches."""
+"""Assignment of a step's rows to devices by length, and packing into micro-batches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ from grsap.text.packing import pack, pad_groups
 def balance_tokens(lengths: Sequence[int], world_size: int) -> list[list[int]]:
     """Assign rows to devices so that each gets about the same number of tokens.
 
-    Longest first, each to the device with the fewest tokens so far (ties: the lowest rank). The greatest load is at
-    most 4/3 of the optimum (Graham, 1969). Returns the row indices of each rank, ascending.
+    Rows are assigned in descending length, each to the device with the fewest tokens so far (ties: the lowest rank).
+    The greatest load is at most 4/3 of the optimum (Graham, 1969).
+
+    Args:
+        lengths: tokens of each row.
+        world_size: number of devices.
+
+    Returns:
+        Row indices of each rank, ascending.
     """
     loads = [(0, rank) for rank in range(world_size)]
     assigned: list[list[int]] = [[] for _ in range(world_size)]
@@ -33,13 +40,13 @@ def balance_tokens(lengths: Sequence[int], world_size: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class StepBuilder:
-    """Builds `StepBatch`es. Loader workers hold a copy, so it has neither trainer nor schedule.
+    """Build `StepBatch`es. Loader workers hold a pickled copy, so it references neither trainer nor schedule.
 
     Attributes:
-        rows: the encoded rows of each source.
-        max_tokens: token budget of a micro-batch, padding included.
-        packed: concatenate the rows of a micro-batch; else pad each to the longest.
-        pad_token_id: fills padded micro-batches.
+        rows: encoded rows of each source.
+        max_tokens: upper limit of tokens per micro-batch, padding included.
+        packed: concatenate the rows of a micro-batch; otherwise pad each to the longest.
+        pad_token_id: padding token.
     """
 
     rows: Mapping[Source, Sequence[EncodedRow]]
@@ -48,9 +55,9 @@ class StepBuilder:
     pad_token_id: int
 
     def build(self, step: int, planned: Sequence[PlannedRow], rank: int, world_size: int) -> StepBatch:
-        """Build the batch of device `rank`: a pure function of the arguments.
+        """Build the batch of device `rank`, a pure function of the arguments.
 
-        A rank without rows gets one micro-batch without targets, so that all ranks enter backward.
+        A rank without rows gets a micro-batch without targets, because DDP requires a backward pass on all ranks.
         """
         rows = [self.rows[row.source][row.index] for row in planned]
         indices = balance_tokens([row.length for row in rows], world_size)[rank]

@@ -1,4 +1,4 @@
-"""The quickstart's task: structured extraction from sentences generated from a seed."""
+"""The quickstart's task: structured extraction from sentences that are generated from a seed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from grsap.records import Split
 
 INSTRUCTION = "Extract the order as JSON: "
 SPLITS: tuple[Split, ...] = ("test", "validation", "train")
-"""Drawing order: the test rows do not depend on the number of training rows."""
+"""Order of generation. Test rows come first, so that they do not depend on the number of training rows."""
 
 
 class ExtractionTask(ConversationDataModule):
     """Extract the order as JSON from a sentence with a name, city, item, colour, quantity and date.
 
-    A small model learns it in minutes and cannot do it before. Quantities are digits or words. Sentences are unique
-    over all splits; their 20 templates are shared.
+    A small model fails at it before training and learns it in minutes. Quantities are digits or words. Sentences are
+    unique over all splits; their 20 templates are shared.
 
     Args:
-        num_train: rows to train on.
-        num_validation: rows to validate on.
-        num_test: rows to test on.
+        num_train: number of training rows, in [0, 100000].
+        num_validation: number of validation rows, in [0, 100000].
+        num_test: number of test rows, in [0, 100000].
         seed: random seed of the sentences.
+
+    Raises:
+        ConfigError: a number of rows is out of range.
     """
 
     def __init__(self, num_train: int = 600, num_validation: int = 40, num_test: int = 120, seed: int = 0) -> None:
@@ -40,7 +43,7 @@ class ExtractionTask(ConversationDataModule):
         self._rows: dict[Split, list[Row]] = {}
 
     def rows(self, split: Split) -> list[Row]:
-        """Rows with `id`, `messages` and `expected`, the object that the answer must hold."""
+        """Return rows with `id`, `messages` and `expected`, the expected JSON object."""
         if not self._rows:
             seen: set[str] = set()
             for name in SPLITS:
@@ -48,7 +51,7 @@ class ExtractionTask(ConversationDataModule):
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:
-        """1 if `response` is exactly the expected JSON object: same keys, values and types, nothing around it."""
+        """Return 1 if `response` is exactly the expected JSON object (same keys, values and types), else 0."""
         try:
             found = parse_json(response)
         except ValueError:
@@ -77,10 +80,10 @@ class ExtractionTask(ConversationDataModule):
 
 
 def _order(rng: random.Random) -> tuple[str, dict[str, Any]]:
-    """A sentence and the object to find in it."""
+    """Return a sentence and the object to extract from it."""
 
     def pick(words: tuple[str, ...]) -> str:
-        # random() alone is promised to give the same numbers in every Python version.
+        # Only random() is guaranteed to return the same numbers in every Python version.
         return words[int(rng.random() * len(words))]
 
     word = pick(NUMBER_WORDS)

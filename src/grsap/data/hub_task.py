@@ -20,18 +20,19 @@ def _default_splits() -> dict[Split, str]:
 class HubTask(MappedTask):
     """Conversations from a data set on the Hugging Face hub, or a folder that `datasets` reads. Needs the extra `hub`.
 
-    The commit that `revision` names is looked up once, and recorded in the run's manifest.
+    The commit of `revision` is resolved once, and recorded in the run's manifest.
 
     Args:
         path: id or folder, such as `openai/gsm8k`.
         name: configuration, such as `main`.
-        revision: branch, tag or commit; give a commit to get the same rows for ever.
-        splits: our split to the data set's, such as `{"train": "train", "test": "test[:200]"}`.
-        columns: our name to the column's; our names are id, messages, system, prompt, response.
-        prompt_template: the user's turn as text with columns in braces, instead of a column.
-        response_template: the assistant's turn likewise.
-        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
-        exact_match: score answers: 1 if they equal the reference answer except for outer white space.
+        revision: branch, tag or commit; give a commit to always get the same rows.
+        splits: grsap's split -> the data set's, such as `{"train": "train", "test": "test[:200]"}`.
+        columns: grsap's column name -> the data set's, where they differ; grsap's are id, messages, system, prompt,
+            response.
+        prompt_template: text of the user's turn, with columns in braces, instead of a column.
+        response_template: text of the assistant's turn, with columns in braces, instead of a column.
+        ignore_columns: columns with parts of a conversation to skip, such as `tools`.
+        exact_match: score answers: 1 if they equal the reference answer except for outer white space, else 0.
     """
 
     path: str
@@ -50,15 +51,15 @@ class HubTask(MappedTask):
         self.data_set = DataSet(self.path, self.revision)
 
     def prepare_data(self) -> None:
-        """Download on one process before the others read."""
+        """Download on one process, before the others read."""
         for split in self.splits.values():
             self.data_set.load(self.name, split)
 
     def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """The rows of a split; none if `splits` does not name it."""
+        """Yield the rows of a split; none if `splits` does not contain it."""
         if split in self.splits:
             yield from self.data_set.rows(self.name, self.splits[split])
 
     def describe(self) -> dict[str, Any]:
-        """The data set, its commit and splits, for the manifest."""
+        """Return the data set, its commit and splits, for the manifest."""
         return {**self.data_set.describe(), "names": [self.name] if self.name else None, "splits": {**self.splits}}

@@ -18,12 +18,13 @@ class JSONLTask(MappedTask):
     """Conversations from `.jsonl`, `.csv` or `.parquet` files: `messages`, or `prompt` and `response`.
 
     Args:
-        train_path: file of rows to train on.
-        validation_path: file of rows to validate on.
-        test_path: file of rows to test on.
-        columns: our name to the file's, for names that differ; our names are id, messages, system, prompt, response.
-        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
-        exact_match: score answers: 1 if they equal the reference answer except for outer white space.
+        train_path: file of training rows.
+        validation_path: file of validation rows.
+        test_path: file of test rows.
+        columns: grsap's column name -> the file's, where they differ; grsap's are id, messages, system, prompt,
+            response.
+        ignore_columns: columns with parts of a conversation to skip, such as `tools`.
+        exact_match: score answers: 1 if they equal the reference answer except for outer white space, else 0.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class JSONLTask(MappedTask):
                 raise
 
     def placed_rows(self, split: Split) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """The rows of the split's file; none for a split without a file."""
+        """Yield the rows of the split's file; none for a split without a file."""
         path = self.paths.get(split)
         if path is None:
             return
@@ -62,5 +63,5 @@ class JSONLTask(MappedTask):
             raise DataError("no row in it", f"Give another {split}_path", path=path)
 
     def describe(self) -> dict[str, Any]:
-        """Name and hash of each split's file, for the manifest."""
+        """Return name and hash of each split's file, for the manifest."""
         return {split: {"path": path.name, "hash": hash_file(path)} for split, path in self.paths.items()}

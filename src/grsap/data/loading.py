@@ -1,4 +1,4 @@
-"""The loaders: one item is one step of this device."""
+"""Loaders whose items are optimizer steps of one device."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ PREFETCH_FACTOR = 2
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step and its rows over all devices, as sent to a loader worker."""
+    """A step and its rows over all devices; sent to loader workers."""
 
     step: int
     rows: tuple[PlannedRow, ...]
 
 
 class StepDataset(Dataset[StepBatch]):
-    """Builds the batch of a planned step for one device.
+    """Build the batch of a planned step for one device.
 
     Args:
-        builder: holds the encoded rows.
-        rank, world_size: the device.
+        builder: builds batches from the encoded rows.
+        rank: rank of the device.
+        world_size: number of devices.
     """
 
     def __init__(self, builder: StepBuilder, rank: int, world_size: int) -> None:
@@ -39,17 +40,17 @@ class StepDataset(Dataset[StepBatch]):
         self.world_size = world_size
 
     def __getitem__(self, item: PlannedStep) -> StepBatch:
-        """The batch of `item` for this device."""
+        """Return the batch of `item` for this device."""
         return self.builder.build(item.step, item.rows, self.rank, self.world_size)
 
 
 class PlannedSteps(Sampler[PlannedStep]):
-    """The remaining steps of this epoch.
+    """Yield the remaining steps of the current epoch.
 
     Args:
-        steps_per_epoch: length of the epoch; `len` returns it also when some steps are done.
-        position: returns (next step, steps done in this epoch); called at the first `next`.
-        plan: the rows of a step. Called in the main process, which knows changes of the ratio.
+        steps_per_epoch: steps of a whole epoch, which `len` returns even after a resume.
+        position: returns (next step, finished steps of this epoch); called at the first `next`.
+        plan: returns the rows of a step. Called in the main process, which knows changes of the ratio.
     """
 
     def __init__(
@@ -72,19 +73,19 @@ class PlannedSteps(Sampler[PlannedStep]):
 
 
 class StepLoader(DataLoader[StepBatch]):
-    """A sized loader that starts at the run's current step.
+    """A loader with a length that starts at the run's current step.
 
-    `len` is the whole epoch, also after a resume: Lightning adds the steps done before to the number it fetches.
-    Iteration starts at the first `next`, not at `iter`: Lightning may call `iter` before it restores its counters
-    (`estimated_stepping_batches` in `configure_optimizers` does), and workers prefetch at once. The position is the
-    run's step, so the loader has no state; Lightning resumes only loaders that have the two state methods.
+    `len` is that of a whole epoch even after a resume, because Lightning counts the steps before it, too. Iteration
+    starts at the first `next`, not at `iter`: Lightning may call `iter` before it restores its counters
+    (`estimated_stepping_batches` in `configure_optimizers` does), and workers prefetch immediately. The position is the
+    run's step, so the loader has no state; but Lightning resumes only loaders with the two state methods.
     """
 
     def __iter__(self) -> Iterator[StepBatch]:  # type: ignore[override]
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: the position is the optimizer step."""
+        """Return an empty state: the position is the optimizer step."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -96,7 +97,7 @@ def _keep(item: Any) -> Any:
 
 
 def _leave_signals_to_the_run(worker_id: int) -> None:
-    """Ignore signals that reach all processes (Ctrl-C, a scheduler's SIGTERM): workers run until the run has saved."""
+    """Ignore signals sent to all processes (Ctrl-C, a scheduler's SIGTERM): workers live until the run is saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -104,7 +105,7 @@ def _leave_signals_to_the_run(worker_id: int) -> None:
 def step_loader(
     dataset: StepDataset, steps: Sampler[PlannedStep] | Sequence[PlannedStep], num_workers: int
 ) -> StepLoader:
-    """A loader with one batch per step and `num_workers` processes (0: none)."""
+    """Return a loader with one item per step and `num_workers` worker processes (0: none)."""
     return StepLoader(
         dataset,
         batch_size=None,
@@ -113,5 +114,5 @@ def step_loader(
         num_workers=num_workers,
         prefetch_factor=PREFETCH_FACTOR if num_workers else None,
         worker_init_fn=_leave_signals_to_the_run,
-        generator=torch.Generator(),  # else the loader draws its workers' seed from the training's generator
+        generator=torch.Generator(),  # otherwise the workers' seed is drawn from the global generator of the training
     )

@@ -36,27 +36,30 @@ DEFAULT_ENCODING = EncodingSettings()
 
 
 class MixtureDataModule(LightningDataModule):
-    """Mixes a task with a replay set. One item of its training loader is one optimizer step of this device.
+    """Mix a task with a replay set. One item of the training loader is one optimizer step of this device.
 
-    Which rows a step has depends on seed, schedule and rows only: not on devices, workers, micro-batches or
-    interruptions. The Trainer needs `use_distributed_sampler=False`: this class distributes rows over devices.
+    The rows of a step depend only on seed, schedule and rows, not on devices, workers, micro-batches or interruptions.
+    The Trainer needs `use_distributed_sampler=False`, because this class distributes rows over devices.
 
     Args:
         task: rows to learn.
-        replay: safety rows to mix in; None for plain fine-tuning.
-        sampler: how many rows of each, in which order.
-        base: its chat template encodes the rows; weights are not loaded.
-        batching: rows of a step, tokens of a micro-batch.
-        encoding: lengths, and which tokens are supervised.
-        seed: of the order.
-        num_workers: processes that make batches ahead; 0 makes them in this one.
+        replay: safety rows to mix in; null for plain fine-tuning.
+        sampler: mixing ratio, and order of rows.
+        base: model whose chat template encodes the rows; its weights are not loaded.
+        batching: rows per step, and tokens per micro-batch.
+        encoding: length limit, and which tokens are supervised.
+        seed: seed of the order.
+        num_workers: processes that build batches in advance; 0 builds them in the main process.
 
     Attributes:
         task_rows, replay_rows: encoded rows, after `setup("fit")`.
-        reports: what encoding kept and dropped, by source.
-        schedule: sizes and ratios, with the changes made so far.
+        reports: counts of kept and dropped rows, by source.
+        schedule: numbers of rows and ratios, with all changes so far.
         shortfalls: quotas of the sampler that the replay rows cannot fill.
-        fingerprint: of the encoded rows; a checkpoint resumes only with the same.
+        fingerprint: hash of the encoded rows; a checkpoint resumes only with the same.
+
+    Raises:
+        ConfigError: a micro-batch is shorter than the longest row, or `num_workers` is out of range.
     """
 
     def __init__(
@@ -98,10 +101,10 @@ class MixtureDataModule(LightningDataModule):
         self._builder: StepBuilder
         self._step = 0
 
-    # Lightning calls hooks of the outermost DataModule only: they are forwarded to the children.
+    # Lightning calls the hooks of the outermost DataModule only, so they are forwarded to the children.
 
     def prepare_data(self) -> None:
-        """Fetch files, on one process."""
+        """Download files, on one process."""
         for _, child in self._children():
             child.prepare_data()
 
@@ -109,7 +112,7 @@ class MixtureDataModule(LightningDataModule):
         """Read, check and encode the rows that `stage` needs, before any weights are loaded.
 
         Raises:
-            DataError, ConfigError, TemplateError: something is wrong with files, rows or settings.
+            DataError, ConfigError, TemplateError: files, rows or settings are wrong.
         """
         for _, child in self._children():
             child.setup(stage)
@@ -131,7 +134,7 @@ class MixtureDataModule(LightningDataModule):
             child.on_exception(exception)
 
     def _children(self) -> list[tuple[str, LightningDataModule]]:
-        """Task and replay by name, attached to the trainer as Lightning attaches an outermost DataModule."""
+        """Return task and replay by name, attached to the trainer, which Lightning does for the outermost only."""
         children: list[tuple[str, LightningDataModule]] = [("task", self.task)]
         if self.replay is not None:
             children.append(("replay", self.replay))
@@ -180,10 +183,10 @@ class MixtureDataModule(LightningDataModule):
 
     @cached_property
     def packs_rows(self) -> bool:
-        """Whether rows are packed into one sequence; else they are padded.
+        """Return whether the rows of a micro-batch are packed into one sequence; otherwise they are padded.
 
         Raises:
-            ConfigError: packing is on, and the base model cannot keep packed rows apart.
+            ConfigError: packing is on, but the base model cannot separate packed rows.
         """
         return self.batching.packs(self.base.supports_packing)
 
@@ -191,39 +194,39 @@ class MixtureDataModule(LightningDataModule):
 
     @property
     def has_validation_rows(self) -> bool:
-        """Whether the task has rows to validate on; known after `setup`."""
+        """Return whether the task has validation rows; known after `setup`."""
         return bool(self._evaluation_rows.get("validation"))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch; independent of the number of devices."""
+        """Return the optimizer steps per epoch, which do not depend on the number of devices."""
         return self.schedule.steps_per_epoch
 
     def plan(self, step: int) -> list[PlannedRow]:
-        """The rows of an optimizer step over all devices; steps are counted over all epochs."""
+        """Return the rows of an optimizer step over all devices; steps are counted over all epochs."""
         return plan(self.seed, step, self.schedule, self._order)
 
     def why_unseen(self, source: Source) -> str:
-        """Why a run does not see all rows of a source, as a parenthesis; empty if only its length is the reason."""
+        """Return in parentheses why a run does not see all rows of a source; empty if it is merely too short."""
         takes_place = source == "task" and getattr(self.sampler, "control", None) == "total" and self.replay_rows
         return " (sampler.control is total: replay rows take their place)" if takes_place else ""
 
     def step_batch(self, step: int, rank: int, world_size: int) -> StepBatch:
-        """The batch of device `rank` of `world_size` in a step."""
+        """Return the batch of device `rank` of `world_size` for a step."""
         return self._builder.build(step, self.plan(step), rank, world_size)
 
     def change_replay_ratio(self, replay_ratio: float, from_step: int | None = None) -> int:
-        """Set the share of replay rows from a step that no loader has planned yet. All ranks must make the same call.
+        """Change the share of replay rows from a step that no loader has planned yet. All ranks must make this call.
 
         Args:
-            replay_ratio: replay rows / all rows, in [0, 1], whatever the sampler's control.
-            from_step: by default the first step that is not planned.
+            replay_ratio: replay rows / all rows, in [0, 1], for any `control` of the sampler.
+            from_step: first step with the new ratio; by default the first unplanned one.
 
         Returns:
             The first step with the new ratio.
 
         Raises:
-            ConfigError: the ratio is out of range, or the step is planned already.
+            ConfigError: the ratio is out of range, or the step is already planned.
         """
         current = self._current_step()
         first_free = current + 1 + self.num_workers * PREFETCH_FACTOR
@@ -231,7 +234,7 @@ class MixtureDataModule(LightningDataModule):
             from_step = max(first_free, self.schedule.changes[-1].from_step)
         if from_step < first_free:
             raise ConfigError(
-                f"the replay ratio cannot change at step {from_step}: the run is at {current} and loads ahead",
+                f"the replay ratio cannot change at step {from_step}: the run is at {current} and prefetches steps",
                 f"Give from_step {first_free} or later",
             )
         self.schedule = self.schedule.with_change(from_step, replay_ratio)
@@ -244,7 +247,7 @@ class MixtureDataModule(LightningDataModule):
     # Loaders.
 
     def train_dataloader(self) -> StepLoader:
-        """The rest of the current epoch, from the run's current step; its `len` is the whole epoch.
+        """Return a loader of the current epoch from the run's current step; its `len` is that of the whole epoch.
 
         Raises:
             ConfigError: the Trainer would distribute or repeat the steps itself.
@@ -254,21 +257,21 @@ class MixtureDataModule(LightningDataModule):
         return step_loader(StepDataset(self._builder, *self._rank()), steps, self.num_workers)
 
     def val_dataloader(self) -> StepLoader | list[StepLoader]:
-        """The task's validation rows in file order, `global_batch_size` at a time; no loader if there are none."""
+        """Return a loader of the validation rows in order, `global_batch_size` at a time; no loader without rows."""
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> StepLoader | list[StepLoader]:
-        """The same of the test rows."""
+        """Return a loader of the test rows, as `val_dataloader` does."""
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> StepLoader | list[StepLoader]:
-        """The same of the test rows."""
+        """Return a loader of the test rows, as `val_dataloader` does."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> StepLoader | list[StepLoader]:
         rows = self._evaluation_rows[split]
         if not rows:
-            # Lightning warns of an empty loader; this one is empty on purpose.
+            # Lightning warns about an empty loader, but an empty split is allowed.
             warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
             return []
         size = self.batching.global_batch_size
@@ -295,11 +298,11 @@ class MixtureDataModule(LightningDataModule):
             raise ConfigError("trainer.overfit_batches repeats steps, which the plan does not", "Set sampler.num_rows")
 
     def _current_step(self) -> int:
-        """Optimizer steps done; Lightning restores its own count from a checkpoint."""
+        """Return the number of finished optimizer steps; Lightning restores its own count from a checkpoint."""
         return self._step if self.trainer is None else self.trainer.global_step
 
     def _position(self) -> tuple[int, int]:
-        """The next step, and how many items of this epoch Lightning has counted."""
+        """Return the next step, and the number of items of this epoch that Lightning has counted."""
         step = self._current_step()
         if self.trainer is None:
             return step, step % self.steps_per_epoch
@@ -311,7 +314,7 @@ class MixtureDataModule(LightningDataModule):
         return OrderState(self._current_step(), self.seed, self.schedule, self.fingerprint, self._first_pass)
 
     def state_dict(self) -> dict[str, Any]:
-        """State that determines the order of rows, and the children's state. Plain values only."""
+        """Return the state that determines the order of rows, and the children's, in plain values."""
         if not self.fingerprint:
             return {}
         children = {name: state for name, child in self._children() if (state := child.state_dict())}
@@ -334,7 +337,7 @@ class MixtureDataModule(LightningDataModule):
         self.schedule, self._step = saved.schedule, saved.step
 
     def summary(self) -> dict[str, Any]:
-        """The mixture as JSON values for the manifest; `replay_share` is the realised share of an epoch."""
+        """Return the mixture in JSON values, for the manifest; `replay_share` is the actual share of an epoch."""
         schedule = self.schedule
         num_replay = schedule.replay_before(schedule.steps_per_epoch)
         return {

@@ -15,11 +15,11 @@ class OrderState:
     """State that determines the order of rows.
 
     Attributes:
-        step: optimizer steps done.
-        seed: of the shuffles.
-        schedule: sizes, and the changes of the ratio so far.
-        fingerprint: of the encoded rows.
-        order: hash of the sampler's order of the first pass, of task and replay rows.
+        step: number of finished optimizer steps.
+        seed: seed of the shuffles.
+        schedule: numbers of rows, and all changes of the ratio.
+        fingerprint: hash of the encoded rows.
+        order: hash of the first pass's order of task and replay rows.
     """
 
     step: int
@@ -54,12 +54,12 @@ class OrderState:
             if then != found:
                 raise ConfigError(
                     f"{key} is {found}, but the checkpoint was made with {then}",
-                    "Resume with that, or start a new run",
+                    "Resume with that value, or start a new run",
                 )
         if self.order != now.order:
             raise ConfigError(
                 "data.sampler gives another order of rows than at the checkpoint",
-                "Resume with the sampler and the quotas that the run began with, or start a new run",
+                "Resume with the sampler and quotas of the original run, or start a new run",
             )
 
     def _settings(self) -> dict[str, float]:

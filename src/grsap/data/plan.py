@@ -1,7 +1,7 @@
-"""Which rows each step has: a pure function of (seed, step, schedule), independent of the number of devices.
+"""The rows of each step: a pure function of (seed, step, schedule), independent of the number of devices.
 
-Each source is a stream of passes over its rows, each pass in an order of its own. A step takes the next rows of both
-streams; how many of each follows from the ratio alone. So the rows of any step are found without the steps before it.
+Each source is a stream of passes over its rows, shuffled anew for each pass. A step takes the next rows of both
+streams, in numbers that follow from the ratio only. The rows of a step are therefore computed without previous steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_DENOMINATOR = 10_000_000
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """One row of one step: `index` counts within its source, `pass_index` counts the passes over that source."""
+    """One row of one step: its `index` within the source, and the number of earlier passes over that source."""
 
     source: Source
     index: int
@@ -32,26 +32,27 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class RatioChange:
-    """From `from_step` on, the share of replay rows is `replay_ratio`."""
+    """The share of replay rows, in [0, 1], from step `from_step`."""
 
     from_step: int
     replay_ratio: float
 
     @property
     def share(self) -> Fraction:
-        """The exact ratio: 0.1 is 1/10, and the float nearest to k/N is k/N for N up to ten million rows."""
+        """Return the exact ratio: 1/10 for 0.1, and k/N for the float nearest to it, for N up to ten million rows."""
         return Fraction(str(self.replay_ratio)).limit_denominator(MAX_DENOMINATOR)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that decides the order of rows, besides the seed.
+    """Everything besides the seed that determines which rows a step has.
 
     Attributes:
-        num_task, num_replay: rows available.
-        num_rows: rows of one epoch, task and replay together.
-        global_batch_size: rows of a step, over all devices; the last step of an epoch may be short.
-        changes: share of replay rows, by step; the first change is at step 0.
+        num_task: number of task rows.
+        num_replay: number of replay rows.
+        num_rows: rows per epoch, task and replay together.
+        global_batch_size: rows per step, over all devices; the last step of an epoch may have fewer.
+        changes: changes of the share of replay rows, in the order of steps; the first is at step 0.
     """
 
     num_task: int
@@ -62,19 +63,19 @@ class Schedule:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch."""
+        """Return the optimizer steps per epoch."""
         return -(-self.num_rows // self.global_batch_size)
 
     def rows_before(self, step: int) -> int:
-        """Rows of all steps before `step`, over all devices."""
+        """Return the number of rows of all steps before `step`, over all devices."""
         epoch, position = divmod(step, self.steps_per_epoch)
         return epoch * self.num_rows + position * self.global_batch_size
 
     def replay_before(self, step: int) -> int:
-        """Replay rows of all steps before `step`.
+        """Return the number of replay rows of all steps before `step`.
 
-        Within a piece of constant ratio r they are floor(r n(end)) - floor(r n(start)), with n = `rows_before`; where
-        every batch is full that is floor(r B s), so the share is exact and never drifts.
+        Over steps with a constant ratio r it is floor(r n(end)) - floor(r n(start)), with n = `rows_before`: rounding
+        errors do not accumulate, so that the share is exact.
         """
         total = 0
         for number, change in enumerate(self.changes):
@@ -87,13 +88,13 @@ class Schedule:
         return total
 
     def unseen_after(self, num_steps: int) -> dict[Source, int]:
-        """Rows of each source that no step before `num_steps` brings: a pass brings every row once."""
+        """Return the number of rows of each source that occur in no step before `num_steps`."""
         replay = self.replay_before(num_steps)
         task = self.rows_before(num_steps) - replay
         return {"task": max(0, self.num_task - task), "replay": max(0, self.num_replay - replay)}
 
     def with_change(self, from_step: int, replay_ratio: float) -> Schedule:
-        """The schedule with another ratio from `from_step` on; steps before it keep their rows.
+        """Return the schedule with another ratio from step `from_step`; earlier steps keep their rows.
 
         Raises:
             ConfigError: the ratio is outside [0, 1], a source it needs has no rows, or a later change exists.
@@ -105,14 +106,14 @@ class Schedule:
             raise ConfigError(f"replay_ratio is {replay_ratio}, but there are no task rows", "Set data.task")
         if from_step < self.changes[-1].from_step:
             raise ConfigError(
-                f"from_step {from_step} lies before the last change, at step {self.changes[-1].from_step}",
+                f"from_step {from_step} is before the last change, at step {self.changes[-1].from_step}",
                 "Append changes in the order of steps",
             )
         kept = tuple(change for change in self.changes if change.from_step < from_step)
         return replace(self, changes=(*kept, RatioChange(from_step, replay_ratio)))
 
     def to_state(self) -> dict[str, Any]:
-        """Plain values for a checkpoint; `from_state` reads them."""
+        """Return plain values for a checkpoint; `from_state` reads them."""
         return {**asdict(self), "changes": [asdict(change) for change in self.changes]}
 
     @classmethod
@@ -122,7 +123,7 @@ class Schedule:
 
 
 Order = Callable[[Source, int], Sequence[int]]
-"""(source, pass_index) -> the indices of that source's rows in the order of that pass."""
+"""(source, pass_index) -> row indices of that source, in the order of that pass."""
 
 
 def check_ratio(replay_ratio: float) -> None:
@@ -131,30 +132,25 @@ def check_ratio(replay_ratio: float) -> None:
         raise ConfigError(f"replay_ratio is {replay_ratio}", "Give the share of replay rows, in [0, 1]")
 
 
-def permutation(seed: int, source: Source, pass_index: int, num_rows: int) -> Sequence[int]:
-    """The order of one pass: a permutation of range(num_rows) that depends on the arguments alone.
-
-    PCG64's raw stream is sorted instead of calling numpy's shuffle: the stream is guaranteed not to change between
-    versions, the shuffle is not.
-    """
-    return _permutation(seed, source, pass_index, num_rows)
-
-
 @lru_cache(maxsize=16)
-def _permutation(seed: int, source: Source, pass_index: int, num_rows: int) -> tuple[int, ...]:
+def permutation(seed: int, source: Source, pass_index: int, num_rows: int) -> Sequence[int]:
+    """Return the order of one pass: a permutation of range(num_rows), determined by the arguments.
+
+    Sorts PCG64's raw stream, which is guaranteed not to change between versions of numpy; numpy's shuffle is not.
+    """
     digest = hashlib.sha256(f"{seed}/{source}/{pass_index}".encode()).digest()
     keys = np.random.PCG64(int.from_bytes(digest[:16], "big")).random_raw(num_rows)
     return tuple(np.argsort(keys, kind="stable").tolist())
 
 
 def plan(seed: int, step: int, schedule: Schedule, order: Order | None = None) -> list[PlannedRow]:
-    """The rows of optimizer step `step` over all devices, task rows first.
+    """Return the rows of optimizer step `step` over all devices, task rows first.
 
     Args:
-        seed: of the shuffles.
-        step: from 0, counted over all epochs.
-        schedule: sizes and ratios.
-        order: the order of each pass; by default a shuffle by (seed, source, pass_index).
+        seed: seed of the shuffles.
+        step: index of the step over all epochs, from 0.
+        schedule: numbers of rows, and ratios.
+        order: order of each pass; by default a shuffle by (seed, source, pass_index).
     """
 
     def shuffled(source: Source, pass_index: int) -> Sequence[int]:
@@ -172,7 +168,7 @@ def plan(seed: int, step: int, schedule: Schedule, order: Order | None = None) -
 
 
 def _take(source: Source, places: tuple[int, int], num_rows: int, order: Order) -> list[PlannedRow]:
-    """The rows at the given places of a source's stream of passes."""
+    """Return the rows in a range of places of a source's stream of passes."""
     taken = []
     for place in range(*places):
         pass_index, offset = divmod(place, num_rows)

@@ -1,4 +1,4 @@
-"""The replay set: safety conversations that preserve the model's alignment."""
+"""The replay set: safety conversations that preserve the alignment of a model."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ MANIFEST_NAME = "manifest.json"
 
 
 class ReplayDataModule(LightningDataModule):
-    """Safety conversations from a file.
+    """Safety conversations from a JSONL, CSV or Parquet file.
 
-    JSONL, CSV or Parquet, whose rows are `grsap.safety/1` records, Hugging Face `messages`, or the columns query,
-    response, domain, difficulty, is_safe. Rows that are unsafe, cut by the length limit, unlabelled or without text
-    are left out and counted.
+    Its rows are `grsap.safety/1` records, Hugging Face `messages`, or have the columns query, response, domain,
+    difficulty, is_safe. Rows that are unsafe, cut by the length limit, unlabelled or without text are skipped and
+    counted.
 
     Args:
         path: the file, or `embedded:quickstart/replay.jsonl`.
-        require_manifest: fail unless `manifest.json` beside the file lists it. A manifest that lists it is always
-            checked against the file's hash and number of rows.
-        ignore_columns: columns that hold parts of a conversation and are not to be read, such as `tools`.
+        require_manifest: require that `manifest.json` beside the file lists it. If the manifest lists the file, its
+            hash and number of rows are always checked.
+        ignore_columns: columns with parts of a conversation to skip, such as `tools`.
 
     Attributes:
         records: the rows, after `setup`.
-        lines: of each of them, its line in the file.
-        num_excluded: rows left out, by reason.
-        file_hash: of the file, after `setup`.
+        lines: line numbers of `records` in the file.
+        num_excluded: number of skipped rows, by reason.
+        file_hash: hash of the file, after `setup`.
     """
 
     def __init__(self, path: str, require_manifest: bool = False, ignore_columns: list[str] | None = None) -> None:
@@ -77,7 +77,7 @@ class ReplayDataModule(LightningDataModule):
         self.records, self.lines, self.num_excluded = list(records.values()), lines, excluded
 
     def rows(self) -> list[PlacedRow]:
-        """`id` and `messages` of the records, with their places in the file where these are known."""
+        """Return `id` and `messages` of the records, with their places in the file if known."""
         lines = self.lines if len(self.lines) == len(self.records) else range(1, len(self.records) + 1)
         return [
             PlacedRow({"id": record.id, "messages": record.messages}, self.path, line)
@@ -86,10 +86,10 @@ class ReplayDataModule(LightningDataModule):
 
 
 def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool) -> None:
-    """Compare a file with the entry `files[name]` = {num_rows, hash} of the manifest beside it.
+    """Compare a file with its entry `files[name]` = {num_rows, hash} in the manifest beside it.
 
     Raises:
-        DataError: the manifest is broken or says otherwise, or is required and does not list the file.
+        DataError: the manifest cannot be read or differs from the file, or is required and does not list the file.
     """
     manifest_path = path.with_name(MANIFEST_NAME)
     try:
@@ -104,7 +104,7 @@ def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool)
         if required:
             raise DataError(
                 f"no entry for {path.name}, and require_manifest is set",
-                "Take the manifest of the run that made the file, or set data.replay.require_manifest to false",
+                "Use the manifest of the run that made the file, or set data.replay.require_manifest to false",
                 path=manifest_path,
             )
         return
@@ -112,6 +112,6 @@ def check_manifest(path: Path, num_rows: int, file_hash: str, *, required: bool)
         if entry.get(key) != found:
             raise DataError(
                 f"{key} is {found}, but {MANIFEST_NAME} says {entry.get(key)}",
-                "The file is not the one that was made: fetch it again, or remove the manifest if you changed it",
+                "The file is not the original: fetch it again, or remove the manifest if you changed the file",
                 path=path,
             )

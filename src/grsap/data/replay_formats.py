@@ -1,4 +1,4 @@
-"""Rows of other projects' safety files as `SafetyRecord`s."""
+"""Conversion of rows of known safety file formats to `SafetyRecord`s."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from grsap.records import Behaviour, Difficulty, Message, SafetyRecord, check_te
 
 Row = Mapping[str, Any]
 Excluded = str
-"""Why a row is not replayed, in snake_case."""
+"""Reason why a row is not replayed, in snake_case."""
 
 _MESSAGES, _QUERY = ColumnMap(), ColumnMap({"prompt": "query"})
 
 
 def read_row(row: Row, place: Place, ignore_columns: Collection[str] = ()) -> SafetyRecord | Excluded:
-    """Read a row in any known format, recognised by its columns.
+    """Read a row in any known format, detected by its columns.
 
     Args:
         row: column -> value.
-        place: of the row.
-        ignore_columns: columns that hold parts of a conversation and are not to be read.
+        place: place of the row, for messages.
+        ignore_columns: columns with parts of a conversation to skip.
 
     Raises:
         DataError: the format is unknown, or a value is wrong.
@@ -34,13 +34,13 @@ def read_row(row: Row, place: Place, ignore_columns: Collection[str] = ()) -> Sa
             found = read({name: row[name] for name in row if name not in ignore_columns}, place)
             return found if isinstance(found, str) else _exclude(found)
     raise place.error(
-        f"columns {', '.join(map(str, row))} are no safety row",
+        f"columns {', '.join(map(str, row))} are not those of a safety row",
         "Give grsap.safety/1 rows, `messages`, or query, response, domain, difficulty, is_safe: see docs/formats.md",
     )
 
 
 def _exclude(record: SafetyRecord) -> SafetyRecord | Excluded:
-    """Rows that a judge called harmful, or that the length limit cut, are not to be learned."""
+    """Exclude rows that a judge labelled harmful or that the length limit cut."""
     if record.response_harmful:
         return "unsafe"
     if record.finish_reason == "length":
@@ -49,14 +49,14 @@ def _exclude(record: SafetyRecord) -> SafetyRecord | Excluded:
 
 
 def _safety_record(row: Row, place: Place) -> SafetyRecord:
-    """Schema `grsap.safety/1`."""
+    """Read a row of schema `grsap.safety/1`."""
     record = SafetyRecord.from_dict(row, path=place.path, line=place.line)
     check_unicode(record.messages, path=place.path, line=place.line)
     return record
 
 
 def _messages(row: Row, place: Place) -> SafetyRecord | Excluded:
-    """Hugging Face's form: column `messages`; labels and names of `make_record` if they are there."""
+    """Read a row in Hugging Face's form: column `messages`, optionally with the other columns of `make_record`."""
     label = _response_label(row, place)
     if isinstance(label, str):
         return label
@@ -64,10 +64,10 @@ def _messages(row: Row, place: Place) -> SafetyRecord | Excluded:
 
 
 def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
-    """The reference code's CSV: columns query, response, domain, difficulty, is_safe."""
+    """Read a row of the reference code's CSV: columns query, response, domain, difficulty, is_safe."""
     if "response" not in row or "is_safe" not in row:
         missing = [name for name in ("response", "is_safe") if name not in row]
-        raise place.error(f"no column {' and no column '.join(missing)}", "Rows with `query` need it: add it")
+        raise place.error(f"no column {' and no column '.join(missing)}", "Add it: rows with `query` need it")
     if any(is_null(row[name]) for name in ("query", "response")):
         return "empty_text"
     label = _response_label(row, place)
@@ -77,7 +77,7 @@ def _query_response(row: Row, place: Place) -> SafetyRecord | Excluded:
 
 
 def _response_label(row: Row, place: Place) -> bool | Excluded | None:
-    """`response_harmful` of a row by that column and by `is_safe`, or why the row is left out."""
+    """Return `response_harmful` from that column and `is_safe`, or the reason why the row is excluded."""
     is_safe, harmful = (
         read_label(row.get(name), name, path=place.path, line=place.line) for name in ("is_safe", "response_harmful")
     )
@@ -93,17 +93,17 @@ FORMATS: dict[str, Callable[[Row, Place], SafetyRecord | Excluded]] = {
     "messages": _messages,
     "query": _query_response,
 }
-"""The column by which a format is recognised; the first match wins."""
+"""Column that identifies a format -> its reader; the first match wins."""
 
 
 def make_record(messages: list[Message], row: Row, place: Place, response_harmful: bool | None = None) -> SafetyRecord:
-    """A record of turns that were checked, with what the row says of them.
+    """Return a record of checked turns with the labels of its row.
 
-    Taken from the row, where they are there, are `id`, `domain`, `behaviour`, `difficulty`, `prompt_harmful`,
-    `response_refusal` and `finish_reason`.
+    Optional columns of the row are `id`, `domain`, `behaviour`, `difficulty`, `prompt_harmful`, `response_refusal` and
+    `finish_reason`.
 
     Raises:
-        DataError: one of them has a value that it cannot have.
+        DataError: one of them has an invalid value.
     """
     at: dict[str, Any] = {"path": place.path, "line": place.line}
     words = {

@@ -1,4 +1,4 @@
-"""Selecting rows of a data set, and reading their labels."""
+"""Selection of rows of a data set, and their labels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from grsap.data.columns import Place, cell
 
 Value = str | bool | int
-"""A cell's value in a config. Compared as text, without case: `true`, `True` and `"TRUE"` are equal."""
+"""A cell's value in a config. Compared as text, ignoring case: `true`, `True` and `"TRUE"` are equal."""
 
 YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 
 Where = Mapping[str, Sequence[Value]]
-"""Column -> accepted values. A row is selected if each of the columns holds one of them."""
+"""Column -> accepted values. A row is selected if each of these columns has one of its values."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class HarmLabel:
     """A column of harm labels; rows with other values are unlabelled.
 
     Args:
-        column: its name.
+        column: name of the column.
         harmful: values that mean harmful.
         harmless: values that mean harmless.
     """
@@ -32,7 +32,7 @@ class HarmLabel:
     harmless: list[Value]
 
     def read(self, row: Mapping[str, Any], place: Place, key: str) -> bool | None:
-        """True for harmful, False for harmless, None for anything else; raises DataError without the column."""
+        """Return True for harmful, False for harmless, None for other values; raise DataError without the column."""
         value = cell(row, self.column, place, f"{key}.column")
         if is_one_of(value, self.harmful):
             return True
@@ -40,21 +40,21 @@ class HarmLabel:
 
 
 def is_selected(row: Mapping[str, Any], where: Where, place: Place) -> bool:
-    """Whether a row is selected; raises DataError if a column is missing."""
+    """Return whether a row is selected; raise DataError if a column is missing."""
     return all(is_one_of(cell(row, column, place, "where"), values) for column, values in where.items())
 
 
 def is_left_out(row: Mapping[str, Any], without: Where, place: Place) -> bool:
-    """Whether any of the columns holds one of its values; raises DataError if a column is missing."""
+    """Return whether any of the columns has one of its values; raise DataError if a column is missing."""
     return any(is_selected(row, {column: values}, place) for column, values in without.items())
 
 
 def is_one_of(value: object, wanted: Sequence[Value]) -> bool:
-    """Whether a cell holds one of the values. YAML reads `yes` and `off` as booleans, so these words equal them."""
+    """Return whether a cell has one of the values. YAML parses `yes` and `off` as booleans, so these match both."""
     key = value_key(value)
     return any(key in YAML_WORDS[each] if isinstance(each, bool) else key == value_key(each) for each in wanted)
 
 
 def value_key(value: object) -> str:
-    """A cell's value for comparing: text without case and outer white space."""
+    """Return a cell's value for comparisons: text in lower case, without outer white space."""
     return "" if value is None else str(value).strip().lower()

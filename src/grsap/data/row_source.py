@@ -1,4 +1,4 @@
-"""Rows of a file, of a resource of the package, or of a data set on the Hugging Face Hub."""
+"""Rows of a file, a resource of the package, or a data set on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class RowSource:
 
     Args:
         path: a `.jsonl`, `.csv` or `.parquet` file, `embedded:NAME`, the id of a data set on the Hub, or a folder.
-        names: configurations of the data set, such as `[main]`. Rows of several follow each other.
-        splits: of the data set, such as `[test]`.
-        revision: branch, tag or commit of the data set; give a commit to get the same rows for ever.
-        options: how the data set's files are read, such as `{sep: "\\t"}`.
+        names: configurations of the data set, such as `[main]`, read one after the other.
+        splits: splits of the data set, such as `[test]`.
+        revision: branch, tag or commit of the data set; give a commit to always get the same rows.
+        options: arguments of `datasets.load_dataset`, such as `{sep: "\\t"}`.
 
-    For a file only `path` counts. Rows of a data set have two more columns, `config` and `split`.
+    For a file only `path` is used. Rows of a data set have two more columns, `config` and `split`.
     """
 
     path: str
@@ -38,14 +38,14 @@ class RowSource:
 
     @property
     def is_file(self) -> bool:
-        """Whether `path` is a file rather than a data set."""
+        """Return whether `path` is a file rather than a data set."""
         return self.path.startswith(PREFIX) or Path(self.path).suffix.lower() in READERS
 
     def check(self) -> None:
-        """Find what is wrong before any row is read: a missing file or package, a licence that was not accepted.
+        """Check, before any row is read, that file, package and access are available.
 
         Raises:
-            ConfigError: a data set without a split.
+            ConfigError: a data set without `splits`.
             DataError: no such file or data set, or no access to it; names the page where a licence is accepted.
             MissingPackageError: `datasets` is not installed.
         """
@@ -65,7 +65,7 @@ class RowSource:
         """Yield the rows in order, with their places; memory does not grow with their number.
 
         Raises:
-            DataError: file or data set cannot be read.
+            DataError: the file or data set cannot be read.
         """
         if self.is_file:
             yield from read_table(resolve(self.path))
@@ -77,7 +77,7 @@ class RowSource:
                     yield place, {"config": name, "split": split, **row}
 
     def describe(self) -> dict[str, Any]:
-        """For manifests: a file's hash, or a data set's id and commit (None if it is not known)."""
+        """Describe the source in manifests: a file's hash, or a data set's id and commit (None if unknown)."""
         if self.is_file:
             file = resolve(self.path)
             return {"path": self.path if self.path.startswith(PREFIX) else file.name, "hash": hash_file(file)}
@@ -85,5 +85,5 @@ class RowSource:
 
     @cached_property
     def data_set(self) -> DataSet:
-        """The data set that `path` names; its commit is looked up once."""
+        """The data set of `path`; its commit is resolved once."""
         return DataSet(self.path, self.revision, self.options)

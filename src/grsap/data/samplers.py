@@ -1,4 +1,4 @@
-"""How task and replay rows are mixed, and in which order replay rows come."""
+"""Samplers: the mixing ratio of task and replay rows, and the order of replay rows."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from grsap.records import Behaviour, SafetyRecord, Source
 
 
 class Sampler(ABC):
-    """Decides how many rows of each source an epoch has, and the order of each pass over them.
+    """Determines how many rows of each source an epoch has, and the order of each pass over them.
 
-    Write `schedule`; the orders are shuffles unless overridden. All three must be functions of their arguments alone.
+    Implement `schedule`; the orders are shuffles unless overridden. All three methods must be pure functions.
     """
 
     @abstractmethod
     def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
-        """Size of an epoch and share of replay rows.
+        """Return the number of rows per epoch and the share of replay rows.
 
         Args:
-            num_task: task rows available after encoding.
-            num_replay: replay rows available after encoding.
-            global_batch_size: rows of a step.
+            num_task: number of task rows after encoding.
+            num_replay: number of replay rows after encoding.
+            global_batch_size: rows per step.
 
         Raises:
             ConfigError: the rows do not allow it.
         """
 
     def task_order(self, pass_index: int, seed: int, num_rows: int) -> Sequence[int]:
-        """The indices of the task rows, each once, in the order of a pass."""
+        """Return the indices of the task rows, each once, in the order of a pass."""
         return permutation(seed, "task", pass_index, num_rows)
 
     def replay_order(self, pass_index: int, seed: int, records: Sequence[SafetyRecord]) -> Sequence[int]:
-        """The indices of the replay records, each once, in the order of a pass."""
+        """Return the indices of the replay records, each once, in the order of a pass."""
         return permutation(seed, "replay", pass_index, len(records))
 
     def shortfalls(self, schedule: Schedule, seed: int, records: Sequence[SafetyRecord]) -> list[Shortfall]:
-        """Quotas that the replay set cannot fill, for log and manifest."""
+        """Return the quotas that the replay set cannot fill, for log and manifest."""
         return []
 
     def checked_schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
-        """What `schedule` returns.
+        """Call `schedule` and check its result.
 
         Raises:
-            PluginError: it is no schedule of these rows.
+            PluginError: the result is no schedule for these numbers of rows.
         """
         found: Any = self.schedule(num_task, num_replay, global_batch_size)
         if not isinstance(found, Schedule):
@@ -62,23 +62,23 @@ class Sampler(ABC):
                     self,
                     "schedule",
                     f"returns {name} {getattr(found, name)!r}, not {value}",
-                    "Pass on what it is given",
+                    f"Return the {name} that was passed",
                 )
         if type(found.num_rows) is not int or found.num_rows < 1:
-            raise PluginError(self, "schedule", f"returns num_rows {found.num_rows!r}", "Give at least 1 row an epoch")
+            raise PluginError(self, "schedule", f"returns num_rows {found.num_rows!r}", "Return at least 1")
         return found
 
     def checked_order(self, source: Source, pass_index: int, seed: int, records: Sequence[Any]) -> Sequence[int]:
-        """What `task_order` or `replay_order` returns.
+        """Call `task_order` or `replay_order` and check its result.
 
         Args:
-            source: whose rows.
-            pass_index: of the order.
-            seed: of the order.
+            source: source of the rows.
+            pass_index: number of earlier passes.
+            seed: seed of the order.
             records: the rows.
 
         Raises:
-            PluginError: it is no permutation of the rows.
+            PluginError: the result is no permutation of the rows.
         """
         found: Any
         if source == "task":
@@ -98,14 +98,17 @@ class Sampler(ABC):
 
 
 class RatioSampler(Sampler):
-    """Mix at a fixed ratio: the paper's two controls (arXiv 2603.10243, section on mixing).
+    """A fixed ratio, by one of the paper's two controls (arXiv 2603.10243, section on mixing).
 
     Args:
-        replay_ratio: in [0, 1]. Under `total` the share of replay rows among all rows; under `downstream` the number
-            of replay rows added for each task row, so that their share is r / (1 + r).
-        control: `total` keeps N rows an epoch: r N replay rows and (1 - r) N task rows. `downstream` keeps the task
+        replay_ratio: r in [0, 1]. With `total` the share of replay rows among all rows; with `downstream` the number
+            of replay rows per task row, so that their share is r / (1 + r).
+        control: `total` keeps N rows per epoch: r N replay rows and (1 - r) N task rows. `downstream` keeps N task
             rows and adds round(r N) replay rows.
         num_rows: N; by default the number of task rows.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     def __init__(
@@ -133,7 +136,7 @@ class RatioSampler(Sampler):
 
 
 class ProportionalSampler(Sampler):
-    """All rows of both sources once an epoch; the files' sizes determine the replay share."""
+    """All rows of both sources once per epoch; their numbers determine the replay share."""
 
     def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
         """See `Sampler.schedule`."""
@@ -144,18 +147,21 @@ class ProportionalSampler(Sampler):
 class StratifiedReplaySampler(RatioSampler):
     """A fixed ratio with quotas over difficulty x behaviour x domain in every prefix of a pass's replay rows.
 
-    hard : easy is 1 : 1 as in the paper, "when feasible"; behaviours and domains have equal shares by
-    default (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty replace hard or easy ones that are
-    used up. Each pass contains every row once, so rows of other strata meet the quotas that the replay set cannot fill;
-    this is reported, or raised with `on_shortfall: error`.
+    By default hard : easy is 1 : 1 as in the paper, "when feasible", and behaviours and domains have equal shares
+    (behaviour-aware replay: arXiv 2510.21885). Rows without a difficulty replace hard or easy rows once these are
+    exhausted. Each pass contains every row once, so rows of other strata fill the quotas that the replay set cannot
+    meet; this is reported, or an error with `on_shortfall: error`.
 
     Args:
         replay_ratio: as in `RatioSampler`.
         control: as in `RatioSampler`.
         num_rows: as in `RatioSampler`.
         hard_share: share of hard rows among replay rows, in [0, 1]; the rest is easy.
-        behaviour_shares: share of each behaviour, in sum 1; by default equal.
+        behaviour_shares: share of each behaviour, with sum 1; by default equal.
         on_shortfall: `report` in log and manifest, or `error`.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     def __init__(
@@ -193,10 +199,10 @@ class StratifiedReplaySampler(RatioSampler):
         return stratified_order(shuffled, [cell_of(record) for record in records], self.quotas)
 
     def shortfalls(self, schedule: Schedule, seed: int, records: Sequence[SafetyRecord]) -> list[Shortfall]:
-        """Quotas that the replay rows of the first epoch (at most one pass) miss by a row or more.
+        """Return the quotas that the replay rows of the first epoch (at most one pass) miss by at least one row.
 
         Raises:
-            DataError: there are some and `on_shortfall` is `error`.
+            DataError: a quota is missed and `on_shortfall` is `error`.
         """
         num_rows = min(schedule.replay_before(schedule.steps_per_epoch), len(records))
         cells = [cell_of(record) for record in records]

@@ -1,4 +1,4 @@
-"""One item of the training loader: one device's work in one optimizer step."""
+"""One item of the training loader: one device's part of an optimizer step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class StepBatch:
     """One optimizer step of one device.
 
     Attributes:
-        step: optimizer step, from 0.
-        micro_batches: this device's; at least one, which may hold no target.
-        num_targets: supervised tokens of the step over all devices, by source. Their sum is N in the loss.
-        num_tokens: real tokens of the step over all devices.
-        rows: the plan of the step over all devices.
-        row_ids: their ids, in the order of `rows`.
+        step: index of the optimizer step, from 0.
+        micro_batches: micro-batches of this device; at least one, possibly without targets.
+        num_targets: supervised tokens of the step over all devices, by source. Their sum normalises the loss.
+        num_tokens: tokens of the step over all devices, without padding.
+        rows: planned rows of the step over all devices.
+        row_ids: ids of `rows`, in their order.
     """
 
     step: int
@@ -32,6 +32,6 @@ class StepBatch:
     row_ids: tuple[str, ...]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> StepBatch:
-        """The same on another device."""
+        """Return a copy whose tensors are on `device`."""
         moved = tuple(batch.to(device, non_blocking=non_blocking) for batch in self.micro_batches)
         return replace(self, micro_batches=moved)

@@ -1,4 +1,4 @@
-"""Quotas of replay rows by difficulty, then behaviour, then domain."""
+"""Quotas of replay rows by difficulty, behaviour and domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grsap.records import SafetyRecord
 
 
 class Cell(NamedTuple):
-    """Stratum key; None for a value that the record lacks."""
+    """Stratum key of a row; None for a missing label."""
 
     difficulty: str | None
     behaviour: str | None
@@ -19,7 +19,7 @@ class Cell(NamedTuple):
 
 
 def cell_of(record: SafetyRecord) -> Cell:
-    """The cell of a record."""
+    """Return the stratum key of a record."""
     return Cell(record.difficulty, record.behaviour, record.domain)
 
 
@@ -28,9 +28,9 @@ class Shortfall:
     """A quota that the replay rows cannot fill.
 
     Attributes:
-        stratum: such as `hard` or `hard/refusal/theft`.
-        num_wanted: rows that the quota asks for in one pass (in one epoch, where that is shorter).
-        num_taken: rows drawn for it; other strata fill the rest.
+        stratum: name, such as `hard` or `hard/refusal/theft`.
+        num_wanted: rows of the quota in one pass, or in one epoch if that is shorter.
+        num_taken: rows drawn from the stratum; other strata fill the rest.
     """
 
     stratum: str
@@ -39,12 +39,12 @@ class Shortfall:
 
 
 Quotas = Sequence[Mapping[str | None, float] | None]
-"""Share of each value, level by level (difficulty, behaviour, domain); None gives each value that occurs the same."""
+"""Share of each value, per level (difficulty, behaviour, domain); None gives all values that occur equal shares."""
 
 
 @dataclass
 class _Stratum:
-    """Rows that share the values of the levels above; `children` split them by the next level."""
+    """Rows with equal values of the upper levels; `children` split them by the next level."""
 
     rows: list[int] = field(default_factory=list)
     children: dict[Hashable, _Stratum] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Stratum:
     num_drawn: int = 0
 
     def draw(self) -> int:
-        """Take a row from the child furthest below its quota; ties go to the first in the order of the pass."""
+        """Draw a row from the child furthest below its quota; ties go to the first in the order of the pass."""
         turn = self.num_drawn + 1
         self.num_left -= 1
         self.num_drawn = turn
@@ -66,12 +66,15 @@ class _Stratum:
 def stratified_order(order: Sequence[int], cells: Sequence[Cell], quotas: Quotas) -> list[int]:
     """Reorder a pass so that every prefix meets the quotas as closely as possible.
 
-    Each row occurs once: when a stratum is used up, the others replace it.
+    Each row occurs once: when a stratum is exhausted, others replace it.
 
     Args:
-        order: the shuffled indices of the pass; rows of one cell keep their relative order.
-        cells: of each row, by index.
-        quotas: by level.
+        order: shuffled row indices of the pass; rows of one stratum keep their relative order.
+        cells: stratum key of each row, by index.
+        quotas: shares per level.
+
+    Returns:
+        The indices of `order`, reordered.
     """
     root = _Stratum()
     for index in order:
@@ -99,12 +102,12 @@ def _set_quotas(node: _Stratum, quotas: Quotas) -> None:
 
 
 def find_shortfalls(drawn: Sequence[Cell], available: Sequence[Cell], quotas: Quotas) -> list[Shortfall]:
-    """The strata, at each level, that are used up and a row or more below their quota.
+    """Return the strata, at each level, that are exhausted and at least one row below their quota.
 
     Args:
-        drawn: cells of the rows of the pass.
-        available: cells of all rows; their values are the strata.
-        quotas: by level.
+        drawn: stratum keys of the rows of the pass.
+        available: stratum keys of all rows.
+        quotas: shares per level.
     """
     found: list[Shortfall] = []
     wanted: dict[tuple[str | None, ...], float] = {(): float(len(drawn))}
@@ -125,7 +128,7 @@ def find_shortfalls(drawn: Sequence[Cell], available: Sequence[Cell], quotas: Qu
 
 
 def describe_shortfalls(found: Sequence[Shortfall], limit: int = 5) -> str:
-    """One sentence for log and terminal; the manifest lists all."""
+    """Return one sentence for log and terminal with the first `limit` shortfalls; the manifest lists all."""
     parts = [f"{item.stratum} {item.num_taken} of {item.num_wanted}" for item in found[:limit]]
     more = f", and {len(found) - limit} more" if len(found) > limit else ""
     return f"Replay quotas that the rows cannot fill, met by other rows: {'; '.join(parts)}{more}"

@@ -1,4 +1,4 @@
-"""Rows of JSONL, CSV and Parquet files, with their place in the file."""
+"""Rows of JSONL, CSV and Parquet files, with their places."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from grsap.records import read_jsonl
 
 MAX_CELL_CHARACTERS = 10_000_000
 PARQUET_ROWS = 256
-"""Rows that are decompressed together."""
+"""Number of rows that are decompressed together."""
 MAX_BATCH_BYTES = 2**30
-"""Limit of their memory: a few bytes of a file can expand to any number of equal cells."""
+"""Limit of their decompressed size: a small file can contain any number of equal cells."""
 
 
 def read_table(path: str | Path) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -45,9 +45,9 @@ def check_file(path: Path) -> None:
     """Raise DataError unless the file exists and has a suffix that `read_table` knows."""
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        remedies = {".gz": "Unpack it first", ".json": "Write one JSON object a line, in a file that ends in .jsonl"}
+        remedies = {".gz": "Unpack it first", ".json": "Write one JSON object per line into a .jsonl file"}
         raise DataError(
-            f"files of kind {suffix or 'no suffix'} are not read",
+            f"unsupported kind of file: {suffix or 'no suffix'}",
             remedies.get(suffix, f"Use {', '.join(READERS)}"),
             path=path,
         )
@@ -62,7 +62,7 @@ def _check_columns(names: Sequence[str], path: Path) -> None:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """CSV with a header; a row's number is the line on which it begins. Empty lines are skipped."""
+    """Yield the rows of a CSV file with a header, numbered by the line on which they begin. Empty lines are skipped."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(_bounded_lines(file, path), strict=True)
@@ -74,34 +74,34 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not cells:
                     continue
                 if any("\0" in cell for cell in cells):
-                    raise DataError("a NUL character in it", "Save the file as UTF-8 text", path=path, line=begin)
+                    raise DataError("contains a NUL character", "Save the file as UTF-8 text", path=path, line=begin)
                 if header is None:
                     header = cells
                     _check_columns(header, path)
                     continue
                 if len(cells) != len(header):
                     raise DataError(
-                        f"the row has {len(cells)} cells, and the header has {len(header)}",
-                        "Quote cells that hold commas or line breaks",
+                        f"the row has {len(cells)} cells, but the header has {len(header)}",
+                        "Quote cells that contain commas or line breaks",
                         path=path,
                         line=begin,
                     )
                 yield begin, dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            remedy = "Quote cells that hold quotes, and double the quotes in them"
+            remedy = "Quote cells that contain quotes, and double the quotes in them"
             if "field limit" in str(error):
                 remedy = "Close the quotes, or shorten the cell"
             raise DataError(f"not CSV ({error})", remedy, path=path, line=line) from error
 
 
 def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
-    """The lines of a file, each of limited length: the CSV reader bounds cells only after it has the line."""
+    """Yield the lines of a file, with a limit on their length: `csv` checks cells only after it has read a line."""
     number = 0
     while line := file.readline(MAX_BYTES + 1):
         number += 1
         if len(line) > MAX_BYTES:
             raise DataError(
-                f"more than {MAX_BYTES // 2**20} MiB", "Close the quotes, or shorten the line", path=path, line=number
+                f"longer than {MAX_BYTES // 2**20} MiB", "Close the quotes, or shorten the line", path=path, line=number
             )
         yield line
 
@@ -111,7 +111,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise MissingPackageError(
-            f"{path} is a Parquet file, and pyarrow is not installed", "Install grsap with the extra `table`"
+            f"{path} is a Parquet file, but pyarrow is not installed", "Install grsap with the extra `table`"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
@@ -121,7 +121,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if batch.nbytes > MAX_BATCH_BYTES:
                     raise DataError(
                         f"rows {number + 1} to {number + len(batch)} take more than {MAX_BATCH_BYTES // 2**20} MiB",
-                        "Leave out columns that are not used, or shorten the cells",
+                        "Remove columns that are not used, or shorten the cells",
                         path=path,
                     )
                 for row in batch.to_pylist():
