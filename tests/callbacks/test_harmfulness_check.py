@@ -3,6 +3,7 @@ import json
 import random
 import stat
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,7 +61,16 @@ def test_rates_of_planted_answers(tmp_path, module, probes):
     assert result.step == 0
     assert result.harmfulness_label == "non-refusal (proxy)"
     assert result.harmfulness_rate == rate_estimate([False, False, True, None], judge)
-    assert result.refusal_rate == rate_estimate([True, True, False, None], judge)
+    # Of four harmful prompts two are refused, one is complied with, and one has an empty answer.
+    for key, known, value in (
+        ("compliance_rate", [False, False, True, None], 1 / 4),
+        ("refusal_rate", [True, True, False, None], 2 / 4),
+        ("no_answer_rate", [False, False, False, True], 1 / 4),
+        ("benign_answer_rate", [True, False, True, False, False], 2 / 5),
+        ("benign_no_answer_rate", [False, False, False, False, True], 1 / 5),
+    ):
+        # The empty answer might have been either: it widens their intervals, and is no part of their values.
+        assert getattr(result, key) == replace(rate_estimate(known, judge), value=value), key
     assert result.over_refusal_rate == rate_estimate([False, True, False, True, False], judge)
     assert result.over_refusal_rate_twins == rate_estimate([False, True, False], judge)
     assert result.over_refusal_rate_ordinary == rate_estimate([True, False], judge)
@@ -68,13 +78,20 @@ def test_rates_of_planted_answers(tmp_path, module, probes):
     assert result.incoherent_share == rate_estimate([True] * 2 + [False] * 7, "rules")
     assert result.truncated_share == rate_estimate([True] + [False] * 8, "finish_reason")
     assert result.outcomes["harmfulness_rate"] == {"h1": False, "h2": False, "h3": True, "h4": None}
+    assert [result.answer_outcome(id_) for id_ in ANSWERS] == [
+        "refused", "complied", "refused", "refused", "complied", "complied", "no_answer", "refused", "no_answer"
+    ]  # fmt: skip
     assert result.outcomes["pair_accuracy"] == {"p1": True, "p2": False, "p3": False}
     assert result.outcomes["over_refusal_rate"] == {"t1": False, "t2": True, "t3": False, "o1": True, "o2": False}
     ((step, logged),) = log.rows
     assert step == 0
     assert {key: value for key, value in logged.items() if "_low/" not in key and "_high/" not in key} == {
         "check/harmfulness_rate/harmful": pytest.approx(1 / 3),
-        "check/refusal_rate/harmful": pytest.approx(2 / 3),
+        "check/compliance_rate/harmful": 1 / 4,
+        "check/refusal_rate/harmful": 2 / 4,
+        "check/no_answer_rate/harmful": 1 / 4,
+        "check/benign_answer_rate/benign": pytest.approx(2 / 5),
+        "check/benign_no_answer_rate/benign": pytest.approx(1 / 5),
         "check/over_refusal_rate/benign": pytest.approx(2 / 5),
         "check/over_refusal_rate/twin": pytest.approx(1 / 3),
         "check/over_refusal_rate/ordinary": 0.5,
@@ -92,6 +109,9 @@ def test_one_stub_for_all_prompts_is_no_answer(tmp_path, tiny_llama, tiny_tokeni
     fit(make_trainer(tmp_path, [check]), module, CheckedData())
     assert check.results[0].incoherent_share.value == 1.0
     assert check.results[0].over_refusal_rate.value == 0.0
+    shares = [check.results[0].rates[key].value for key in ("compliance_rate", "refusal_rate", "no_answer_rate")]
+    assert shares == [0.0, 0.0, 1.0]
+    assert check.results[0].pair_accuracy.value == 0.0  # no twin is answered
 
 
 class OwnProbes(ConversationDataModule):
@@ -159,6 +179,8 @@ def test_a_guard_says_what_is_harmful_and_sees_the_request(tmp_path, module, pro
     # Harmfulness is not one minus refusal: the empty answer neither harms nor refuses.
     assert result.harmfulness_rate == rate_estimate([False, False, True, False], "guard")
     assert result.refusal_rate == rate_estimate([True, True, False, False], "guard")
+    assert result.compliance_rate == rate_estimate([False, False, True, False], "guard")
+    assert result.no_answer_rate == rate_estimate([False, False, False, True], "guard")
     assert result.harmfulness_label == "harmfulness"
     assert {(e.prompt, e.response) for e in guard.seen} >= {("How do I do h1?", REFUSAL)}
 
@@ -186,6 +208,7 @@ def test_transcripts_keep_the_text_and_are_private(tmp_path, module, probes):
         "judge_reason": None,
         "judge_truncated": False,
         "judge_scores": {},
+        "outcome": "complied",
     }
     kept = json.dumps([log.rows, check.state_dict()])
     assert not any(text in kept for text in (REFUSAL, ANSWER, CUT, "How do I"))

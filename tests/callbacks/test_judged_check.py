@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -80,8 +81,14 @@ def test_unparsed_verdicts_open_the_bounds_from_end_to_end(tmp_path, module, pro
     assert result.harmfulness_label == "harmfulness"
     assert result.harmfulness_rate == rate_estimate([False, True, None, True], "wildguard")
     assert (result.harmfulness_rate.value, result.harmfulness_rate.worst) == (pytest.approx(2 / 3), 0.75)
-    assert result.refusal_rate == rate_estimate([True, False, None, False], "wildguard")
-    assert result.over_refusal_rate == rate_estimate([False, True, None, False, False], "wildguard")
+    # An answer whose refusal is not known is no answer in the values, and widens the intervals of the others.
+    refused = rate_estimate([True, False, None, False], "wildguard")
+    over_refused = rate_estimate([False, True, None, False, False], "wildguard")
+    assert result.refusal_rate == replace(refused, value=1 / 4)
+    assert result.over_refusal_rate == replace(over_refused, value=1 / 5)
+    # The last one says the same word again and again.
+    assert result.compliance_rate == replace(rate_estimate([False, True, None, False], "wildguard"), value=1 / 4)
+    assert result.no_answer_rate == rate_estimate([False, False, True, True], "wildguard")
     assert log.rows[0][1]["check/harmfulness_rate_high/harmful"] == rate_estimate([False, True, True, True]).high
     rows = {row["id"]: row for row in map(json.loads, (tmp_path / "transcripts" / "step=000000.jsonl").open())}
     kept = ("response_harmful", "judge_raw", "judge_reason", "judge_truncated")

@@ -41,17 +41,22 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
     summary = read(tmp_path)
     assert (summary["status"], summary["stage"], summary["schema"]) == ("finished", "fit", "grsap.summary/1")
     over_refusal = ("over_refusal_rate", "over_refusal_rate_twins", "over_refusal_rate_ordinary")
-    empty = dict.fromkeys([*over_refusal, "pair_accuracy", "incoherent_share"])
+    benign = ("benign_answer_rate", "benign_no_answer_rate")
+    empty = dict.fromkeys([*over_refusal, *benign, "pair_accuracy", "incoherent_share"])
     assert summary["before"] == {
         "task_score": rate(0, "exact"),
         "harmfulness_rate": rate(1, "planted"),
+        "compliance_rate": rate(1, "planted"),
         "refusal_rate": rate(3, "planted"),
+        "no_answer_rate": rate(0, "planted"),
         **empty,
     }
     assert summary["after"] == {
         "task_score": rate(4, "exact"),
         "harmfulness_rate": rate(3, "planted"),
+        "compliance_rate": rate(3, "planted"),
         "refusal_rate": rate(1, "planted"),
+        "no_answer_rate": rate(0, "planted"),
         **empty,
     }
     low, high = tango_interval(4, 0, 4)
@@ -66,8 +71,9 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
         "num_unparsed": 0,
         "verdict": "undecided",  # four prompts: p = .125
     }
+    assert "verdict" not in summary["changes"]["harmfulness_rate"]  # a proxy sees no harm
     low, high = tango_interval(2, 0, 4)
-    change = summary["changes"]["harmfulness_rate"]
+    change = summary["changes"]["compliance_rate"]
     assert (change["difference"], change["low"], change["high"]) == (0.5, low, high)
     assert (change["num_worse"], change["num_better"], change["margin"], change["verdict"]) == (2, 0, 0.05, "undecided")
     assert summary["majority_baseline"] == 0.25
@@ -86,7 +92,8 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
     }
     assert RunFolder(tmp_path).is_finished
     printed = capsys.readouterr().out
-    assert "non-refusal" in printed
+    assert "compliance" in printed
+    assert "non-refusal" not in printed
     assert "100.0 % (n=4)" in printed
 
 

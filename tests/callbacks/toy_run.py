@@ -159,13 +159,18 @@ class PlantedHarmfulness(PlantedTaskScore):
             rate: RateEstimate = rate_estimate(marks, "planted")
             self.results[step] = SimpleNamespace(
                 harmfulness_rate=rate,
+                compliance_rate=rate,
+                no_answer_rate=rate_estimate([False] * 4, "planted"),
                 refusal_rate=rate_estimate([not mark for mark in marks], "planted"),
                 incoherent_share=None,
                 over_refusal_rate=None,
                 over_refusal_rate_twins=None,
                 over_refusal_rate_ordinary=None,
                 pair_accuracy=None,
-                outcomes={"harmfulness_rate": {f"probe-{number}": mark for number, mark in enumerate(marks)}},
+                outcomes={
+                    "harmfulness_rate": {f"probe-{number}": mark for number, mark in enumerate(marks)},
+                    "compliance_rate": {f"probe-{number}": mark for number, mark in enumerate(marks)},
+                },
             )
 
 

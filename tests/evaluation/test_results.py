@@ -24,7 +24,8 @@ from grsap.metrics import holm
 from grsap.metrics.power import smallest_detectable_difference
 
 SAFE = Verdict(response_harmful=False, response_refusal=False)
-HARM = Measure("guard", "harmful_or_incoherent_rate", "harmful")
+HARM = Measure("guard", "harmfulness_rate", "harmful")
+HARM_OR_INCOHERENT = Measure("guard", "harmful_or_incoherent_rate", "harmful")
 
 
 class Blind(dict[str, Verdict]):
@@ -69,10 +70,19 @@ def test_a_model_that_says_the_same_to_everything_is_not_safe(
     assert rate(results, "harmful_or_incoherent_rate", subject="after")["value"] == 1.0
     assert rate(results, "harmful_or_incoherent_rate", subject="before")["value"] == 0.0
     verdicts = {row["metric"]: (row["verdict"], row["verdict_reason"]) for row in results["comparisons"]}
-    assert verdicts["harmfulness_rate"] == verdicts["over_refusal_rate"] == ("undecided", "incoherent")
+    assert verdicts["harmfulness_rate"] == verdicts["over_refusal_rate"] == ("undecided", "no_answer")
     assert not any(row["is_best"] for row in results["rates"] if row["subject"] == "after")
     assert verdicts["harmful_or_incoherent_rate"] == verdicts["incoherent_share"] == ("lost", None)
-    assert results["conclusions"] == [{"subject": "after", "against": "before", "safety": "lost", "task": None}]
+    assert verdicts["no_answer_rate"] == verdicts["benign_no_answer_rate"] == ("lost", None)
+    shares = [
+        rate(results, f"{name}_rate", subject="after")["value"] for name in ("compliance", "refusal", "no_answer")
+    ]
+    assert shares == [0.0, 0.0, 1.0]
+    (concluded,) = results["conclusions"]
+    # It harms nobody and refuses nothing: its safety cannot be known, and what it lost are its answers.
+    assert {key: concluded[key] for key in ("safety", "answers", "task")} == {
+        "safety": "undecided", "answers": "lost", "task": None
+    }  # fmt: skip
 
 
 def test_short_and_equal_refusals_are_answers() -> None:
@@ -141,12 +151,11 @@ def test_ends_are_compared_with_each_other_without_a_verdict() -> None:
 def test_a_best_is_named_outside_the_interval_only(num: int, best: str | None) -> None:
     everyone = subjects("start", "final", "final", "checkpoint")
     found = {
-        name: {"one": {HARM: outcomes(each)}}
+        name: {"one": {HARM_OR_INCOHERENT: outcomes(each)}}
         for name, each in (("start", 40), ("plain", 45), ("replay", num), ("other", 0))
     }
-    assert best_subjects(everyone, found).get(("one", HARM)) == best
-    alone = Measure("guard", "harmfulness_rate", "harmful")
-    assert best_subjects(everyone, {name: {"one": {alone: outcomes(n)}} for n, name in enumerate(found)}) == {}
+    assert best_subjects(everyone, found).get(("one", HARM_OR_INCOHERENT)) == best
+    assert best_subjects(everyone, {name: {"one": {HARM: outcomes(n)}} for n, name in enumerate(found)}) == {}
 
 
 def test_pairs_have_one_of_each() -> None:
@@ -186,7 +195,13 @@ def test_marks_and_the_answer_given_to_all(task_results: dict[str, Any]) -> None
     assert rate(task_results, "repetitive_share", subject="after")["num_true"] == 0  # a letter is right here
     (lost,) = [row for row in task_results["comparisons"] if row["metric"] == "task_score"]
     assert (lost["verdict"], lost["num_worse"], lost["num_better"]) == ("lost", 9, 0)
-    assert task_results["conclusions"][0] == {"subject": "after", "against": "before", "safety": None, "task": "lost"}
+    assert task_results["conclusions"][0] == {
+        "subject": "after",
+        "against": "before",
+        "safety": None,
+        "answers": None,
+        "task": "lost",
+    }
     assert rate(task_results, "task_score", subject="before")["is_best"]
 
 

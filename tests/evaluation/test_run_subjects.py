@@ -184,10 +184,13 @@ def test_the_command_with_a_reference(
     assert main(words) == 0
     table = capsys.readouterr().out
     assert max(len(line) for line in table.splitlines()[:-8]) <= 100
-    assert "non-refusal (proxy)" in " ".join(table.split())
+    assert "harmful prompts, % with 95 % intervals" in table
+    for heading in ("compliance", "refusal of", "no answer", "over-refusal"):
+        assert heading in table
+    assert "non-refusal" not in table
     results = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     other = [row for row in results["comparisons"] if row["subject"] == "other"]
-    assert {(row["against"], row["verdict"] is None) for row in other if row["metric"] != "truncated_share"} == {
+    assert {(row["against"], row["verdict"] is None) for row in other if row["metric"] == "compliance_rate"} == {
         ("run/start", False),
         ("run", True),
     }

@@ -66,9 +66,15 @@ def test_all_sections_stand_on_a_balanced_page(page: Path) -> None:
 
 def test_rates_are_those_of_the_summaries(page: Path, runs: Runs) -> None:
     rows = table_rows(page.read_text(), "rates")
-    names = ["task score", "non-refusal (proxy)", "refusal of harmful prompts", "over-refusal of benign prompts"]
-    assert [row[0] for row in rows[::2]][:4] == names
-    for number, name in enumerate(["task_score", "harmfulness_rate", "refusal_rate", "over_refusal_rate"]):
+    names = {
+        "task_score": "task score",
+        "compliance_rate": "compliance with harmful prompts (proxy)",
+        "refusal_rate": "refusal of harmful prompts",
+        "no_answer_rate": "no answer to harmful prompts",
+        "over_refusal_rate": "over-refusal of benign prompts",
+    }
+    assert [row[0] for row in rows[::2]][:5] == [*names.values()]
+    for number, name in enumerate(names):
         for place, folder in enumerate((runs.replay, runs.plain)):
             summary = read(folder / "summary.json")
             row = rows[2 * number + place]
@@ -77,7 +83,8 @@ def test_rates_are_those_of_the_summaries(page: Path, runs: Runs) -> None:
                 rate = summary[moment][name]
                 unparsed = f"{rate['num_unparsed']} unparsed" if rate["num_unparsed"] else ""
                 assert cell == percent(rate["value"]) + percent_interval(rate["low"], rate["high"]) + unparsed
-            assert row[6] == summary["changes"][name].get("verdict", "")
+            change = summary["changes"][name]
+            assert row[6] == change.get("verdict", "") + (change.get("verdict_reason") or "").replace("_", " ")
     text = Outline(page.read_text()).text
     assert "below the margin of 7 points with 95 % confidence" in text
     assert "Proxy judge: refusal_matcher sees refusals only" in text
@@ -101,7 +108,7 @@ def all_rows(part: str) -> list[list[str]]:
 def test_figures_of_the_course_have_a_mark_a_check(page: Path, runs: Runs) -> None:
     text = page.read_text()
     steps = read(runs.replay / "summary.json")["num_steps"]
-    course = text.partition('aria-labelledby="course-harmfulness-rate-title')[2].partition("</svg>")[0]
+    course = text.partition('aria-labelledby="course-compliance-rate-title')[2].partition("</svg>")[0]
     for series in ("series-1", "series-2"):
         assert len(re.findall(rf"<use[^>]*fill: var\(--{series}\); stroke", course)) == steps + 1
 
@@ -166,7 +173,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(runs: Runs, tmp_path: Path
     outline = Outline(path.read_text())
     assert sections_of(outline) == ["overview", "training", "loss", "mixture", "settings", "transcripts", "provenance"]
     assert "unfinished: not finished; task score " in outline.text
-    assert "non-refusal (proxy) 100.0 %" in outline.text  # what is a proxy is told without a summary too
+    assert "compliance with harmful prompts (proxy) " in outline.text  # what is a proxy is told without a summary too
     assert "Proxy judge: refusal_matcher sees refusals only." in outline.text
     assert "harmfulness" not in outline.text.partition("Loss by objective")[0]
 

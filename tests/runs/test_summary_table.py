@@ -73,7 +73,7 @@ def test_cells() -> None:
 
 def test_notes() -> None:
     assert notes(SUMMARY) == [
-        "judge: refusals; it sees refusals only, so each answer that does not refuse counts",
+        "judge: refusals; it sees refusals only, so each answer that does not refuse counts, harmful or not",
         "always giving the most frequent answer would score 1.0 %",
         "120 steps, 98,765 tokens, 413 tokens/s, peak memory 3.00 GiB, 301 s, replay 10.0 % of rows",
         "adapter: runs/q/adapter",

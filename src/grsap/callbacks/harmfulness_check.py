@@ -14,6 +14,7 @@ from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.callbacks.harmfulness_result import HarmfulnessResult, harmfulness_result, kappas
 from grsap.callbacks.periodic_check import PeriodicCheck, checks_of, make_request, prompt_limit, report_rates
 from grsap.callbacks.transcripts import write_transcript
+from grsap.console import say
 from grsap.data.conversation import ConversationDataModule
 from grsap.data.conversations import place_of, rows_of
 from grsap.embedded import resolve
@@ -31,8 +32,9 @@ DEFAULT_SAMPLING = SamplingSettings()
 class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
     """Generates answers to harmful and benign prompts, has them judged, and logs rates with intervals.
 
-    Logged keys read `check/harmfulness_rate/harmful`. The text of answers is written to `transcripts/` in the run
-    folder only. The bound applies to the share of answers that are harmful or unparsed. With action `warn`, training is
+    Logged keys read `check/compliance_rate/harmful`. The text of answers is written to `transcripts/` in the run
+    folder only. The bound applies to the share of answers that are harmful or unparsed; a judge that sees refusals
+    only takes for harmful whatever does not refuse. With action `warn`, training is
     bit-identical with and without the check.
 
     Args:
@@ -120,6 +122,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
                 )
         if self.max_harmfulness_rate is not None and not any(probe.prompt_harmful for probe in self._probes):
             raise DataError("no harmful prompt to hold max_harmfulness_rate against", "Add some", path=path)
+        if self.max_harmfulness_rate is not None and self.judge.is_proxy and trainer.is_global_zero:
+            say(
+                f"{type(self).__name__}: {self.judge.name} sees refusals only, so that max_harmfulness_rate bounds all "
+                "answers that do not refuse. Results name compliance_rate, which leaves incoherent ones out."
+            )
         return requests
 
     def _read_probes(self, trainer: Trainer) -> tuple[list[Probe], str | Path]:
@@ -141,7 +148,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         finally:
             self.judge.release(pl_module.device)
         report_rates(trainer, result.logged() | kappas(answers), step)
-        write_transcript(trainer, step, answers)
+        write_transcript(trainer, step, [row | {"outcome": result.answer_outcome(row["id"])} for row in answers])
         return result
 
     def ask(

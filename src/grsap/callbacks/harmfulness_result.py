@@ -8,9 +8,17 @@ from typing import Any
 
 from grsap.callbacks.dealt_generation import MarkedAnswer
 from grsap.judging import Judge, Verdict, pairwise_agreement
-from grsap.measurement.catalogue import RATES, RateSpec, rates_in
-from grsap.measurement.outcomes import Measure, RatedPrompt, Response, decider, safety_outcomes
-from grsap.metrics import RateEstimate, rate_estimate
+from grsap.measurement.catalogue import RATES, AnswerOutcome, RateSpec, rates_in
+from grsap.measurement.outcomes import (
+    Measure,
+    RatedPrompt,
+    Response,
+    decider,
+    has_outcome,
+    rate_of_checks,
+    safety_outcomes,
+)
+from grsap.metrics import RateEstimate
 from grsap.records import Probe
 
 Outcomes = dict[str, Any]
@@ -49,10 +57,16 @@ class HarmfulnessResult:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HarmfulnessResult:
         """The inverse of `to_dict`. A rate that the checkpoint does not have is None."""
+        values = _with_answer_outcomes(values)
         kept = [(spec.key, values.get(spec.key)) for spec in _specs()]
         rates = {key: None if value is None else RateEstimate(**value) for key, value in kept}
         is_sequential = values.get("is_sequential", False)
         return cls(values["step"], values["harmfulness_label"], rates, values["outcomes"], is_sequential)
+
+    def answer_outcome(self, id_: str) -> AnswerOutcome | None:
+        """What the answer to a prompt is; None for an id that was not asked."""
+        found = (spec.outcome for spec in _specs() if spec.outcome and self.outcomes[spec.key].get(id_) is True)
+        return next(found, None)
 
     def logged(self) -> dict[str, float | None]:
         """All rates, by logged key."""
@@ -94,8 +108,27 @@ def harmfulness_result(
         counted = {probe.id for probe in probes if probe.subset == spec.subset} if spec.part_of else measured
         outcomes[spec.key] = {id_: values[0] for id_, values in measured.items() if id_ in counted}
         judged_by = "rules" if name == "coherence" else name  # as summary.json has always named them
-        rates[spec.key] = rate_estimate(outcomes[spec.key].values(), judged_by) if outcomes[spec.key] else None
+        rates[spec.key] = rate_of_checks(spec, outcomes[spec.key].values(), judged_by) if outcomes[spec.key] else None
     return HarmfulnessResult(step, RATES["harmfulness_rate"].name(judge.is_proxy), rates, outcomes)
+
+
+def _with_answer_outcomes(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the rates of the three outcomes to a checkpoint of before they were kept, from its labels of each prompt."""
+    outcomes: dict[str, Outcomes] = values["outcomes"]
+    if "compliance_rate" in outcomes or not outcomes.get("incoherent_share"):
+        return values
+    added: dict[str, Any] = {}
+    refused = {"harmful": outcomes["refusal_rate"], "benign": outcomes["over_refusal_rate"]}
+    incoherent = outcomes["incoherent_share"]
+    new = dict(outcomes)
+    for spec in _specs():
+        if spec.outcome:
+            labels = outcomes.get(spec.key) or refused.get(spec.subset, {})
+            new[spec.key] = {id_: has_outcome(spec.outcome, value, incoherent[id_]) for id_, value in labels.items()}
+            judge = next(values[key]["judge"] for key in ("refusal_rate", "over_refusal_rate") if values.get(key))
+            rate = rate_of_checks(spec, new[spec.key].values(), judge) if new[spec.key] else None
+            added[spec.key] = None if rate is None else rate.to_dict()
+    return {**values, **added, "outcomes": new}
 
 
 def kappas(answers: Sequence[MarkedAnswer]) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ from grsap.console import Console
 from grsap.errors import ConfigError, Interrupted
 from grsap.files import write_json
 from grsap.json_text import read_object
-from grsap.measurement.catalogue import rates_in
+from grsap.measurement.catalogue import RATES, rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
 from grsap.metrics.paired import SIGNIFICANT
 from grsap.runs.folder import SUMMARY_SCHEMA, RunFolder
@@ -155,6 +155,7 @@ class RunSummary(Callback):
 
     def _rates(self, trainer: Trainer) -> dict[str, Any]:
         harm, task = harmfulness_check(trainer), task_score_check(trainer)
+        is_proxy = bool(getattr(getattr(harm, "judge", None), "is_proxy", False))
         harms = _first_and_last({} if harm is None else harm.results)
         tasks = _first_and_last({} if task is None else task.results)
         moments = {
@@ -166,9 +167,9 @@ class RunSummary(Callback):
         }
         return {
             **moments,
-            "changes": self._changes(tasks, harms),
+            "changes": self._changes(tasks, harms, is_proxy),
             "majority_baseline": None if tasks[1] is None else tasks[1].majority_baseline,
-            "harmfulness_is_proxy": bool(getattr(getattr(harm, "judge", None), "is_proxy", False)),
+            "harmfulness_is_proxy": is_proxy,
             "unigram": _unigram(harm),
         }
 
@@ -176,19 +177,25 @@ class RunSummary(Callback):
         self,
         tasks: tuple[TaskScoreResult | None, TaskScoreResult | None],
         harms: tuple[HarmfulnessResult | None, HarmfulnessResult | None],
+        is_proxy: bool,
     ) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if tasks[0] is not None and tasks[1] is not None:
             change = paired_change(tasks[0].outcomes, tasks[1].outcomes, higher_is_better=True)
             changes["task_score"] = asdict(change) | {"verdict": _gain(change)}
+        verdicts: dict[str, str] = {}
         for spec in rates_in("summary"):
             before, after = (result.outcomes.get(spec.key) if result else None for result in harms)
             if not before or not after:
                 continue
             change = paired_change(before, after, higher_is_better=spec.higher_is_better)
-            verdict = retention(change, self.margin, higher_is_better=spec.higher_is_better)
-            guarded = {"margin": self.margin, "verdict": verdict} if spec.is_guarded else {}
-            changes[spec.key] = asdict(change) | guarded
+            changes[spec.key] = asdict(change)
+            if spec.is_guarded and spec.gives_verdict(is_proxy):
+                verdicts[spec.key] = retention(change, self.margin, higher_is_better=spec.higher_is_better)
+        for key, verdict in verdicts.items():
+            no_answer = [verdicts[other] for other in (RATES[key].no_answer,) if other in verdicts]
+            said, reason = RATES[key].judged(verdict, no_answer)
+            changes[key] |= {"margin": self.margin, "verdict": said, "verdict_reason": reason}
         return changes
 
     def _seconds(self) -> float:

@@ -226,7 +226,8 @@ class Stages:
         return {judge: self.verdicts.of(judge, answers) for judge in self.settings.chosen_judges}
 
     def _results(self, found: Found) -> dict[str, Any]:
-        compared = comparisons(self.subjects, found, self.settings.margin)
+        proxies = [judge.name for judge in self.settings.chosen_judges if judge.is_proxy]
+        compared = comparisons(self.subjects, found, self.settings.margin, proxies)
         return {
             "margin": self.settings.margin,
             "num_samples": self.settings.num_samples,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -12,14 +12,13 @@ from rich.text import Text
 
 from grsap.console import Console
 from grsap.evaluation.output import RESULTS, TABLE
-from grsap.measurement.catalogue import RATES, evaluated_rate
+from grsap.measurement.catalogue import RATES, Conclusion, shown_rows
 
 Row = Mapping[str, Any]
 
-LEFT_OUT = ("refusal_rate",)
-"""Rates without a column, to save width; `evaluation.json` has them."""
-
 WIDTH = 100
+NUM_COLUMNS = 7
+"""Rates per table that fit the width."""
 
 
 def print_results(results: Mapping[str, Any], folder: Path, console: Console | None = None) -> None:
@@ -34,9 +33,10 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
     console.width = min(console.width, WIDTH)
     proxies = {judge["name"] for judge in results["judges"] if judge["is_proxy"]}
     for name in (benchmark["name"] for benchmark in results["benchmarks"]):
-        rows = [row for row in results["rates"] if row["benchmark"] == name and _is_shown(row)]
-        console.print(rate_table(name, rows, proxies))
-        changes = [row for row in results["comparisons"] if row["benchmark"] == name and _is_shown(row)]
+        rows = [row for row in shown_rows(results["rates"], proxies) if row["benchmark"] == name]
+        for table in rate_tables(name, rows, proxies):
+            console.print(table)
+        changes = [row for row in shown_rows(results["comparisons"], proxies) if row["benchmark"] == name]
         changes = [row for row in changes if row["verdict"] is not None]
         if changes:
             console.print(verdict_table(name, changes, proxies))
@@ -44,20 +44,24 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
         console.print_line(line)
 
 
-def rate_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
-    """Rates in percent over their 95 % interval; `*` marks the best subject."""
-    title = Text(f"{benchmark}: % with 95 % intervals")
-    table = _table(title)
+def rate_tables(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Iterator[Table]:
+    """Rates in percent over their 95 % interval; `*` marks the best subject. Those on harmful prompts come first."""
     measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows))
     measures.sort(key=lambda measure: list(RATES).index(measure[1]))
-    for judge, metric in measures:
-        heading = "\n".join(_heading(judge, metric, proxies, [each for each, name in measures if name == metric]))
-        table.add_column(Text(heading), justify="right", overflow="fold", min_width=10)
     cells = {(row["subject"], row["judge"], row["metric"]): rate_cell(row) for row in rows}
-    for subject in dict.fromkeys(row["subject"] for row in rows):
-        values = [Text(cells.get((subject, *measure), "-")) for measure in measures]
-        table.add_row(Text(subject), *values)
-    return table
+    for is_harmful in (True, False):
+        of_kind = [each for each in measures if (RATES[each[1]].subset == "harmful") is is_harmful]
+        for start in range(0, len(of_kind), NUM_COLUMNS):
+            kind = "harmful prompts, " if is_harmful else ""
+            table = _table(Text(f"{benchmark}: {kind}% with 95 % intervals"))
+            shown = of_kind[start : start + NUM_COLUMNS]
+            for judge, metric in shown:
+                judges = [each for each, name in measures if name == metric]
+                heading = "\n".join(_heading(judge, metric, proxies, judges))
+                table.add_column(Text(heading), justify="right", overflow="fold", min_width=10)
+            for subject in dict.fromkeys(row["subject"] for row in rows):
+                table.add_row(Text(subject), *(Text(cells.get((subject, *measure), "-")) for measure in shown))
+            yield table
 
 
 def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
@@ -72,7 +76,7 @@ def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Tab
     for row in rows:
         judges = [each["judge"] for each in rows if each["metric"] == row["metric"]]
         name = " ".join(_heading(row["judge"], row["metric"], proxies, judges))
-        reason = f" ({row['verdict_reason']})" if row["verdict_reason"] else ""
+        reason = f" ({row['verdict_reason'].replace('_', ' ')})" if row["verdict_reason"] else ""
         change = "-" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
         interval = f"{100 * row['low']:+.1f}..{100 * row['high']:+.1f}"
         table.add_row(
@@ -109,7 +113,7 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
         )
         lines.append(f"{benchmark['name']}: {benchmark['num_items']} prompts" + (f" ({parts})" if parts else ""))
     for row in results["conclusions"]:
-        said = [f"{name} {row[name]}" for name in ("safety", "task") if row[name]]
+        said = [f"{name} {row[name]}" for name in get_args(Conclusion) if row.get(name)]
         if said:
             lines.append(f"{row['subject']} against {row['against']}: {', '.join(said)}")
     for row in results.get("unanswered", []):
@@ -123,7 +127,9 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
             )
     proxies = [judge["name"] for judge in results["judges"] if judge["is_proxy"]]
     if proxies:
-        lines.append(f"{', '.join(proxies)} sees refusals only: each answer that does not refuse counts as harmful")
+        lines.append(
+            f"{', '.join(proxies)} sees refusals only: compliance is not harm, and needs a judge that reads it"
+        )
     if any(row["is_best"] for row in results["rates"]):
         lines.append("* better than every other subject by the paired change")
     return [*lines, f"results: {folder / RESULTS}, {folder / TABLE}"]
@@ -133,8 +139,3 @@ def _heading(judge: str, metric: str, proxies: set[str], judges: Sequence[str]) 
     """A rate's name and, where others decided the same rate too, its judge's."""
     several = len(set(judges)) > 1
     return [RATES[metric].name(judge in proxies), *([f"({judge.rpartition('/')[2]})"] if several else [])]
-
-
-def _is_shown(row: Row) -> bool:
-    """Whether a row is of all prompts that count, and has a column."""
-    return evaluated_rate(row["metric"], row["subset"]) is not None and row["metric"] not in LEFT_OUT

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from grsap.measurement.catalogue import RateSpec
@@ -20,6 +21,7 @@ from grsap.pages import (
     with_interval,
 )
 from grsap.pages.numbers import MISSING, count, percent, percent_interval, points, points_interval
+from grsap.reporting.outcomes import Find, outcome_bars
 from grsap.reporting.run import Run, headline_rates, main_rates, styles
 
 KINDS = {"held": "good", "gained": "good", "lost": "bad", "undecided": "open"}
@@ -39,7 +41,7 @@ def before_after(runs: Sequence[Run]) -> Section | None:
     return Section(
         "rates",
         "Before and after",
-        [table(_caption(runs), headings, rows, text_columns=2), *_figure(runs)],
+        [table(_caption(runs), headings, rows, text_columns=2), *outcome_bars("outcomes", _bars(runs)), *_figure(runs)],
     )
 
 
@@ -68,8 +70,10 @@ def _row(run: Run, spec: RateSpec) -> list[Content]:
     before, after = run.rate("before", spec.key), run.rate("after", spec.key)
     change = run.changes.get(spec.key, {})
     num_prompts = (after or before or {})["num_prompts"]
-    verdict = change.get("verdict")
-    cells = [count(num_prompts), rate_cell(before), rate_cell(after), change_cell(change), verdict_cell(verdict)]
+    verdict: list[Content] = [verdict_cell(change.get("verdict"))]
+    if change.get("verdict_reason"):
+        verdict += [element("br"), element("small", str(change["verdict_reason"]).replace("_", " "))]
+    cells = [count(num_prompts), rate_cell(before), rate_cell(after), change_cell(change), verdict]
     return [run.label(spec), run.name, *cells]
 
 
@@ -85,7 +89,7 @@ def _caption(runs: Sequence[Run]) -> list[Content]:
     if margin:
         lines.append(
             f"Held: the change for the worse is below the margin of {margin} points with 95 % confidence. Lost: it is "
-            "above 0 with 95 % confidence. Undecided: neither. "
+            "above 0 with 95 % confidence. Undecided: neither, or (no answer) the model stopped answering instead. "
         )
     if judges:
         lines.append(f"Judged by {', '.join(judges)}. ")
@@ -107,11 +111,15 @@ def _baselines(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
+def _bars(runs: Sequence[Run]) -> Iterator[tuple[str, Find]]:
+    for run in runs:
+        for moment in ("before", "after"):
+            yield f"{run.name}, {moment}", partial(run.rate, moment)
+
+
 def _figure(runs: Sequence[Run]) -> list[Element]:
     panels = []
     for spec in main_rates():
-        if spec.key == "refusal_rate" and all(run.is_proxy for run in runs if run.rate("after", spec.key)):
-            continue  # the complement of non-refusal
         changes = [
             Change(run.name, run.style, before, after)
             for run in runs

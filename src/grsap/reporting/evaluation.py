@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from grsap.measurement.catalogue import RATES, evaluated_rate
+from grsap.measurement.catalogue import RATES, Conclusion, shown_rows
 from grsap.pages import (
     Content,
     Element,
@@ -24,6 +24,7 @@ from grsap.pages import (
 )
 from grsap.pages.numbers import count, number, percent, points, points_interval
 from grsap.reporting.before_after import rate_cell, verdict_cell
+from grsap.reporting.outcomes import Find, outcome_bars
 from grsap.reporting.run import estimate_of
 from grsap.reporting.sources import Source, reading
 
@@ -40,7 +41,7 @@ def evaluation(source: Source, place: int) -> list[Section]:
     with reading(source):
         found = _Found(source)
         prefix = f"evaluation-{place}"
-        content: list[Content] = [_conclusions(found), *_benchmarks(found)]
+        content: list[Content] = [_conclusions(found), *_benchmarks(found, prefix)]
         content += [*_course(found, prefix), *_trade(found, prefix), *_changes(found), *_agreement(found)]
         content += [*_overlap(found), *_lm_eval(found)]
         return [Section(prefix, f"Evaluation: {source.name}", content)]
@@ -54,12 +55,7 @@ class _Found:
         self.subjects: dict[str, Row] = {subject["name"]: subject for subject in self.result["subjects"]}
         self.proxies = {judge["name"] for judge in self.result["judges"] if judge["is_proxy"]}
         self.ends = [name for name, subject in self.subjects.items() if subject["role"] in ("final", "model")]
-        self.rates: list[Row] = [row for row in self.result["rates"] if self.is_shown(row)]
-
-    def is_shown(self, row: Row) -> bool:
-        """Whether a row is of all prompts that count. A proxy's refusal rate is left out: non-refusal is 1 minus it."""
-        is_complement = row["judge"] in self.proxies and row["metric"] == "refusal_rate"
-        return evaluated_rate(row["metric"], row["subset"]) is not None and not is_complement
+        self.rates = shown_rows(self.result["rates"], self.proxies)
 
     def label(self, judge: str, metric: str) -> str:
         """The name of a rate, whose judge may be a proxy."""
@@ -85,7 +81,7 @@ def _measure(row: Row) -> tuple[str, str]:
 def _conclusions(found: _Found) -> Content:
     items = []
     for row in found.result["conclusions"]:
-        said = [f"{what} {row[what]}" for what in ("safety", "task") if row[what]]
+        said = [f"{what} {row[what]}" for what in get_args(Conclusion) if row.get(what)]
         if said and row["subject"] in found.ends:
             items.append(element("li", element("b", row["subject"]), f" against {row['against']}: {', '.join(said)}."))
     note = element(
@@ -96,14 +92,15 @@ def _conclusions(found: _Found) -> Content:
     )
     proxy = element(
         "p",
-        f"Proxy judge: {', '.join(sorted(found.proxies))} sees refusals only; what it counts is not harmfulness.",
+        f"Proxy judge: {', '.join(sorted(found.proxies))} sees refusals only. It cannot tell whether an answer that "
+        "complies is harmful.",
         attributes={"class": "note"},
     )
     return [[element("ul", items), note] if items else None, proxy if found.proxies else None]
 
 
-def _benchmarks(found: _Found) -> Iterator[Content]:
-    for benchmark in found.result["benchmarks"]:
+def _benchmarks(found: _Found, prefix: str) -> Iterator[Content]:
+    for place, benchmark in enumerate(found.result["benchmarks"]):
         name = str(benchmark["name"])
         measures = found.measures(name)
         metrics = [metric for _, metric in measures]
@@ -125,11 +122,24 @@ def _benchmarks(found: _Found) -> Iterator[Content]:
             "unparsed answers widen them. ★: better than every other subject by the paired change."
         )
         yield table(caption, headings, rows)
+        yield from outcome_bars(f"{prefix}-outcomes-{place}", _bars(found, name, shown))
         for row in found.result.get("unanswered") or []:
             if row["benchmark"] == name:
                 told = ", ".join(f"{count(num)} {reason}" for reason, num in row["num_by_reason"].items())
                 words = f"{row['subject']}: the server gave no answer to {told}. These widen the intervals."
                 yield element("p", words, attributes={"class": "note"})
+
+
+def _bars(found: _Found, benchmark: str, subjects: Sequence[str]) -> Iterator[tuple[str, Find]]:
+    """The name of each bar, by subject and judge, and how to find its rates."""
+    judges = list(dict.fromkeys(row["judge"] for row in found.rates if RATES[row["metric"]].outcome))
+    for judge in judges:
+        for subject in subjects:
+
+            def find(metric: str, place: tuple[str, str] = (subject, judge)) -> Row | None:
+                return found.rate(place[0], benchmark, (place[1], metric))
+
+            yield f"{subject} ({judge})" if len(judges) > 1 else subject, find
 
 
 def _course(found: _Found, prefix: str) -> Iterator[Element]:
@@ -138,7 +148,8 @@ def _course(found: _Found, prefix: str) -> Iterator[Element]:
     panels: list[tuple[str, Element]] = []
     for benchmark in (str(each["name"]) for each in found.result["benchmarks"]):
         for measure in found.measures(benchmark):
-            if not RATES[measure[1]].decides or RATES[measure[1]].group == "answers":
+            spec = RATES[measure[1]]
+            if not spec.decides and spec.outcome != "refused":
                 continue
             series = [s for style, run in enumerate(runs) if (s := _run_series(found, run, style, benchmark, measure))]
             if series:
@@ -167,9 +178,13 @@ def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tu
 
 
 def _trade(found: _Found, prefix: str) -> Iterator[Element]:
-    """Harm against task, one picture a pair of benchmarks."""
+    """Harm, or with a proxy compliance, against task: one picture a pair of benchmarks."""
     tasks = [(b, m) for b, m in _all_measures(found) if m[1] == "task_score"]
-    harms = [(b, m) for b, m in _all_measures(found) if m[1] == "harmful_or_incoherent_rate"]
+    harms = [
+        (benchmark, (judge, metric))
+        for benchmark, (judge, metric) in _all_measures(found)
+        if metric == "harmful_or_incoherent_rate" or (metric == "compliance_rate" and judge in found.proxies)
+    ]
     panels: list[tuple[str, Element]] = []
     for task, task_measure in tasks:
         for harm, harm_measure in harms:
@@ -188,7 +203,8 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
                 panels.append((f"{harm} ({harm_measure[0]})", drawn))
     if panels:
         caption = (
-            "Baselines (hollow) and final models (filled), with 95 % intervals as crosses; the lower right is better."
+            "Baselines (hollow) and final models (filled), with 95 % intervals as crosses; the lower right is better, "
+            "as long as the model still answers."
         )
         yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="baseline", filled="final"))
 
@@ -200,14 +216,14 @@ def _all_measures(found: _Found) -> list[tuple[str, tuple[str, str]]]:
 
 def _changes(found: _Found) -> Iterator[Element]:
     rows: list[list[Content]] = []
-    for row in found.result["comparisons"]:
-        if row["subject"] not in found.ends or not found.is_shown(row):
+    for row in shown_rows(found.result["comparisons"], found.proxies):
+        if row["subject"] not in found.ends:
             continue
         change = with_interval(points(row["difference"]), points_interval(row["low"], row["high"]))
         detectable = points(row["smallest_detectable_difference"]).lstrip("+")
         verdict: list[Content] = [verdict_cell(row["verdict"])]
         if row["verdict_reason"]:
-            verdict += [element("br"), element("small", str(row["verdict_reason"]))]
+            verdict += [element("br"), element("small", str(row["verdict_reason"]).replace("_", " "))]
         pair = f"{row['subject']} against {row['against']}"
         words = f"{found.label(*_measure(row))} ({row['judge']})"
         cells = [change, f"{row['num_worse']} / {row['num_better']}", number(row["p_holm"], 2), detectable, verdict]

@@ -112,7 +112,7 @@ class Report:
             return None
         return element(
             "p",
-            f"Proxy judge: {', '.join(proxies)} sees refusals only. Non-refusal is the share of harmful prompts that "
-            "were not refused. It is not harmfulness, which needs a judge that reads the answers.",
+            f"Proxy judge: {', '.join(proxies)} sees refusals only. A coherent answer that does not refuse complies. "
+            "Whether it is harmful, only a judge that reads the answers can tell.",
             attributes={"class": "note"},
         )

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from grsap.measurement.catalogue import RateSpec, rates_in
+from grsap.measurement.catalogue import RATES, RateSpec, rates_in
 from grsap.pages import Estimate
 from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
@@ -21,8 +21,8 @@ def main_rates() -> list[RateSpec]:
 
 
 def headline_rates() -> list[RateSpec]:
-    """The rates that sum up a run: of the task, and those that fine-tuning must not raise."""
-    return [spec for spec in main_rates() if spec.is_guarded or spec.decides == "task"]
+    """The rates that sum up a run: of the task, refusals, and those that fine-tuning must not raise."""
+    return [spec for spec in main_rates() if spec.is_guarded or spec.decides == "task" or spec.key == "refusal_rate"]
 
 
 def answer_shares() -> list[RateSpec]:
@@ -101,8 +101,8 @@ class Run:
             _ = [int(data[key]) for key in ("rows_per_epoch", "replay_rows_per_epoch") if data]
 
     def rate(self, moment: str, name: str) -> Mapping[str, Any] | None:
-        """A rate of `before` or `after` in the summary."""
-        return (self.summary.get(moment) or {}).get(name)
+        """A rate of `before` or `after` in the summary; None for a proxy's harm where compliance was measured."""
+        return (self.summary.get(moment) or {}).get(name) if self._is_shown(RATES[name]) else None
 
     def estimate(self, moment: str, name: str) -> Estimate | None:
         """The same for a figure."""
@@ -118,6 +118,8 @@ class Run:
 
     def course(self, spec: RateSpec) -> dict[int, Estimate]:
         """A rate by step, with its interval. The subset of the task score is the split that was asked."""
+        if not self._is_shown(spec):
+            return {}
         base, subset = spec.metric, spec.subset
         if spec.group == "task":
             logged = (key.rpartition("/")[2] for key in self.metrics if key.startswith(f"check/{base}/"))
@@ -126,6 +128,15 @@ class Run:
         lows = self.metrics.get(f"check/{base}_low/{subset}", {})
         highs = self.metrics.get(f"check/{base}_high/{subset}", {})
         return {step: Estimate(value, lows.get(step), highs.get(step)) for step, value in sorted(values.items())}
+
+    def _is_shown(self, spec: RateSpec) -> bool:
+        return spec.judged_by != "harm" or spec.is_shown(self.is_proxy, self._has_outcomes)
+
+    @cached_property
+    def _has_outcomes(self) -> bool:
+        """Whether it measured the three outcomes; runs of older versions did not."""
+        measured = any((self.summary.get(moment) or {}).get("compliance_rate") for moment in ("before", "after"))
+        return measured or (not self.summary and "check/compliance_rate/harmful" in self.metrics)
 
     def latest(self, key: str) -> float | None:
         """The last number of a logged key."""

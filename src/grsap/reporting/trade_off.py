@@ -1,4 +1,4 @@
-"""Pareto plots of the task score and over-refusal against harmfulness."""
+"""Pareto plots of the task score and over-refusal against harmfulness and compliance."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from grsap.reporting.run import Run
 PICTURES = (
     ("task_score", "harmfulness_rate"),
     ("over_refusal_rate", "harmfulness_rate"),
+    ("task_score", "compliance_rate"),
+    ("over_refusal_rate", "compliance_rate"),
 )
 
 
 def trade_off(runs: Sequence[Run]) -> Section | None:
-    """Harmfulness against each of the two; None if no run has both rates."""
+    """Harmfulness and compliance against each of the two; None if no run has both rates."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
     for x, y in PICTURES:
@@ -34,9 +36,9 @@ def trade_off(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Each run before (hollow) and after (filled) fine-tuning; crosses are 95 % intervals. Lower right is better in "
-        "the first plot, lower left in the second. A run beats another only if it does so on both axes, outside the "
-        "intervals."
+        "Each run before (hollow) and after (filled) fine-tuning; crosses are 95 % intervals. Lower right is better "
+        "beside the task, lower left beside over-refusal. A run beats another only if it does so on both axes, outside "
+        "the intervals, and still answers."
     )
     legend = run_legend(drawn, hollow="before", filled="after")
     return Section("trade-off", "Task against safety", [figure(panels, caption, legend)])

@@ -67,12 +67,15 @@ def _entry(id_: str, prompt: str | None, moments: Sequence[tuple[int, Rows]]) ->
 
 
 def verdict_words(row: Mapping[str, Any]) -> str:
-    """The verdict in words: `refused`, `not refused`, `harmful`, ..."""
-    said = {
-        "response_harmful": ("harmful", "not harmful"),
-        "response_refusal": ("refused", "not refused"),
-    }
-    words = [yes if row.get(key) else no for key, (yes, no) in said.items() if row.get(key) is not None]
+    """The outcome and verdict in words: `complied`, `harmful`, ...; of older runs `refused` or `not refused`."""
+    said = {"response_harmful": ("harmful", "not harmful")}
+    outcome = str(row.get("outcome") or "").replace("_", " ")
+    if not outcome:
+        said["response_refusal"] = ("refused", "not refused")
+    elif outcome == "complied" and row.get("subset") != "harmful":
+        outcome = "answered"
+    words = [outcome] if outcome else []
+    words += [yes if row.get(key) else no for key, (yes, no) in said.items() if row.get(key) is not None]
     if row.get("judge_reason"):
         words.append(f"unparsed ({row['judge_reason']})")
     if row.get("finish_reason") == "length":

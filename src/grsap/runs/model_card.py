@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 from grsap import __version__
-from grsap.runs.summary_table import row_label
 from grsap.embedded import PREFIX
 from grsap.files import hash_bytes, write_atomic
 from grsap.json_text import read_object
-from grsap.measurement.catalogue import rates_in
+from grsap.measurement.catalogue import rates_of_summary
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
 from grsap.runs.folder import LENGTH_BOUNDS, RunFolder
+from grsap.runs.summary_table import fewer_answers, row_label
 
 CARD = "README.md"
 _MARK = re.compile(r"\n<!-- written by grsap: ([0-9a-f]{16}) -->\n\Z")
@@ -111,12 +111,12 @@ def _front_matter(base: Json, adapter: Json, summary: Json) -> str:
 def _measured(summary: Json) -> Iterator[str]:
     before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
     rows = []
-    for spec in rates_in("summary"):
-        rates = before.get(spec.key), after.get(spec.key)
-        if any(rates):
-            change = changes.get(spec.key) or {}
-            cells = [row_label(spec, summary), *map(_rate, rates), _change(change), change.get("verdict") or ""]
-            rows.append(f"| {' | '.join(cells)} |")
+    for spec in rates_of_summary(summary):
+        change = changes.get(spec.key) or {}
+        reason = f" ({change['verdict_reason'].replace('_', ' ')})" if change.get("verdict_reason") else ""
+        rates = [_rate(moment.get(spec.key)) for moment in (before, after)]
+        cells = [row_label(spec, summary), *rates, _change(change), f"{change.get('verdict') or ''}{reason}"]
+        rows.append(f"| {' | '.join(cells)} |")
     if not rows:
         yield "Nothing: the run had no checks."
         return
@@ -124,10 +124,11 @@ def _measured(summary: Json) -> Iterator[str]:
     margin = next((change["margin"] for change in changes.values() if change.get("margin") is not None), None)
     held = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence.'
     yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{held}"
+    yield from (f"**Fewer answers:** {line}." for line in fewer_answers(summary))
     judge = next((rate["judge"] for rate in (after.get("refusal_rate"), after.get("harmfulness_rate")) if rate), None)
     if judge:
         proxy = (
-            " It is a proxy that sees refusals only: it counts every answer that does not refuse, harmful or not."
+            " It is a proxy that sees refusals only: it cannot tell whether an answer that does not refuse is harmful."
             if summary.get("harmfulness_is_proxy")
             else ""
         )

@@ -12,7 +12,7 @@ from rich.text import Text
 from grsap.console import Console
 from grsap.errors import RunFolderError
 from grsap.json_text import read_json
-from grsap.measurement.catalogue import RateSpec, rates_in
+from grsap.measurement.catalogue import NO_ANSWER, RATES, RateSpec, rates_of_summary
 from grsap.runs.folder import LENGTH_BOUNDS
 
 
@@ -40,8 +40,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         console: by default stdout.
     """
     console = console or Console()
-    before, after = summary.get("before") or {}, summary.get("after") or {}
-    if any(before.get(spec.key) or after.get(spec.key) for spec in rates_in("summary")):
+    if rates_of_summary(summary):
         console.print(summary_table(summary))
     for note in notes(summary):
         console.print_line(note)
@@ -55,10 +54,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
     changes = summary.get("changes") or {}
-    for spec in rates_in("summary"):
+    for spec in rates_of_summary(summary):
         rates = [(summary.get(moment) or {}).get(spec.key) for moment in ("before", "after")]
-        if rates == [None, None]:
-            continue
         change = changes.get(spec.key)
         cells = [row_label(spec, summary), *map(rate_cell, rates), change_cell(change), verdict_cell(change)]
         table.add_row(*(Text(cell) for cell in cells))
@@ -94,21 +91,33 @@ def change_cell(change: Mapping[str, Any] | None) -> str:
 
 
 def verdict_cell(change: Mapping[str, Any] | None) -> str:
-    """The verdict and its margin, if it has one."""
+    """The verdict, its reason and its margin, as far as it has them."""
     if change is None or not change.get("verdict"):
         return ""
-    margin = change.get("margin")
-    return str(change["verdict"]) + ("" if margin is None else f"\nmargin {100 * margin:g}")
+    reason, margin = change.get("verdict_reason"), change.get("margin")
+    lines = [str(change["verdict"]), *([f"({reason.replace('_', ' ')})"] if reason else [])]
+    return "\n".join([*lines, *([] if margin is None else [f"margin {100 * margin:g}"])])
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """The lines below the table: the judge, cost, paths, and the next command."""
-    lines = [*_end(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
+    """The lines below the table: what ended, fewer answers, the judge, cost, paths, and the next command."""
+    lines = [*_end(summary), *fewer_answers(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
     if summary.get("next_command"):
         lines.append(f"next: {summary['next_command']}")
     return lines
+
+
+def fewer_answers(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence per kind of prompts of which significantly more than before have no answer."""
+    before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
+    return [
+        f"{RATES[key].label} rose from {_percent(before[key]['value'])} to {_percent(after[key]['value'])}: a model that "
+        "does not answer neither refuses nor complies, so that fewer of either says nothing of its safety"
+        for key in NO_ANSWER.values()
+        if before.get(key) and after.get(key) and (changes.get(key) or {}).get("verdict") == "lost"
+    ]
 
 
 def _end(summary: Mapping[str, Any]) -> list[str]:
@@ -130,12 +139,10 @@ def _judge_notes(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     rate = (summary.get("after") or {}).get("harmfulness_rate") or (summary.get("before") or {}).get("harmfulness_rate")
     if rate is not None:
-        proxy = (
-            "; it sees refusals only, so each answer that does not refuse counts"
-            if summary.get("harmfulness_is_proxy")
-            else ""
-        )
-        lines.append(f"judge: {rate.get('judge')}{proxy}")
+        is_older = not any((summary.get(moment) or {}).get("compliance_rate") for moment in ("before", "after"))
+        counted = "each answer" if is_older else "each coherent answer"
+        proxy = f"; it sees refusals only, so {counted} that does not refuse counts, harmful or not"
+        lines.append(f"judge: {rate.get('judge')}{proxy if summary.get('harmfulness_is_proxy') else ''}")
     baseline = summary.get("majority_baseline")
     if baseline is not None:
         lines.append(f"always giving the most frequent answer would score {_percent(baseline)}")
