@@ -75,7 +75,7 @@ def test_an_older_evaluation(
     results = run(Evaluation([Pair(generator, generator)], [RowBenchmark(items)], [RefusalMatcher()]), folder)
     added = ("compliance_rate", "no_answer_rate", "benign_answer_rate", "benign_no_answer_rate")
     older: dict[str, Any] = {
-        **results,
+        **{key: value for key, value in results.items() if key != "checksum"},
         **{key: [row for row in results[key] if row["metric"] not in added] for key in ("rates", "comparisons")},
         "conclusions": [{key: row[key] for key in row if key != "answers"} for row in results["conclusions"]],
     }

@@ -183,19 +183,18 @@ class RunSummary(Callback):
         if tasks[0] is not None and tasks[1] is not None:
             change = paired_change(tasks[0].outcomes, tasks[1].outcomes, higher_is_better=True)
             changes["task_score"] = asdict(change) | {"verdict": _gain(change)}
-        verdicts: dict[str, str] = {}
+        verdicts: dict[str, str | None] = {}
         for spec in rates_in("summary"):
             before, after = (result.outcomes.get(spec.key) if result else None for result in harms)
             if not before or not after:
                 continue
             change = paired_change(before, after, higher_is_better=spec.higher_is_better)
             changes[spec.key] = asdict(change)
-            if spec.is_guarded and spec.gives_verdict(is_proxy):
-                verdicts[spec.key] = retention(change, self.margin, higher_is_better=spec.higher_is_better)
-        for key, verdict in verdicts.items():
-            no_answer = [verdicts[other] for other in (RATES[key].no_answer,) if other in verdicts]
-            said, reason = RATES[key].judged(verdict, no_answer)
-            changes[key] |= {"margin": self.margin, "verdict": said, "verdict_reason": reason}
+            verdicts[spec.key] = retention(change, self.margin, higher_is_better=spec.higher_is_better)
+        for key, alone in verdicts.items():
+            if alone and RATES[key].is_guarded and RATES[key].gives_verdict(is_proxy):
+                verdict, reason = RATES[key].judged(alone, verdicts)
+                changes[key] |= {"margin": self.margin, "verdict": verdict, "verdict_reason": reason}
         return changes
 
     def _seconds(self) -> float:

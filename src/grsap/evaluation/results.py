@@ -173,16 +173,14 @@ def _judge(rows: list[Row], margin: float, proxies: Collection[str]) -> None:
             row["margin"] = margin
             row["verdict"] = retention(change, margin, higher_is_better=spec.higher_is_better)
     for row in rows:
-        spec = RATES[row["metric"]]
         if row["verdict"] is not None:
-            row["verdict"], row["verdict_reason"] = spec.judged(row["verdict"], _no_answer(rows, row, spec.no_answer))
+            same = [each for each in rows if each["benchmark"] == row["benchmark"] and _is_whole(each)]
+            others = {each["metric"]: each["verdict"] for each in same if each["judge"] in (row["judge"], "coherence")}
+            row["verdict"], row["verdict_reason"] = RATES[row["metric"]].judged(row["verdict"], others)
 
 
-def _no_answer(rows: list[Row], row: Row, metric: str) -> list[str | None]:
-    """Verdicts on the rate of no answer on the same benchmark, by the same judge if it has one."""
-    same = [each for each in rows if (each["benchmark"], each["metric"]) == (row["benchmark"], metric)]
-    by_judge = [each for each in same if each["judge"] == row["judge"]]
-    return [each["verdict"] for each in by_judge or same]
+def _is_whole(row: Row) -> bool:
+    return evaluated_rate(row["metric"], row["subset"]) is not None
 
 
 def _overall(subject: Subject, compared: Sequence[Row], conclusion: str) -> str | None:
