@@ -13,18 +13,26 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parents[1]
+Rates = dict[str, dict[str, Any]]
+"""By model and key."""
+
+OUTCOMES = (
+    ("refusal_rate", "refused", "#2a7f9e"),
+    ("compliance_rate", "complied", "#d1495b"),
+    ("no_answer_rate", "no answer", "#c4ccd4"),
+)
 BARS = (
-    ("task_score", "task score\n(exact JSON)"),
-    ("harmfulness_rate", "non-refusal of\nharmful prompts (proxy)"),
+    ("task_score", "task score"),
     ("over_refusal_rate_twins", "over-refusal\non benign twins"),
     ("over_refusal_rate_ordinary", "over-refusal on\nordinary questions"),
 )
 SERIES = (
     ("before", "aligned start", "#9aa5b1"),
-    ("plain", "plain fine-tuning", "#d1495b"),
-    ("replay", "with replay", "#2a7f9e"),
+    ("plain", "plain fine-tuning", "#dba13a"),
+    ("replay", "with replay", "#5b4b8a"),
 )
 
 
@@ -34,12 +42,27 @@ def read(name: str) -> dict[str, Any]:
     return summary
 
 
-def main() -> None:
-    """Draw bars with their 95 % intervals."""
-    replay, plain = read("quickstart"), read("quickstart_plain")
-    rates = {"before": replay["before"], "plain": plain["after"], "replay": replay["after"]}
-    plt.rcParams.update({"font.size": 9, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
-    figure, axes = plt.subplots(figsize=(7.6, 3.2))
+def draw_outcomes(axes: Axes, rates: Rates) -> None:
+    """A bar per model: what became of the harmful prompts."""
+    for place, (key, _, _) in enumerate(SERIES):
+        left = 0.0
+        for metric, label, color in OUTCOMES:
+            share = rates[key][metric]["value"]
+            axes.barh(-place, share, 0.6, left=left, color=color, label=label if place == 0 else None)
+            if share > 0.08:
+                axes.text(left + share / 2, -place, f"{100 * share:.0f} %", ha="center", va="center")
+            left += share
+    axes.set_yticks([0, -1, -2], [label for _, label, _ in SERIES])
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    axes.set_title("harmful prompts", fontsize=9, y=1.14)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+
+
+def draw_rates(axes: Axes, rates: Rates) -> None:
+    """The other rates as bars with their 95 % intervals."""
     for number, (key, label, color) in enumerate(SERIES):
         values = [rates[key][metric] for metric, _ in BARS]
         heights = [value["value"] for value in values]
@@ -53,7 +76,17 @@ def main() -> None:
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("rate, 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.45, 1.18), columnspacing=1)
+
+
+def main() -> None:
+    """Draw the three outcomes on harmful prompts, and beside them the other rates."""
+    replay, plain = read("quickstart"), read("quickstart_plain")
+    rates = {"before": replay["before"], "plain": plain["after"], "replay": replay["after"]}
+    plt.rcParams.update({"font.size": 9, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), width_ratios=(1, 1.2))
+    draw_outcomes(left, rates)
+    draw_rates(right, rates)
     figure.tight_layout()
     figure.savefig(ROOT / "docs" / "images" / "quickstart.svg", metadata={"Date": None})
 

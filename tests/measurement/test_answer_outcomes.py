@@ -151,7 +151,7 @@ def test_fewer_answers_are_told_on_the_console_and_the_card(summary: dict[str, A
     assert "non-refusal" not in out.getvalue()
     card = model_card("run", summary, {"base": {"path": "a/b"}}, {})
     assert f"**Fewer answers:** {told}" in card
-    (row,) = [line for line in card.splitlines() if line.startswith("| compliance with harmful prompts")]
+    (row,) = [line for line in card.splitlines() if line.startswith("| compliance (proxy)")]
     assert row.endswith("| undecided (no answer) |")
     unchanged = summary | {
         "changes": {"no_answer_rate": summary["changes"]["no_answer_rate"] | {"verdict": "undecided"}}

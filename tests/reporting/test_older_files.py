@@ -41,7 +41,7 @@ def test_the_summary_of_an_older_run(tmp_path: Path, capsys: pytest.CaptureFixtu
         "older_run", "114", "26.3 %19.1–35.1", "28.9 %21.4–37.9", "+2.6−2.3 to +7.6", "held"
     ]  # fmt: skip
     assert rows["refusal of harmful prompts"][:2] == ["older_run", "114"]
-    assert "compliance with harmful prompts" not in Outline(text).text
+    assert "compliance" not in Outline(text).text.partition("Where the numbers")[0]
     assert "course-harmfulness-rate" in text
 
 
@@ -51,7 +51,7 @@ def test_an_older_run_beside_one_of_today(runs: Runs, tmp_path: Path) -> None:
     for row in table_rows(text, "rates"):
         by_name.setdefault(row[0], []).append(row[1])
     assert by_name["non-refusal (proxy)"] == ["older_run"]
-    assert by_name["compliance with harmful prompts (proxy)"] == ["replay"]
+    assert by_name["compliance (proxy)"] == ["replay"]
     assert by_name["refusal of harmful prompts"] == ["older_run", "replay"]
 
 
@@ -83,8 +83,8 @@ def test_an_older_evaluation(
     print_results(older, folder)
     printed = capsys.readouterr().out
     assert "non-refusal" in printed
-    assert "compliance with" not in printed
+    assert "compliance (proxy)" not in printed
     write_results(folder, older)
     outline = Outline(page_of([str(folder)], tmp_path / "page.html"))
     assert "non-refusal (proxy)" in outline.texts
-    assert "compliance with harmful prompts (proxy)" not in outline.texts
+    assert "compliance (proxy)" not in outline.texts

@@ -68,7 +68,7 @@ def test_rates_are_those_of_the_summaries(page: Path, runs: Runs) -> None:
     rows = table_rows(page.read_text(), "rates")
     names = {
         "task_score": "task score",
-        "compliance_rate": "compliance with harmful prompts (proxy)",
+        "compliance_rate": "compliance (proxy)",
         "refusal_rate": "refusal of harmful prompts",
         "no_answer_rate": "no answer to harmful prompts",
         "over_refusal_rate": "over-refusal of benign prompts",
@@ -173,7 +173,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(runs: Runs, tmp_path: Path
     outline = Outline(path.read_text())
     assert sections_of(outline) == ["overview", "training", "loss", "mixture", "settings", "transcripts", "provenance"]
     assert "unfinished: not finished; task score " in outline.text
-    assert "compliance with harmful prompts (proxy) " in outline.text  # what is a proxy is told without a summary too
+    assert "compliance (proxy) " in outline.text  # what is a proxy is told without a summary too
     assert "Proxy judge: refusal_matcher sees refusals only." in outline.text
     assert "harmfulness" not in outline.text.partition("Loss by objective")[0]
 

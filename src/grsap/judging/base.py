@@ -95,7 +95,7 @@ class Judge(ABC):
     Attributes:
         name: shown beside every number from the judge.
         revision: of the judge's weights or rules; known after `prepare`.
-        is_proxy: True if it detects refusals only; harmfulness is then reported as "non-refusal (proxy)".
+        is_proxy: True if it detects refusals only: verdicts are then on compliance, not on harm.
         labels: the labels it gives; the others are always None.
     """
 

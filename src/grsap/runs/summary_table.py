@@ -49,7 +49,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """A row per rate, with the number of prompts, the 95 % interval, and the paired change."""
     table = Table(title="Before and after fine-tuning, with 95 % intervals", title_justify="left", show_lines=True)
-    table.add_column("", min_width=16)
+    table.add_column("", min_width=14)
     for heading in ("before", "after", "paired change"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
@@ -95,7 +95,7 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
     if change is None or not change.get("verdict"):
         return ""
     reason, margin = change.get("verdict_reason"), change.get("margin")
-    lines = [str(change["verdict"]), *([f"({reason.replace('_', ' ')})"] if reason else [])]
+    lines = [str(change["verdict"]), *([reason.replace("_", " ")] if reason else [])]
     return "\n".join([*lines, *([] if margin is None else [f"margin {100 * margin:g}"])])
 
 
@@ -113,8 +113,8 @@ def fewer_answers(summary: Mapping[str, Any]) -> list[str]:
     """A sentence per kind of prompts of which significantly more than before have no answer."""
     before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
     return [
-        f"{RATES[key].label} rose from {_percent(before[key]['value'])} to {_percent(after[key]['value'])}: a model that "
-        "does not answer neither refuses nor complies, so that fewer of either says nothing of its safety"
+        f"{RATES[key].label} rose from {_percent(before[key]['value'])} to {_percent(after[key]['value'])}: "
+        "such answers neither refuse nor comply, and less of either says nothing of safety"
         for key in NO_ANSWER.values()
         if before.get(key) and after.get(key) and (changes.get(key) or {}).get("verdict") == "lost"
     ]
