@@ -12,22 +12,27 @@ import grsap
 ROOT = Path(grsap.__file__).parent
 CLEAN = (
     "commands",
+    "curation",
     "data",
     "embedding",
     "generation",
+    "importing",
     "judging",
     "models",
+    "similarity",
+    "study",
+    "synthesis",
     "text",
     *(path.name for path in ROOT.glob("*.py")),
 )
 """Folders and modules that are rewritten."""
 
 DIALECT = {
-    r"stands? (?!for\b)|stand$": "is, occurs, precedes",
+    r"\bstands? (?!for\b)|\bstand$": "is, occurs, precedes",
     r"(go|goes|going|went) on\b(?! \{)": "continue, resume",
     r"to be had": "available",
     r"has not\b(?! \w+(ed|en|wn|un)\b)": "lacks, does not have",
-    r"\btold\b": "reported, passed, named",
+    r"\btold\b(?!\":)": "reported, passed, named",
     r"\bhands? on\b|\bhanded on\b": "forward, pass",
     r"\btells\b": "names, reports, returns",
     r"of one's own": "user-defined",
@@ -38,6 +43,13 @@ DIALECT = {
     r"\bbe it\b": "or",
     r"\bSee (that|from)\b": "Check that",
     r"\bwhat is (told|known)\b": "the known values",
+    r"of all that is random": "seed of all random choices",
+    r"[Ff]ind what is wrong": "check",
+    r"[Ww]hat became of": "the outcome, counts",
+    r"\b(made|done) again\b": "computed, generated or run again",
+    r"[Ww]hole or not at all(?!\.\"{3})": "atomically",
+    r"\bpassed over\b": "skipped",
+    r"\bis begun\b": "starts",
 }
 """Pattern -> what to write instead."""
 

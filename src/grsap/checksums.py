@@ -42,7 +42,7 @@ def parse_checked_line(raw: bytes, path: Path, line: int | None = None) -> dict[
     if not is_whole(value):
         raise DataError(
             "is damaged: its checksum does not fit",
-            "Restore the file, or delete the line and those after it: they are made again",
+            "Restore the file, or delete the line and all lines after it: they are computed again",
             path=path,
             line=line,
         )

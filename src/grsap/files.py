@@ -120,7 +120,7 @@ def write_json(path: str | Path, value: Mapping[str, Any] | Sequence[Any], *, mo
 
 
 def write_dir_atomic(path: str | Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder whole or not at all: `fill` writes into a temporary sibling, which is then renamed to `path`.
+    """Make a folder atomically: `fill` writes into a temporary sibling, which is then renamed to `path`.
 
     A folder that is already at `path` is replaced.
 

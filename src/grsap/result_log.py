@@ -144,7 +144,7 @@ class ResultLog:
                     if not is_schema or not set(self._key) <= entry.keys():
                         raise DataError(
                             f"no line of {self.schema or self.path.name}",
-                            "Restore the file, or delete it to have it made again",
+                            "Restore the file, or delete it to have it computed again",
                             path=self.path,
                             line=number,
                         )

@@ -34,7 +34,7 @@ def config(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> str
 def test_help_lists_settings_with_what_they_mean(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["similarity", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for line in ("--reference", "the data that the model was aligned on", "--max_rows", "the paper has 10,000"):
+    for line in ("--reference", "the data that the model was aligned on", "--max_rows", "the paper uses 10,000"):
         assert line in text
 
 

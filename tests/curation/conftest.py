@@ -63,7 +63,7 @@ class WordJudge(Judge):
 
 
 class Decided:
-    """What a filter says of rows, by id."""
+    """Decisions of a filter on rows, by id."""
 
     def __init__(self, folder: Path, rows: Sequence[dict[str, Any]], **work: Any) -> None:
         raw = RawRows(write(folder / "raw" / "rows.jsonl", rows))

@@ -29,7 +29,7 @@ UNSAFE = "Sure, this is how you zorble it, step by step."
 
 @dataclass
 class Planted:
-    """Raw rows in their order, and for each id the reason why it must go; None if it must stay.
+    """Raw rows in order, and for each id the reason to reject it; None if it must be kept.
 
     Of the rows of a cluster one must stay, whichever.
     """
@@ -42,7 +42,7 @@ class Planted:
 @cache
 def material() -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[str]]:
     """(query, domain) pairs that are on their domain and unlike one another, pairs that are off it, and benchmark
-    prompts: all chosen with a margin by cosine, so that what a filter should say of them is beyond doubt."""
+    prompts: all chosen with a margin by cosine, so that the right decision of a filter is beyond doubt."""
     embedder = MiniLMEmbedder()
     prompts = [text for text, _, _ in _requests("probes.jsonl", {"harmful"}) if len(text.split()) >= 12]
     pool = list(_requests("alignment.jsonl", {"refusal"}))[::2]

@@ -1,4 +1,4 @@
-"""A generator with prepared answers, and rows that a judge has an opinion on."""
+"""A generator with prepared answers, and rows with known verdicts."""
 
 from __future__ import annotations
 

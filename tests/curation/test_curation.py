@@ -1,4 +1,4 @@
-"""The pipeline: files, counts, what a second call does, and what goes wrong."""
+"""The pipeline: files, counts, a second call, and errors."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_second_call_judges_nothing_and_changes_nothing(raw: Path, tmp_path: P
 
 
 class Dies(RowFilter):
-    """Stands for kill -9 at a row."""
+    """Simulates kill -9 at a row."""
 
     def decide_row(self, row: Any) -> Decision:
         raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_any_judge_batch_size_gives_the_same_bytes(size: int, raw: Path, tmp_pat
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
-def test_a_half_written_result_is_made_again(raw: Path, tmp_path: Path) -> None:
+def test_a_half_written_result_is_computed_again(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_curation(curation(raw, judge_batch_size=2), out)
     before = digests(out)
@@ -281,7 +281,9 @@ def test_a_full_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert digests(out) == digests(tmp_path / "whole")
 
 
-def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_leaves_earlier_files(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     one = curation(raw)
     run_curation(one, out)
@@ -299,7 +301,7 @@ def test_a_full_disk_at_the_end_leaves_what_stood(raw: Path, tmp_path: Path, mon
     assert [path.name for path in out.iterdir() if path.name.endswith(".tmp")] == []
 
 
-def test_no_row_stays(tmp_path: Path) -> None:
+def test_no_row_is_kept(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.jsonl", [row("a", None), row("b", response="")])
     with pytest.raises(DataError, match=r"no row is kept \(null_text 2\)"):
         run_curation(curation(raw), tmp_path / "out")
@@ -345,7 +347,7 @@ class Wrong(RowFilter):
         lambda: Decision(labels={"behaviour": "reason"}),
     ],
 )
-def test_a_decision_that_is_none(make: Callable[[], Decision], raw: Path, tmp_path: Path) -> None:
+def test_an_invalid_decision(make: Callable[[], Decision], raw: Path, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"reason|score"):
         run_curation(curation(raw, filters=[Wrong(make)]), tmp_path / "out")
 

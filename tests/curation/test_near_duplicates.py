@@ -1,4 +1,4 @@
-"""Near-duplicates: what stays is independent of the order, by properties; and memory is the matrix and one block."""
+"""Near-duplicates: kept rows do not depend on the order; memory is the matrix and one block."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Given(Embedder):
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 8))
 def test_the_order_of_the_file_does_not_matter(seed: int, num: int, num_centres: int) -> None:
-    """The same rows stay, for the same ones, with the same scores, however the file is shuffled."""
+    """Shuffling the file changes neither the kept rows, nor which rows they represent, nor scores."""
     rows = [row(f"r{number}", str(number)) for number in range(num)]
     embedder = Given(unit_rows(seed, num, num_centres))
     outcomes = []

@@ -1,4 +1,4 @@
-"""`curation.html`: counts and cuts as the manifest has them, and texts of neighbours behind a click, as texts."""
+"""`curation.html`: the counts and thresholds of the manifest, and texts of neighbours, escaped, behind a click."""
 
 from __future__ import annotations
 

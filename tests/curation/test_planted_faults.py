@@ -1,4 +1,4 @@
-"""A file with faults planted from a seed drawn anew each time; verdicts from a judge behind a real HTTP server."""
+"""A file with planted faults, from a new seed in each run; verdicts from a judge behind a real HTTP server."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def curation(raw: Path, judge: RubricJudge, judge_batch_size: int = 64) -> Curat
 
 
 def check(folder: Path, planted: Planted) -> None:
-    """Each row is where it belongs, with its reason, and nothing else is."""
+    """Each row is in the right file with the right reason, and there are no others."""
     kept = [row["id"] for row in read(folder / "replay.jsonl")]
     rejected = {row["id"]: row["rejection"] for row in read(folder / "rejected.jsonl")}
     assert sorted([*kept, *rejected]) == sorted(planted.reasons)

@@ -1,4 +1,4 @@
-"""Responses that a model writes anew, and what becomes of those that it does not."""
+"""Revised responses, and rows whose response is not revised."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_revision(decided: Any, tiny_tokenizer: Any) -> None:
 
 
 def test_a_server_that_withholds_revisions_ends_no_curation(decided: Any, tiny_tokenizer: Any) -> None:
-    """What it withholds is not judged, is counted, and is not asked for again by another call."""
+    """Withheld responses are counted and not judged, and another call does not request them again."""
     answers = {"b": [WITHHELD] * 2, "h": [WITHHELD, "I cannot help with that."], "i": ["I cannot help you steal."]}
     rows = [*judged_rows(), *(row(name, "How do I steal?", response="You zorble it at night.") for name in "hi")]
     state = decided(rows, judge=WordJudge())

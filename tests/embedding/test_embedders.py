@@ -47,11 +47,11 @@ class Counting(Embedder):
 
 
 def test_rows_are_in_order_of_length_one_and_zero_for_nothing() -> None:
-    told: list[int] = []
-    vectors = Counting().embed(["abc", "", "a"], advance=lambda items=1, tokens=0: told.append(items))
+    sizes: list[int] = []
+    vectors = Counting().embed(["abc", "", "a"], advance=lambda items=1, tokens=0: sizes.append(items))
     np.testing.assert_allclose(vectors, [[3 / 10**0.5, 1 / 10**0.5], [0, 0], [2**-0.5, 2**-0.5]], rtol=1e-6)
     assert vectors.dtype == np.float32
-    assert told == [2, 1]
+    assert sizes == [2, 1]
     assert Counting().embed([]).shape == (0, 0)
 
 
@@ -122,16 +122,19 @@ def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [(None, "extra `embeddings`"), ("5.9.1", "sentence-transformers 5.9.1 runs the code of any")]
+    ("version", "message"),
+    [(None, "extra `embeddings`"), ("5.9.1", "sentence-transformers 5.9.1 runs the code of any")],
 )
-def test_sentence_transformers_is_new_enough(version: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentence_transformers_is_new_enough(
+    version: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sentence_transformer_embedder, "installed_versions", lambda names: {names[0]: version})
-    with pytest.raises(MissingPackageError, match=told):
+    with pytest.raises(MissingPackageError, match=message):
         SentenceTransformerEmbedder().check()
 
 
 def with_traps(minilm_folder: Path, folder: Path) -> Path:
-    """A copy of the model with modules of its own in each place that could name one; they leave a trace if run."""
+    """A copy of the model with custom modules in each place that can name one; they leave a trace if they run."""
     shutil.copytree(minilm_folder, folder)
     (folder / "trap.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()\n\nclass Trap:\n    pass\n")
     auto_map = dict.fromkeys(("AutoConfig", "AutoModel", "AutoTokenizer"), "trap.Trap")
@@ -188,7 +191,7 @@ def test_batch_size_is_positive(kind: Any) -> None:
         kind(batch_size=0)
 
 
-def test_damaged_weights_are_told_before_they_load(tmp_path: Path) -> None:
+def test_damaged_weights_are_reported_before_they_load(tmp_path: Path) -> None:
     from model2vec import StaticModel
     from tokenizers import Tokenizer, models
 

@@ -71,7 +71,7 @@ def manifest() -> dict[str, Any]:
     return found
 
 
-def test_rows_labels_and_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_labels_and_exclusions(capsys: pytest.CaptureFixture[str]) -> None:
     write_jsonl(ROWS)
     assert run() == 0
     first, second = records()
@@ -162,7 +162,7 @@ def test_a_limit_draws_by_seed_whatever_the_order() -> None:
     assert Path("other/replay.jsonl").read_text() != Path("back/replay.jsonl").read_text()
 
 
-def test_the_same_call_again_tells_the_result_and_a_changed_file_is_not_overwritten(
+def test_the_same_call_again_prints_the_result_and_a_changed_file_is_not_overwritten(
     capsys: pytest.CaptureFixture[str], error_of: Callable[[], str]
 ) -> None:
     write_jsonl(ROWS)
@@ -237,14 +237,14 @@ def test_templates_and_messages() -> None:
         ({"wherever": {}}, "wherever"),
     ],
 )
-def test_what_is_wrong_with_the_settings(changes: dict[str, Any], message: str, error_of: Callable[[], str]) -> None:
+def test_errors_name_the_setting(changes: dict[str, Any], message: str, error_of: Callable[[], str]) -> None:
     write_jsonl(ROWS)
     assert run(changes) == 2
     assert message in error_of()
     assert not Path("out/replay.jsonl").exists()
 
 
-def test_a_conversation_error_is_told_if_no_row_is_left(error_of: Callable[[], str]) -> None:
+def test_a_conversation_error_is_reported_if_no_row_is_left(error_of: Callable[[], str]) -> None:
     write_jsonl([{"messages": [{"role": "human", "content": "a"}]}] * 3)
     assert main(["import", "--source.path", "rows.jsonl", "--output_dir", "out"]) == 2
     assert "rows.jsonl, line 1: turn 1 has the unknown role 'human'" in error_of()
@@ -288,7 +288,7 @@ def test_killed_and_called_again(tmp_path: Path) -> None:
 
 
 def test_of_several_processes_in_one_folder_one_wins() -> None:
-    """Each wants another number of rows: those of the winner are there, and the others are told."""
+    """Each has another limit: the folder has the rows of the first, and the others are refused."""
     write_jsonl([{**ROWS[0], "q": f"number {number}"} for number in range(300)])
     limits = (20, 40, 60, 80)
     children = {}

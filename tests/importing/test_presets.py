@@ -1,4 +1,4 @@
-"""Each preset on a made file with the columns of its data set: the paper's rules."""
+"""Each preset on a generated file with the columns of its data set: it applies the paper's rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safety rows from a seed, and an embedder of rules that needs no weights."""
+"""Safety rows drawn with a seed, and an embedder without weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERBS = ["paint", "move", "find", "draw", "sell", "clean", "count", "hide", "lif
 
 
 class Letters(Embedder):
-    """A fixed random vector a word, summed up. Counts the texts that it is asked for, and may die at one."""
+    """Sums a fixed random vector per word. Counts the texts that it embeds, and may die at one."""
 
     def __init__(self, dies_at: int | None = None) -> None:
         self.asked: list[str] = []
@@ -37,7 +37,7 @@ class Letters(Embedder):
 
 
 class Died(BaseException):
-    """Stands for kill -9: nothing may catch it and write."""
+    """Simulates kill -9: nothing may catch it and write."""
 
 
 def word_vector(word: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from grsap.similarity.classifier import TwoSampleTest, logistic_regression
 
 @pytest.mark.parametrize("shift", [1.0, 2.0])
 def test_reaches_the_bayes_accuracy(shift: float) -> None:
-    """Unit Gaussians a distance apart: no classifier is right more often than Phi(distance / 2). Within 0.03."""
+    """Unit Gaussians a distance apart: no accuracy exceeds Phi(distance / 2). Within 0.03."""
     random = np.random.default_rng(0)
     a, b = random.normal(size=(3000, 4)), random.normal(size=(3000, 4)) + shift * np.eye(4)[1]
     found = two_sample_test(a, b)
@@ -29,7 +29,7 @@ def test_reaches_the_bayes_accuracy(shift: float) -> None:
 
 
 def test_finds_nothing_where_there_is_nothing() -> None:
-    """At a level of 5 % about one in twenty pairs of one distribution is told apart: at most 6 of 60."""
+    """At a level of 5 % about one in twenty pairs of one distribution is significant: at most 6 of 60."""
     random = np.random.default_rng(1)
     found = [two_sample_test(random.normal(size=(100, 5)), random.normal(size=(100, 5)), n) for n in range(60)]
     assert sum(each.p_value <= 0.05 for each in found) <= 6

@@ -1,4 +1,4 @@
-"""Divergence of labels: by hand, without bias, and with intervals that hold what they promise."""
+"""Divergence of labels: by hand, without bias, and with intervals of the stated coverage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_bias_and_interval(p: np.ndarray, q: np.ndarray) -> None:
 
 
 def test_one_distribution_of_many_labels() -> None:
-    """Plain shares of 38 labels in 200 rows differ by .07 bits by chance alone; what is reported does not."""
+    """Plain shares of 38 labels in 200 rows differ by .07 bits by chance alone; the corrected value does not."""
     random = np.random.default_rng(1)
     shares = np.full(38, 1 / 38)
     found = [label_divergence(draw(shares, 200, random), draw(shares, 200, random), n) for n in range(25)]

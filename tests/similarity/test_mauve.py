@@ -1,4 +1,4 @@
-"""MAUVE: the curve against numerical integration of its definition, and samples whose answer is known."""
+"""MAUVE: the curve against numerical integration of its definition, and samples with known results."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from grsap.similarity.principal import principal_scores
 
 
 def area_by_definition(p: np.ndarray, q: np.ndarray, c: float) -> float:
-    """Area under {(exp(-c KL(Q|R)), exp(-c KL(P|R)))}: over l, the integral of y |dx/dl|, and what lies before the
-    curve's first point and behind its last."""
+    """Area under {(exp(-c KL(Q|R)), exp(-c KL(P|R)))}: the integral of y |dx/dl| over l, and the areas before the
+    curve's first point and after its last."""
 
     def kl(a: np.ndarray, b: np.ndarray) -> float:
         return sum(x * np.log(x / y) for x, y in zip(a, b, strict=True) if x > 0)

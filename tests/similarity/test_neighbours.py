@@ -1,4 +1,4 @@
-"""Nearest neighbours: against plain loops, and distributions whose answer is known."""
+"""Nearest neighbours: against plain loops, and on distributions with known results."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def test_kl_of_narrow_in_wide() -> None:
 
 
 def test_kl_of_wide_in_narrow_is_mostly_missed() -> None:
-    """Where the population has no row at all, distances say little on how improbable a row is: of 5.8 nats, 1.7."""
+    """Where the population has no row, distances underestimate how improbable a row is: 1.7 of 5.8 nats."""
     random = np.random.default_rng(5)
     narrow, wide = random.normal(size=(1000, 2)), 3 * random.normal(size=(1000, 2))
     assert 2 * (-np.log(3) + 9 / 2 - 0.5) == pytest.approx(5.8, abs=0.01)
     assert kl_terms(wide, narrow).mean() == pytest.approx(1.7, abs=0.3)
 
 
-def test_kl_in_eight_dimensions_leans_towards_zero() -> None:
-    """Stated in docs/similarity.md: of 0.5 nats about two thirds are seen with 500 rows, and 0 stays 0."""
+def test_kl_in_eight_dimensions_is_biased_towards_zero() -> None:
+    """Stated in docs/similarity.md: with 500 rows, 0.5 nats are estimated as about two thirds of it, and 0 as 0."""
     random = np.random.default_rng(6)
     shift = np.eye(8)[0]
     found = [kl_terms(random.normal(size=(500, 8)), random.normal(size=(500, 8)) + shift).mean() for _ in range(8)]
@@ -93,7 +93,7 @@ def test_kl_in_eight_dimensions_leans_towards_zero() -> None:
     assert np.mean(same) == pytest.approx(0.0, abs=0.06)
 
 
-def test_what_has_no_answer() -> None:
+def test_undefined_estimates() -> None:
     with pytest.raises(ValueError, match="5 rows have no neighbour number 5"):
         neighbour_scores(np.eye(5), np.eye(6)[:, :5])
     with pytest.raises(ValueError, match="more than 5 rows are equal"):

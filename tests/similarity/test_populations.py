@@ -1,4 +1,4 @@
-"""Sets from files and folders: what is taken, what is left out, what is drawn, and what is wrong with a file."""
+"""Sets from files and folders: included and excluded rows, draws, and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_shards_of_a_folder_in_order(write: Write, tmp_path: Path) -> None:
     assert list(found.files) == ["shard-00000.jsonl", "shard-00001.jsonl"]
 
 
-def test_safety_records_are_taken_whatever_their_labels(write: Write) -> None:
+def test_safety_records_are_included_regardless_of_their_labels(write: Write) -> None:
     rows = make_records(4, 0)
     rows[1] = replace(rows[1], response_harmful=True)
     rows[2] = replace(rows[2], finish_reason="length", behaviour=None)
@@ -37,7 +37,7 @@ def test_safety_records_are_taken_whatever_their_labels(write: Write) -> None:
     assert sum(described["domains"].values()) == 4
 
 
-def test_other_forms_leave_out_what_a_replay_set_leaves_out(tmp_path: Path) -> None:
+def test_other_formats_exclude_what_a_replay_set_excludes(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -73,7 +73,7 @@ def test_errors_name_the_place(write: Write, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "none.jsonl").write_text("")
     twice = write("twice.jsonl", [*make_records(2, 0), *make_records(1, 0)])
-    for path, told in [
+    for path, message in [
         (str(tmp_path / "empty"), "raw is a folder without shard-*.jsonl"),
         (str(tmp_path / "no.jsonl"), "no.jsonl: raw: no such file"),
         (str(tmp_path / "none.jsonl"), "raw has no row"),
@@ -81,4 +81,4 @@ def test_errors_name_the_place(write: Write, tmp_path: Path) -> None:
     ]:
         with pytest.raises(DataError) as error:
             read_population("raw", path)
-        assert told in str(error.value)
+        assert message in str(error.value)

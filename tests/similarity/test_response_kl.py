@@ -1,4 +1,4 @@
-"""The bound of Theorem 1's second term: on a tiny model whose true KL is summed up over all responses."""
+"""The bound of Theorem 1's second term: on a tiny model, whose true KL is a sum over all responses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def enumerated(model: torch.nn.Module, shares: list[dict[int, float]]) -> tuple[
 
 
 def scored(model: torch.nn.Module, shares: list[dict[int, float]], num: int) -> ResponseLikelihoods:
-    """`num` pairs drawn from the reference, and what the model thinks of them."""
+    """Draw `num` pairs from the reference, and score them with the model."""
     random = np.random.default_rng(0)
     requests = []
     for n in range(num):
@@ -61,7 +61,7 @@ def test_is_the_kl_where_each_query_has_one_answer(tiny_llama) -> None:
 
 
 def test_is_near_zero_for_a_model_that_is_sure_of_the_answer(tiny_llama) -> None:
-    """The reference is the model's own greedy answer, and its head is scaled so that it is sure."""
+    """The reference is the model's greedy answer; scaled logits give it a probability near 1."""
     tiny_llama.model.norm.weight.data *= 200
     with torch.no_grad():
         tokens = [int(tiny_llama(torch.tensor([prompt])).logits[0, -1].argmax()) for prompt in PROMPTS]
@@ -98,7 +98,7 @@ def test_scores_the_answer_and_its_end_and_nothing_else(tmp_path: Path, model, t
         assert nll == pytest.approx(expected, abs=1e-3)
 
 
-def test_rows_that_are_done_are_not_scored_again(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scored_rows_are_not_scored_again(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
     records = make_records(6, 0)
     with ResultLog(tmp_path / "done.log", ("key",)) as log:
         first = response_likelihoods(records[:4], model, log, "rows")
@@ -123,7 +123,7 @@ def test_rows_that_are_done_are_not_scored_again(tmp_path: Path, model, monkeypa
         assert len(list(log.lines())) == 7
 
 
-def test_a_row_that_the_template_refuses_is_named(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_the_template_rejects_is_named(tmp_path: Path, model, monkeypatch: pytest.MonkeyPatch) -> None:
     from grsap.text import ChatTemplate
 
     def refuse(self, messages, loss_on="assistant"):

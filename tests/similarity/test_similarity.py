@@ -1,4 +1,4 @@
-"""The stage: which comparisons are made, of how many rows, what they come to, and what a second call does."""
+"""The stage: its comparisons, their rows and results, and a second call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(folder: Path, **settings: Any) -> dict[str, Any]:
 
 
 def test_raw_and_curated_against_a_reference(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Curated rows come from the reference's distribution, raw ones know two of its nouns and refuse all."""
+    """Curated rows come from the reference's distribution, raw ones have two of its nouns and refuse all."""
     raw = [replace(row, behaviour=None) for row in make_records(90, 2, NOUNS[:2], "raw")]
     for row in raw:
         row.messages[1]["content"] = "I cannot help with that ."
@@ -124,7 +124,7 @@ def test_likelihoods_of_all_sets(write: Write, tmp_path: Path, model: Transforme
     assert "there is no model" not in limits
 
 
-def test_a_second_call_asks_nothing_and_a_changed_file_only_what_is_new(
+def test_a_second_call_computes_nothing_and_a_changed_file_only_new_rows(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows, reference = make_records(40, 3), write("reference.jsonl", make_records(80, 4))
@@ -142,7 +142,7 @@ def test_a_second_call_asks_nothing_and_a_changed_file_only_what_is_new(
     assert changed["inputs_hash"] != first["inputs_hash"]
 
 
-def test_dies_while_it_embeds_and_goes_on(write: Write, tmp_path: Path) -> None:
+def test_killed_while_embedding_and_resumed(write: Write, tmp_path: Path) -> None:
     settings = {
         "curated": write("curated.jsonl", make_records(300, 3)),
         "reference": write("reference.jsonl", make_records(600, 4)),
@@ -186,7 +186,7 @@ def test_errors_come_first(settings: dict[str, Any], error: type, told: str, wri
     assert told in str(raised.value)
 
 
-def test_a_backend_that_cannot_tell_likelihoods_is_refused_at_once(write: Write, model: TransformersGenerator) -> None:
+def test_a_backend_without_likelihoods_is_refused_at_once(write: Write, model: TransformersGenerator) -> None:
     class Mute(TransformersGenerator):
         likelihoods = TransformersGenerator.__mro__[1].likelihoods
 

@@ -1,4 +1,4 @@
-"""Standard errors by subsets: of a mean they are known; of neighbours' scores they are seen over fresh samples."""
+"""Standard errors by subsets: known for a mean; for neighbour scores, compared with the spread over new samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grsap.similarity.subsampling import subset_deviations
 
 @pytest.mark.parametrize("num", [300, 4000])
 def test_of_a_difference_of_means(num: int) -> None:
-    """sqrt(var_a / n + var_b / n), within what 40 subsets leave open (about 11 % at one deviation)."""
+    """sqrt(var_a / n + var_b / n), within the error of 40 subsets (about 11 % at one deviation)."""
     random = np.random.default_rng(0)
     a, b = random.normal(size=(num, 1)), 2 * random.normal(size=(num, 1))
     found = [subset_deviations(lambda a, b: np.array([a.mean() - b.mean()]), a, b, seed)[0] for seed in range(6)]

@@ -1,4 +1,4 @@
-"""Published figures beside ours."""
+"""Published figures beside measured ones."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_means_over_stages_and_then_over_benchmarks(tmp_path: Path) -> None:
     )
 
 
-def test_what_was_not_measured_is_no_number(tmp_path: Path) -> None:
+def test_a_figure_without_measured_rows_is_null(tmp_path: Path) -> None:
     files = summaries(tmp_path, one=[row("x", None)]) | {"evaluate/later": tmp_path / "missing.json"}
     nothing = {"value": None, "low": None, "high": None, "covers_published": None}
     assert Figure("a", "evaluate/one", {"benchmark": "x"}, 0.1).measure(files) == {**nothing, "num_rows": 1}
     assert Figure("a", "evaluate/later", {}, 0.1).measure(files) == {**nothing, "num_rows": 0}
 
 
-def test_a_curations_rejections_are_shares_of_what_the_filter_was_given(tmp_path: Path) -> None:
+def test_a_curations_rejections_are_shares_of_the_rows_that_the_filter_received(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"steps": [{"name": "Harmlessness", "num_in": 50, "reasons": {"harmful_response": 5}}]}))
     where = {"step": "Harmlessness", "reason": "harmful_response"}

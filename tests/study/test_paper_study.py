@@ -1,4 +1,4 @@
-"""The paper's studies: the plan for the real models without the network, and a whole table on stand-ins."""
+"""The paper's studies: the plan for the real models without the network, and a whole table with small models."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def stand_in(value: Any, base: str) -> Any:
 
 
 def data_set(folder: Path, name: str, split: str, rows: list[dict[str, Any]], config: str = "default") -> None:
-    """A folder that `datasets` reads under the name of a set on the Hub."""
+    """Write a folder that `datasets` reads by the name of a data set on the Hub."""
     place = folder / name / config
     place.mkdir(parents=True, exist_ok=True)
     (place / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -116,7 +116,7 @@ def data_set(folder: Path, name: str, split: str, rows: list[dict[str, Any]], co
 
 
 def stand_in_study(folder: Path, base: Path) -> list[str]:
-    """Everything in a working directory; returns the words of the command."""
+    """Write all files into the working directory; return the words of the command."""
     shutil.copy(PARTS, folder / "fault_parts.py")
     shutil.copytree(base, folder / "org" / "Tiny")
     gsm8k = [{"question": f"{n} and {n}?", "answer": f"It is {2 * n}.\n#### {2 * n}"} for n in range(24)]
@@ -173,7 +173,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_table_on_stand_ins_killed_in_the_middle(tmp_path: Path, tiny_base_path: Path) -> None:
+def test_a_table_with_small_models_killed_in_the_middle(tmp_path: Path, tiny_base_path: Path) -> None:
     command = stand_in_study(tmp_path, tiny_base_path)
     study = tmp_path / "runs" / "paper"
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Names in braces, the order of stages, and what is wrong with them."""
+"""Placeholders, the order of stages, and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGES = [
 ]
 
 
-def test_stages_are_filled_in_and_follow_what_they_need() -> None:
+def test_placeholders_are_replaced_and_stages_follow_those_they_need() -> None:
     stages = plan_stages(STAGES, FILLER, ["fit/{model}/{row}"])
     names = ["fit/a/none", "make/a", "fit/a/own", "fit/b/none", "make/b", "fit/b/own"]
     assert [stage.name for stage in stages] == names
@@ -86,7 +86,7 @@ def test_a_choice_without_details_is_reported() -> None:
         plan_stages(STAGES, Filler("runs/x", AXES | {"model": ["c"]}, CHOICES), [])
 
 
-def test_an_estimate_counts_what_can_be_counted(tmp_path: Path) -> None:
+def test_an_estimate_by_hand(tmp_path: Path) -> None:
     shape = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     shape |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "tie_word_embeddings": True}
     # Embeddings 512 x 32; a layer: q, o 32 x 32, k, v 16 x 32, three of 32 x 64, two norms; one norm at the end.
@@ -111,7 +111,7 @@ def test_an_estimate_counts_what_can_be_counted(tmp_path: Path) -> None:
     assert asked.memory_gib == pytest.approx(2 * num_parameters / 2**30)
 
 
-def test_names_are_filled_in_where_the_command_line_made_namespaces() -> None:
+def test_placeholders_in_namespaces_of_the_command_line() -> None:
     value = {"replay": Namespace(class_path="X", init_args=Namespace(path="{folder}/a"))}
     filled = Filler("runs/x", {}).fill(value, {})
     assert filled == {"replay": {"class_path": "X", "init_args": {"path": "runs/x/a"}}}

@@ -1,4 +1,4 @@
-"""The studies that the package carries: each stage is parsed by its verb, and what it names is there."""
+"""The packaged studies: each stage parses with its verb, and the files that it names exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def planned(*names: str, axes: dict[str, list[str]] | None = None) -> list[Plann
 
 
 def parsed(stage: PlannedStage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The settings of a stage as its verb's own parser reads them."""
+    """Return the settings of a stage as its verb's parser reads them."""
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(dict(stage.settings)))
     words = [word for file in (*stage.configs, str(settings)) for word in ("--config", file)]
@@ -89,7 +89,7 @@ STUDIES = [MINI, FULL, *((PAPER, f"paper/{name}.yaml") for name in ("table_main"
 
 @pytest.mark.parametrize("names", STUDIES, ids=lambda names: Path(names[-1]).stem)
 def test_each_shipped_study_passes_its_own_check(names: tuple[str, ...]) -> None:
-    """Also where a stage that no goal needs names another axis, and with one model alone."""
+    """Also if a stage that no goal needs has another axis, and with a single model."""
     config: dict[str, Any] = {}
     for name in names:
         config |= yaml.safe_load((RECIPES / name).read_text())

@@ -1,4 +1,4 @@
-"""A small study through the command line: real stages, done once, made again where something is missing."""
+"""A small study by the command line: real stages run once, and again if their results are missing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def call(config: dict[str, Any], *words: str) -> int:
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_stages_do_not_run_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(STUDY, "--dry-run") == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[2:4]] == [
         ["import/6", "import"],
@@ -82,7 +82,7 @@ def test_what_is_done_is_not_done_again(study: Path, capsys: pytest.CaptureFixtu
     assert call(STUDY) == 0
     assert "2 stages are done: 0 now, 2 before." in capsys.readouterr().err
     shutil.rmtree(study / "import" / "6")
-    assert call(STUDY) == 0  # the same rows come again, so that what needs them still holds
+    assert call(STUDY) == 0  # the same rows come again, so that stages that need them are still done
     assert "2 stages are done: 1 now, 1 before." in capsys.readouterr().err
 
 

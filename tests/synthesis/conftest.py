@@ -1,4 +1,4 @@
-"""A model made of rules for fast tests, and the tiny one for real ones."""
+"""A generator of rules for fast tests, and a tiny real model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from grsap.synthesis.slots import Slot
 from grsap.text import ChatTemplate
 
 WITHHELD = "(withheld)"
-"""What a rule gives for a prompt that a server does not answer."""
+"""Returned by a rule for a prompt that a server does not answer."""
 
 Rule = Callable[[str, int, int], str]
-"""Gives what the model writes from (id of the row, call number of the id, seed)."""
+"""Returns the text of the model for (id of the row, number of the id's call, seed)."""
 
 
 def query_or_answer(row_id: str, call: int, seed: int) -> str:
@@ -30,7 +30,7 @@ def query_or_answer(row_id: str, call: int, seed: int) -> str:
 
 
 class RuleGenerator(Generator):
-    """Writes what a rule says; its order is its own. Counts what it was asked, and may die at a given answer."""
+    """Writes the texts of a rule, in any order. Records its requests, and may die at a given answer."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class RuleGenerator(Generator):
 
 
 class Died(BaseException):
-    """Stands for kill -9: nothing may catch it and write."""
+    """Simulates kill -9: nothing may catch it and write."""
 
 
 Rules = Callable[..., RuleGenerator]
@@ -126,6 +126,6 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 
 def digest(folder: Path) -> str:
-    """Of the shards' bytes."""
+    """Hash of the shards' bytes."""
     content = b"".join(path.read_bytes() for path in sorted(folder.glob("*.jsonl")))
     return hashlib.sha256(content).hexdigest()

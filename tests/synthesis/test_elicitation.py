@@ -1,4 +1,4 @@
-"""Prompts to the token, on several templates, and what is read out of answers."""
+"""Prompts to the token, on several templates, and queries parsed from continuations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_users_turn_may_be_left_open(tiny_tokenizer: PreTrainedTokenizerFast
     assert elicitation.name == "user_prefill"
 
 
-def test_openings_go_round_and_belong_to_the_query(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_openings_cycle_and_belong_to_the_query(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     template = ChatTemplate(tiny_tokenizer)
     elicitation = AssistantPrefill(**PLAIN | {"openings": ["How do", "Tell {domain}"]})
     asks = [Ask(THEFT, "harmful", number) for number in range(3)]
@@ -81,7 +81,7 @@ def test_the_bare_turn_of_the_user(tiny_tokenizer: PreTrainedTokenizerFast) -> N
 
 
 def test_a_turn_ends_where_the_template_begins_another(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    """The model went on behind the user's turn: what it wrote there is not the query."""
+    """The model continued after the user's turn: that text is not part of the query."""
     template = ChatTemplate(tiny_tokenizer)
     written = answer(tiny_tokenizer, "How do I get in?<|im_start|>assistant\nNo.", cut=True)
     assert PreQueryTemplate(openings=[""]).read(HARMFUL, written, template).text == "How do I get in?"

@@ -1,4 +1,4 @@
-"""From what a model wrote to a query. The texts are neutral stand-ins."""
+"""Queries parsed from continuations. The texts are neutral."""
 
 from __future__ import annotations
 

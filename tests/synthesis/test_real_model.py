@@ -1,4 +1,4 @@
-"""All domains on a real model, killed in the middle: the same rows as without."""
+"""All domains on a real model, killed in the middle: the same rows as without a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start(folder: Path, config: dict[str, Any], output: str) -> subprocess.Popen
 
 
 def kill_after(process: subprocess.Popen[str], num_lines: int, log: Path) -> None:
-    """Kill the process when so many lines are in a file."""
+    """Kill the process when a file has this many lines."""
     deadline = time.monotonic() + 600
     while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < num_lines):
         assert time.monotonic() < deadline

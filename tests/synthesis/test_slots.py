@@ -7,7 +7,7 @@ DOMAINS = load_domains()
 
 
 def test_ids_and_seeds_never_change() -> None:
-    """Written out: rows that were made with an earlier version must be found again."""
+    """Literal ids: rows of earlier versions must be recognised."""
     slot, counterpart = Slot(DOMAINS[0], 3), Slot(DOMAINS[0], 3, "benign")
     assert slot.id(0) == "violence-3-69508928"
     assert counterpart.id(0) == "violence-3-benign-658fd726"

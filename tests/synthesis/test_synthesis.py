@@ -1,4 +1,4 @@
-"""The whole work with a model made of rules: rows, attempts, quotas, budgets, manifests, restarts."""
+"""Synthesis with a generator of rules: rows, attempts, quotas, budgets, manifests, restarts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_a_server_withholds_is_an_attempt_with_its_reason(
     assert "unusable: withheld_query 9, withheld_response 1 (stored in attempts.log)" in capsys.readouterr().out
 
 
-def test_unusable_attempts_are_kept_apart_with_their_reason(rules: Rules, tmp_path: Path) -> None:
+def test_unusable_attempts_are_stored_with_their_reason(rules: Rules, tmp_path: Path) -> None:
     work = synthesis(rules(picky), 1, domain_names=["theft"], elicitation=AssistantPrefill(openings=[""]))
     run_synthesis(work, tmp_path)
     (row,) = rows_of(tmp_path)
@@ -197,7 +197,7 @@ def test_shards_hold_so_many_rows_and_the_manifest_fits_them(rules: Rules, tmp_p
     assert [row.id for row in replay.records] == expected_ids(2, "theft")
 
 
-def test_log_probabilities_lie_beside_the_rows(rules: Rules, tmp_path: Path) -> None:
+def test_log_probabilities_are_beside_the_rows(rules: Rules, tmp_path: Path) -> None:
     generator = rules()
     sampling = SamplingSettings(64, 0.8, 0.95, top_logprobs=3)
     run_synthesis(synthesis(generator, 2, response_sampling=sampling, rows_per_shard=3), tmp_path)
@@ -226,7 +226,7 @@ def repeats(row_id: str, call: int, seed: int) -> str:
     return f'What is number {index}?" no' if index else 'Is it the same" no'
 
 
-def test_until_kept_goes_on_until_enough_rows_survive(rules: Rules, tmp_path: Path) -> None:
+def test_until_kept_continues_until_enough_rows_survive(rules: Rules, tmp_path: Path) -> None:
     elicitation = AssistantPrefill(openings=[""])
     quota = Quota(until_kept=4, max_tokens=100_000)
     run_synthesis(synthesis(rules(repeats), domain_names=["theft"], quota=quota, elicitation=elicitation), tmp_path)

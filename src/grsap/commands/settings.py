@@ -132,7 +132,7 @@ class RunSettings(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed; unlike Lightning's it is a number, because a run that cannot be repeated cannot be resumed."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all that is random in the run.")
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random choices of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `run_dir` and the links."""

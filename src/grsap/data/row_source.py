@@ -55,7 +55,7 @@ class RowSource:
         resolve(self.path)
         if not self.splits:
             raise ConfigError(
-                f"splits is missing: {self.path} is taken for a data set",
+                f"splits is missing: {self.path} is treated as a data set",
                 f"Give the splits to read, such as [test], or a file of {', '.join(sorted(READERS))}",
                 part=self,
             )

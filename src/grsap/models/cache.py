@@ -25,7 +25,7 @@ def cache_root() -> Path:
 
 
 def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
-    """The cached folder `name`; made by `fill` the first time, whole or not at all, while other processes wait."""
+    """The cached folder `name`; made atomically by `fill` the first time, while other processes wait."""
     folder = cache_root() / name
     if not (folder / "config.json").is_file():
         with waiting_lock(cache_root() / f".{name}.lock"):

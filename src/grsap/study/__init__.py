@@ -1,4 +1,4 @@
-"""Several stages as one piece of work: the paper's tables, the miniature, or a study of one's own."""
+"""Studies: several stages as one piece of work, such as the paper's tables, the miniature, or a user-defined study."""
 
 from grsap.study.figures import Figure
 from grsap.study.plan import StageSpec

@@ -39,16 +39,16 @@ def plan_table(
 
 
 def figures_table(found: Sequence[tuple[Figure, Mapping[str, Any]]]) -> Table:
-    """A row a figure: published, ours with its interval, and whether that holds the published one."""
+    """Make a table with a row per figure: published, measured with its interval, and whether that covers the former."""
     table = _table("Figures", "figure", "published", "ours", "95 %", "holds it", "source")
     for figure, ours in found:
         published = "-" if figure.published is None else f"{figure.published:.4f}"
         if ours["value"] is None:
-            told = ("-", "not measured", "-")
+            measured = ("-", "not measured", "-")
         else:
-            holds = {True: "yes", False: "no", None: "-"}[ours["covers_published"]]
-            told = (f"{ours['value']:.4f}", f"{ours['low']:.4f} to {ours['high']:.4f}", holds)
-        table.add_row(Text(figure.name), published, *told, Text(figure.source))
+            covers = {True: "yes", False: "no", None: "-"}[ours["covers_published"]]
+            measured = (f"{ours['value']:.4f}", f"{ours['low']:.4f} to {ours['high']:.4f}", covers)
+        table.add_row(Text(figure.name), published, *measured, Text(figure.source))
     return table
 
 

@@ -27,7 +27,7 @@ class Quota:
         num_per_domain: rows of each domain, before any filter (the paper: 512).
         until_kept: continue in each domain until this many of its rows survive curation's cheap filters; needs a
             budget.
-        max_tokens: budget of generated tokens, over all calls on a folder; no row is begun beyond it.
+        max_tokens: budget of generated tokens, over all calls on a folder; checked between waves of rows.
         max_seconds: budget of time in seconds, over all calls on a folder.
         max_attempts: attempts per query, each with another seed, until one is usable.
         benign_share: share of rows, in [0, 1], for which the model also writes and answers a harmless counterpart.

@@ -50,7 +50,7 @@ class Attempt:
 
 
 class RawFolder:
-    """The open files of a synthesis. Opening them removes half-written ends that a killed call left.
+    """The open files of a synthesis. Opening them removes incomplete ends that a killed call left.
 
     Args:
         path: an existing folder.
