@@ -42,10 +42,8 @@ class Behaviour(Filter):
                 "difficulty": "hard" if row.history else "easy",
                 "response_refusal": refuses,
             }
-            if refuses and is_harmless and self.reject_over_refusals:
-                yield Decision(False, "over_refusal", labels=labels)
-            else:
-                yield Decision(labels=labels)
+            is_rejected = refuses and is_harmless and self.reject_over_refusals
+            yield Decision(not is_rejected, "over_refusal" if is_rejected else None, labels=labels)
 
 
 def is_harmless_request(row: SafetyRecord) -> bool:

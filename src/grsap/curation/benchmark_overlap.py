@@ -138,11 +138,7 @@ class BenchmarkOverlap(Filter):
 
 
 def greatest_cosines(vectors: Embeddings, others: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Compare rows (M, D) with others (K, D), in blocks.
-
-    Returns:
-        (M,) greatest cosine of each row, and (M,) the index of that other; -1 and 0 if K is 0.
-    """
+    """Return the greatest cosine (M,) of each row (M, D) with the others (K, D), and its index (M,)."""
     greatest = np.full(len(vectors), -1.0)
     nearest = np.zeros(len(vectors), np.intp)
     for start in range(0, len(vectors) if len(others) else 0, BLOCK):

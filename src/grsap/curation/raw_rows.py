@@ -129,26 +129,25 @@ def read_raw(row: Mapping[str, Any], *, path: Path | None = None, line: int | No
     Raises:
         DataError: the row is wrong in another way.
     """
-    messages = row.get("messages")
-    whole = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
-    blank = [index for index, message in enumerate(whole) if _is_blank(message)]
-    values = dict(row)
-    if blank and isinstance(messages, list) and len(whole) == len(messages):
-        values["messages"] = [
-            {**message, "content": _STAND_IN} if index in blank else message for index, message in enumerate(whole)
-        ]
-    record = SafetyRecord.from_dict(values, path=path, line=line)
-    if not blank:
-        return record
+    messages: Any = row.get("messages")
+    blank = [_is_blank(message) for message in messages] if isinstance(messages, list) else []
+    if not any(blank):
+        return SafetyRecord.from_dict(row, path=path, line=line)
+    filled = [
+        {**each, "content": _STAND_IN} if is_blank else each for each, is_blank in zip(messages, blank, strict=True)
+    ]
+    record = SafetyRecord.from_dict({**row, "messages": filled}, path=path, line=line)
     empty: list[Message] = [
-        {**message, "content": ""} if index in blank else message for index, message in enumerate(record.messages)
+        {**each, "content": ""} if is_blank else each for each, is_blank in zip(record.messages, blank, strict=True)
     ]
     return replace(record, messages=empty)
 
 
-def _is_blank(message: Mapping[str, Any]) -> bool:
-    content = message.get("content", "")
-    return "content" in message and (content is None or (isinstance(content, str) and not content.strip()))
+def _is_blank(message: Any) -> bool:
+    if not isinstance(message, dict) or "content" not in message:
+        return False
+    content = message["content"]
+    return content is None or (isinstance(content, str) and not content.strip())
 
 
 def _parse(raw: bytes, path: Path, line: int) -> SafetyRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from grsap.plugins import PluginError
 UNLABELLED = "unlabelled"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class StepResult:
     """Result of a filter.
 
@@ -38,13 +38,13 @@ class StepResult:
     name: str
     filter: Filter
     num_in: int
-    num_kept: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    audit: dict[str, Any] = field(default_factory=dict)
-    histograms: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    rows: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
-    outcomes: bytearray = field(default_factory=bytearray)
+    num_kept: int
+    reasons: Counter[str]
+    audit: dict[str, Any]
+    histograms: list[dict[str, Any]]
+    seconds: float
+    rows: NDArray[np.intp]
+    outcomes: bytearray
 
 
 def names_of(filters: Sequence[Filter]) -> list[str]:
@@ -74,24 +74,29 @@ def _run(each: Filter, name: str, number: int, ledger: Ledger, work: Work) -> St
     started = time.monotonic()
     work.audit, work.histograms = {}, []
     rows = ledger.rows(each.takes_rejected)
-    result = StepResult(name, each, len(rows))
-    outcomes = bytearray(len(rows))
-    for place, (row, decision) in enumerate(
-        zip(rows.numbers.tolist(), each.checked_decisions(rows, work), strict=True)
-    ):
+    reasons: Counter[str] = Counter()
+    outcomes = bytearray()
+    for row, decision in zip(rows.numbers.tolist(), each.checked_decisions(rows, work), strict=True):
         try:
             ledger.apply(row, decision, number)
         except (ValueError, KeyError) as error:
             problem = f"gives a decision with labels {dict(decision.labels)}"
             raise PluginError(each, "decide", problem, "Give labels and values that safety rows may have") from error
-        outcomes[place] = decision.keep
+        outcomes.append(decision.keep)
         if decision.reason is not None:
-            result.reasons[decision.reason] += 1
-    result.num_kept = sum(outcomes)
-    result.rows, result.outcomes = rows.numbers, outcomes
-    result.audit, result.histograms = work.audit, work.histograms
-    result.seconds = time.monotonic() - started
-    return result
+            reasons[decision.reason] += 1
+    return StepResult(
+        name=name,
+        filter=each,
+        num_in=len(rows),
+        num_kept=sum(outcomes),
+        reasons=reasons,
+        audit=work.audit,
+        histograms=work.histograms,
+        seconds=time.monotonic() - started,
+        rows=rows.numbers,
+        outcomes=outcomes,
+    )
 
 
 def counts_by_label(result: StepResult, ledger: Ledger, behaviours: Sequence[str]) -> list[dict[str, Any]]:

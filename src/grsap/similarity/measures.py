@@ -48,10 +48,6 @@ class Measure:
     expected_if_same: float | None = None
     details: dict[str, float] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of `similarity.json`."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -241,6 +237,7 @@ class Difference:
     Attributes:
         low, high: 95 % interval, combined from both intervals as if they were independent (MOVER; Zou and Donner 2008).
             Both sets share the reference and most rows, so it tends to be too wide.
+        is_beyond: whether the interval excludes 0.
     """
 
     measure: str
@@ -248,15 +245,7 @@ class Difference:
     difference: float
     low: float
     high: float
-
-    @property
-    def is_beyond(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of `similarity.json`."""
-        return {**asdict(self), "is_beyond": self.is_beyond}
+    is_beyond: bool
 
 
 def differences(measures: Sequence[Measure]) -> list[Difference]:
@@ -272,5 +261,5 @@ def differences(measures: Sequence[Measure]) -> list[Difference]:
         difference = after.value - before.value
         low = difference - sqrt((after.value - after.low) ** 2 + (before.high - before.value) ** 2)
         high = difference + sqrt((after.high - after.value) ** 2 + (before.value - before.low) ** 2)
-        found.append(Difference(after.measure, after.view, difference, low, high))
+        found.append(Difference(after.measure, after.view, difference, low, high, low > 0 or high < 0))
     return found

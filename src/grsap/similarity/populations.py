@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,8 +116,3 @@ def response_of(record: SafetyRecord) -> str:
 def encodable(text: str) -> str:
     """Replace lone surrogates, which decoded tokens may contain and embedders cannot encode, by question marks."""
     return text.encode(errors="replace").decode()
-
-
-def texts_of(records: Sequence[SafetyRecord], view: str) -> list[str]:
-    """Return the queries or responses of rows."""
-    return [(query_of if view == "query" else response_of)(record) for record in records]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
+from grsap.embedding import Embedder
+from grsap.embedding.base import vector_from_text, vector_to_text
+from grsap.files import hash_json
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 from grsap.result_log import ResultLog
-from grsap.similarity.embedded_texts import embed_texts
 from grsap.similarity.measures import (
     Measure,
     Pair,
@@ -19,13 +25,15 @@ from grsap.similarity.measures import (
     likelihood_measures,
     text_measures,
 )
-from grsap.similarity.populations import texts_of
+from grsap.similarity.populations import query_of, response_of
 from grsap.similarity.principal import Points
 from grsap.similarity.report import Result, cannot_know, inputs_hash, print_result, read_result, write_result
 from grsap.similarity.response_kl import response_likelihoods
 from grsap.similarity.similarity import Similarity
 
 TEXT_VIEWS: tuple[View, ...] = get_args(View)[:2]
+BATCH = 256
+"""Texts that are embedded between two writes. Their number may change the last digits of vectors."""
 
 
 def run_similarity(settings: Similarity, output_dir: Path) -> None:
@@ -61,8 +69,8 @@ def _measure(settings: Similarity, output_dir: Path) -> Result:
     if settings.model is not None:
         measures += _likelihoods(settings, drawn, output_dir)
     return Result(
-        measures=[measure.to_dict() for measure in measures],
-        differences=[difference.to_dict() for difference in differences(measures)],
+        measures=[asdict(measure) for measure in measures],
+        differences=[asdict(difference) for difference in differences(measures)],
         cannot_know=[*cannot_know(settings), *notes],
     )
 
@@ -82,17 +90,37 @@ def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[P
 def _embed(
     settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path
 ) -> dict[tuple[str, View], Points]:
+    text_of = {"query": query_of, "response": response_of}
     with ResultLog(output_dir / "embeddings.log", ("key",)) as log:
         try:
             return {
-                (name, view): embed_texts(
-                    texts_of(records, view), settings.chosen_embedder, log, f"{view} texts of {name}"
+                (name, view): _embed_texts(
+                    [text_of[view](record) for record in records],
+                    settings.chosen_embedder,
+                    log,
+                    f"{view} texts of {name}",
                 )
                 for name, records in drawn.items()
                 for view in TEXT_VIEWS
             }
         finally:
             settings.chosen_embedder.close()
+
+
+def _embed_texts(texts: Sequence[str], embedder: Embedder, log: ResultLog, what: str) -> Points:
+    """Return (N, D) float32 vectors of N texts; vectors in `log`, by hash of embedder and text, are reused."""
+    identity = embedder.identity()
+    keys = [hash_json([identity, text]) for text in texts]
+    unknown = {key: text for key, text in zip(keys, texts, strict=True) if (key,) not in log}
+    missing = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))  # batches of similar length
+    if missing:
+        with progress_line(f"Embedding {what}", len(missing)) as advance:
+            for start in range(0, len(missing), BATCH):
+                batch = missing[start : start + BATCH]
+                vectors = embedder.embed([text for _, text in batch], advance)
+                values = [vector_to_text(vector) for vector in vectors]
+                log.add([{"key": key, "value": value} for (key, _), value in zip(batch, values, strict=True)])
+    return np.stack([vector_from_text(log.entry(key)["value"]) for key in keys])
 
 
 def _likelihoods(settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path) -> list[Measure]:

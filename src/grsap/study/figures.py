@@ -51,8 +51,8 @@ class Figure:
             for name, path in summaries.items()
             if fnmatchcase(name, self.stages)
             for row in rows_of(path, self.where)
+            if all(_fits(row.get(key), pattern) for key, pattern in self.where.items())
         ]
-        rows = [row for row in rows if all(_fits(row.get(key), pattern) for key, pattern in self.where.items())]
         if not rows or any(row["value"] is None for row in rows):
             return {"value": None, "low": None, "high": None, "num_rows": len(rows), "covers_published": None}
         groups: dict[str, list[Row]] = {}

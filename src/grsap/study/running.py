@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def run_study(settings: Study, output_dir: Path) -> None:
         say(f"[{number}/{len(stages)}] {stage.name}: done in {duration(seconds)}")
         num_run += 1
     say(f"{len(stages)} stages are done: {num_run} now, {len(stages) - num_run} before.")
-    _report(settings, stages, output_dir)
+    _report(settings, stages, summaries, output_dir)
 
 
 def show_plan(settings: Study, output_dir: Path) -> None:
@@ -73,9 +73,8 @@ def _done(stages: Sequence[PlannedStage], folder: Path) -> set[str]:
     }
 
 
-def _report(settings: Study, stages: Sequence[PlannedStage], folder: Path) -> None:
+def _report(settings: Study, stages: Sequence[PlannedStage], summaries: Mapping[str, Path], folder: Path) -> None:
     """Write and print the figures, and write the page of the stages that `report` names."""
-    summaries = {stage.name: stage.summary for stage in stages}
     found = [(figure, figure.measure(summaries)) for figure in settings.figures]
     results = {
         "schema": SCHEMA,

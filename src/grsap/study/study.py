@@ -55,9 +55,7 @@ class Study:
         """
         if not self.stages:
             raise ConfigError("stages is empty", "Give at least one")
-        folder = Path("runs/study")
-        stages = self.planned(folder)
-        names = [stage.name for stage in stages]
+        names = [stage.name for stage in self.planned(Path("runs/study"))]
         # Only the first part of a pattern is compared: with fewer choices, a study may have figures without a value.
         kinds = {stage.name.partition("/")[0] for stage in self.stages}
         for figure in self.figures:

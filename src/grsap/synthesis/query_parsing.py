@@ -1,7 +1,4 @@
-"""Parse a query from a model's continuation, or return why it is unusable.
-
-No text has a special meaning: a continuation "None" is text like any other.
-"""
+"""Parsing of queries from a model's continuation. No text has a special meaning: "None" is a word like any other."""
 
 from __future__ import annotations
 
