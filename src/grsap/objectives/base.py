@@ -109,7 +109,7 @@ class Objective(ABC):
                 self,
                 "token_losses",
                 f"returns {described(losses)}{kind} for {num} tokens",
-                "Return one float loss a token, of shape (T,): they are summed and divided elsewhere",
+                "Return a float tensor of shape (T,), one loss per token; grsap averages them",
             )
         if self.weight > 0 and chunk.hidden.requires_grad and torch.is_grad_enabled() and not losses.requires_grad:
             raise PluginError(
