@@ -130,7 +130,7 @@ def test_there_are_configs() -> None:
     names = {path.stem for path in RECIPES}
     assert {"quickstart", "quickstart_plain", "quickstart_align", "quickstart_align_nf4"} <= names
     assert {"quickstart_synthesize", "quickstart_curate", "quickstart_own_replay", "quickstart_evaluate"} <= names
-    assert {"qlora_1gpu", "qlora_ddp"} <= names
+    assert {"qlora_1gpu", "qlora_ddp", "how_to", "how_to_plain"} <= names
 
 
 @parametrize(RECIPES)
