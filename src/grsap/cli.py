@@ -1,6 +1,6 @@
 """The command line: a static table of verbs, whose modules are imported when they are called.
 
-`grsap --help` and `--version` import the standard library only, and answer at once.
+`grsap --help` and `--version` import the standard library only, so that they are fast.
 """
 
 from __future__ import annotations
@@ -25,24 +25,18 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "fit": Verb("teach a model your task while a replay set keeps its refusals", "grsap.commands.fit"),
-    "validate": Verb("the loss of a model or of a finished run on the validation rows", "grsap.commands.fit"),
-    "test": Verb("the same on the test rows", "grsap.commands.fit"),
-    "predict": Verb("answers of a model or of a finished run to the test rows", "grsap.commands.fit"),
-    "synthesize": Verb("have an aligned model write safety queries and answer them", "grsap.commands.stages"),
-    "import": Verb("make a replay set of safety data that others published", "grsap.commands.stages"),
-    "curate": Verb(
-        "make a replay set of raw rows, and say why each of the others is not in it", "grsap.commands.stages"
-    ),
-    "evaluate": Verb(
-        "measure harm, over-refusal and task scores of models, adapters and runs", "grsap.commands.stages"
-    ),
-    "similarity": Verb("how close a replay set comes to the data that a model was aligned on", "grsap.commands.stages"),
-    "study": Verb("several stages as one piece of work, such as a table of the paper", "grsap.commands.stages"),
-    "report": Verb("one page from the folders that the others leave", "grsap.commands.report"),
-    "doctor": Verb(
-        "say what this machine and installation can do, and what is wrong with them", "grsap.commands.doctor"
-    ),
+    "fit": Verb("fine-tune a model on your task while a replay set preserves its refusals", "grsap.commands.fit"),
+    "validate": Verb("compute the loss of a model or of a run on the validation rows", "grsap.commands.fit"),
+    "test": Verb("compute the loss of a model or of a run on the test rows", "grsap.commands.fit"),
+    "predict": Verb("generate answers of a model or of a run to the test rows", "grsap.commands.fit"),
+    "synthesize": Verb("generate safety queries and their answers with an aligned model", "grsap.commands.stages"),
+    "import": Verb("make a replay set from published safety data", "grsap.commands.stages"),
+    "curate": Verb("filter raw rows into a replay set, with a reason for each rejected row", "grsap.commands.stages"),
+    "evaluate": Verb("measure harm, over-refusal and task scores of models and runs", "grsap.commands.stages"),
+    "similarity": Verb("compare a replay set with the data that a model was aligned on", "grsap.commands.stages"),
+    "study": Verb("run several dependent stages, such as a table of the paper", "grsap.commands.stages"),
+    "report": Verb("write one HTML page about the output folders of other verbs", "grsap.commands.report"),
+    "doctor": Verb("check this machine and the installed packages", "grsap.commands.doctor"),
 }
 
 EPILOG = """\
@@ -51,8 +45,8 @@ EPILOG = """\
   grsap fit --config embedded:configs/recipes/quickstart.yaml
   grsap fit --config my.yaml --dry-run
 
-Exit codes: 0 done, 1 our fault, 2 something you gave, 143 stopped by SIGTERM after saving.
-SIGUSR1 and SIGHUP save and stop too, with 138 and 129.
+Exit codes: 0 success, 1 failure, 2 wrong settings or input, 143 stopped by SIGTERM after saving.
+SIGUSR1 and SIGHUP also save and stop, with exit codes 138 and 129.
 """
 
 

@@ -1,4 +1,4 @@
-"""Versions of what is installed. Standard library only."""
+"""Versions of installed packages. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import importlib.metadata
 from collections.abc import Iterable
 
 
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Package -> its version; None for what is not there."""
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    """Return package -> its version; None for packages that are not installed."""
+    return {name: installed_version(name) for name in packages}

@@ -77,7 +77,7 @@ def test_wrong_key_at_the_top(run: Run, fails: Callable[..., str]) -> None:
 
 def test_wrong_key_of_a_class(run: Run, fails: Callable[..., str]) -> None:
     run.config["data"]["sampler"]["init_args"]["ratio"] = 0.1
-    assert fails().startswith("data.sampler: grsap.data.RatioSampler: ratio is no argument of it.")
+    assert fails().startswith("data.sampler: grsap.data.RatioSampler: ratio is not one of its arguments.")
 
 
 def test_wrong_key_on_the_command_line(fails: Callable[..., str]) -> None:
@@ -93,7 +93,7 @@ def test_wrong_value(fails: Callable[..., str]) -> None:
 def test_settings_that_a_library_refuses(run: Run, fails: Callable[..., str]) -> None:
     run.config["model"]["lora"] = {"target_modules": "all-linear", "layers_to_transform": [1]}
     assert fails() == (
-        "LoraConfig refuses its settings: `layers_to_transform` cannot be used when `target_modules` is a str. "
+        "LoraConfig rejects its settings: `layers_to_transform` cannot be used when `target_modules` is a str. "
         "Change them; --debug shows where."
     )
 
@@ -103,7 +103,7 @@ def test_two_checks_that_would_write_the_same_files(run: Run, fails: Callable[..
     run.config["trainer"]["callbacks"] = [check, check]
     assert fails() == (
         "trainer.callbacks has HarmfulnessCheck and HarmfulnessCheck, which would write the same files. "
-        "Give one; its probes may be of several subsets."
+        "Give one; its probes may have several subsets."
     )
 
 

@@ -92,7 +92,7 @@ def test_an_installed_package_is_the_users_only_if_it_was_named(monkeypatch: pyt
 def test_lightnings_misconfiguration_is_the_users(error_of: Callable[[], str]) -> None:
     error = MisconfigurationException("You have asked\nfor `devices=0`")
     assert str(blame.users_error(error)) == (
-        "The Trainer refuses its settings: You have asked for `devices=0`. Change them under `trainer`."
+        "The Trainer rejects its settings: You have asked for `devices=0`. Change them under `trainer`."
     )
 
 

@@ -38,7 +38,7 @@ def test_help_lists_each_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line.split()[0] in VERBS] == list(
         VERBS
     )
-    assert "Exit codes: 0 done, 1 our fault, 2 something you gave, 143 stopped by SIGTERM after saving." in out
+    assert "Exit codes: 0 success, 1 failure, 2 wrong settings or input, 143 stopped by SIGTERM after saving." in out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def raising(error: BaseException) -> int:
         ),
         (NonFiniteLossError("step 3: rows a, b"), 1, "error: step 3: rows a, b\n"),
         (Interrupted("Stopped by SIGTERM at step 3."), 143, "Stopped by SIGTERM at step 3.\n"),
-        (KeyboardInterrupt(), 130, "stopped by the keyboard.\n"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C.\n"),
     ],
 )
 def test_exit_codes(error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:

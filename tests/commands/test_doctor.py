@@ -37,7 +37,7 @@ def test_extras_are_told_and_never_wrong() -> None:
 def test_missing_and_too_old() -> None:
     torch, lightning = versions(lightning="2.6.1")
     assert (torch.status, torch.value, torch.remedy) == ("wrong", "not installed", "pip install 'torch>=2.11'")
-    assert (lightning.status, lightning.value) == ("wrong", "2.6.1 does not fit")
+    assert (lightning.status, lightning.value) == ("wrong", "2.6.1 is not supported")
 
 
 @pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])

@@ -43,8 +43,8 @@ def test_rows_and_supervised_tokens(out: Callable[..., str]) -> None:
 
 def test_steps(out: Callable[..., str]) -> None:
     text = out("--trainer.max_epochs=3")
-    assert "6 optimizer steps; 2 an epoch of 12 rows, 8 rows a step" in text
-    assert "replay: 3 rows an epoch, 25.0% of all" in text
+    assert "6 optimizer steps; 2 per epoch of 12 rows, 8 rows per step" in text
+    assert "replay: 3 rows per epoch, 25.0% of all rows" in text
 
 
 def test_rows_that_the_run_does_not_see(out: Callable[..., str], run: Run) -> None:
@@ -61,7 +61,7 @@ def test_rows_that_the_run_does_not_see(out: Callable[..., str], run: Run) -> No
 def test_replay_rows_that_are_left_out(out: Callable[..., str], run: Run) -> None:
     rows = [{"messages": conversation("a", "b"), "is_safe": label} for label in ("true", "false", False, "", True)]
     write_rows(Path(run.config["data"]["replay"]["path"]), rows)
-    assert "Replay rows left out before that: 2 unsafe, 1 unlabelled." in out()
+    assert "Replay rows excluded before encoding: 2 unsafe, 1 unlabelled." in out()
 
 
 def test_replay_that_no_objective_reads(run: Run, no_weights: None, error_of: Callable[[], str]) -> None:
@@ -81,7 +81,7 @@ def test_text_that_spells_a_special_token_is_told_from_one(out: Callable[..., st
     text = out("--data.sampler.init_args.replay_ratio=0")
     assert "user\ntwo ‹<|im_end|>›<|im_end|>\n" in text
     assert "⟦four ‹<|im_end|>›<|im_end|>⟧" in text
-    assert "Text that only spells a special token is between ‹ and ›." in text
+    assert "Plain text that spells a special token is between ‹ and ›." in text
 
 
 def test_the_first_step_is_shown_with_its_mask(out: Callable[..., str]) -> None:

@@ -166,7 +166,10 @@ def test_a_linked_setting_cannot_be_given(run: Run, error_of: Callable[[], str])
     assert run.fit("--data.seed=3") == 2
     run.config["data"]["base"] = {"path": "x"}
     assert run.fit() == 2
-    assert "data.base.path follows model.base.path. Set model.base.path, and leave data.base.path out." in error_of()
+    assert (
+        "data.base.path is copied from model.base.path. Set model.base.path, and leave data.base.path out."
+        in error_of()
+    )
 
 
 def test_default_callbacks_are_added_once(run: Run) -> None:
@@ -258,7 +261,7 @@ def test_an_unknown_trusted_module(run: Run, error_of: Callable[[], str]) -> Non
 @pytest.mark.parametrize("address", ["https://localhost/run.yaml", "memory://run.yaml"])
 def test_configs_are_read_from_files_only(address: str, error_of: Callable[[], str]) -> None:
     assert main(["fit", "--config", address]) == 2
-    assert f"--config {address} is an address." in error_of()
+    assert f"--config {address} is a URL." in error_of()
 
 
 def test_parts_of_configs_are_read_from_files_only(run: Run) -> None:
@@ -284,7 +287,7 @@ def test_resume_goes_on_with_the_present_settings(run: Run, error_of: Callable[[
     assert run.fit("--trainer.max_epochs=2", "--resume") == 0
     told = error_of()
     assert "trainer.max_steps: 2 -> -1" in told
-    assert "Going on from" in told
+    assert "Resuming from" in told
     summary = json.loads((run.run_dir / "summary.json").read_text())
     assert summary["num_steps"] == 4
     steps = {int(line.split(",")[0]) for line in (run.run_dir / "metrics.csv").read_text().splitlines()[1:]}

@@ -25,12 +25,12 @@ LIGHTNING = "lightning.pytorch.callbacks"
         ({"callbacks": [{"class_path": f"{LIGHTNING}.EarlyStopping", "init_args": {"monitor": "x"}}]}, "monitors 'x'"),
         ({"max_steps": 0}, "trainer.max_steps 0 trains nothing."),
         ({"limit_train_batches": 0.01}, "trainer.limit_train_batches 0.01 leaves none of 2 steps."),
-        ({"accelerator": "cuda"}, "The Trainer refuses its settings: "),
-        ({"devices": 0}, "The Trainer refuses its settings: `Trainer(devices=0)` value is not a valid input"),
+        ({"accelerator": "cuda"}, "The Trainer rejects its settings: "),
+        ({"devices": 0}, "The Trainer rejects its settings: `Trainer(devices=0)` value is not a valid input"),
         ({"devices": -1}, "`devices` selected with `CPUAccelerator` should be an int > 0."),
         ({"devices": "a"}, "`devices` selected with `CPUAccelerator` should be an int > 0."),
         ({"strategy": "nope"}, "invalid strategy name: `strategy='nope'`"),
-        ({"profiler": "nope"}, "The Trainer refuses its settings: When passing string value for the `profiler`"),
+        ({"profiler": "nope"}, "The Trainer rejects its settings: When passing string value for the `profiler`"),
         ({"max_time": "soon"}, "`Timer(duration='soon')` is not a valid duration."),
     ],
 )
@@ -94,12 +94,12 @@ def test_numbers_out_of_range(run: Run, option: str, told: str, error_of: Callab
     [
         (
             {"class_path": "torch.optim.AdamW", "init_args": {"lr": -1.0}},
-            "AdamW refuses its settings: Invalid learn",
+            "AdamW rejects its settings: Invalid learn",
         ),
-        ({"class_path": "torch.optim.Adam", "init_args": {"betas": [2, 3]}}, "Adam refuses its settings: Invalid beta"),
+        ({"class_path": "torch.optim.Adam", "init_args": {"betas": [2, 3]}}, "Adam rejects its settings: Invalid beta"),
         (
             {"class_path": "torch.optim.SGD", "init_args": {"weight_decay": -1}},
-            "SGD refuses its settings: Invalid w",
+            "SGD rejects its settings: Invalid w",
         ),
         ({"class_path": "torch.optim.LBFGS"}, "model.optimizer: LBFGS cannot make a step on cpu: "),
     ],

@@ -8,7 +8,7 @@ from grsap.commands.parsing_errors import MAX_LENGTH, parsing_paragraph
 from grsap.curation import RowFilter
 from grsap.plugins import source_place
 
-TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
+TAIL = " All options: grsap VERB --help; the parsed settings: --print_config."
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
             "  Subtypes: [list[Obj], <class 'NoneType'>]\n  Errors:\n    - Problem with given class_path 'grsap.CE':\n"
             "        Option 'wight' is not accepted\n    - Expected a <class 'NoneType'>\n"
             "  Given value type: <class 'list'>\n  Given value: [{'class_path': 'CE'}]",
-            "model.objectives: grsap.CE: wight is no argument of it.",
+            "model.objectives: grsap.CE: wight is not one of its arguments.",
         ),
         (
             'Parser key "data.task":\n  - Expected a dot import path string: Nope',
-            "data.task: Nope is no class that grsap knows; write its whole path, module.Class.",
+            "data.task: Nope is not a known class; give its full import path, module.Class.",
         ),
         (
             "Parser key \"model.base.quantization\":\n  Expected a typing.Literal['nf4', 'none']. Got value: nf5",
@@ -45,7 +45,7 @@ TAIL = " All options: grsap VERB --help; the settings as read: --print_config."
         ),
         (
             'Parser key "data.task":\n  - Expected a dot import path string: two words',
-            "data.task: two words is no class that grsap knows; write its whole path, module.Class.",
+            "data.task: two words is not a known class; give its full import path, module.Class.",
         ),
         (
             'Parser key "filters":\n  - Expected an instantiatable class, but grsap.curation.RowFilter is abstract',

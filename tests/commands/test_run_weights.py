@@ -54,7 +54,7 @@ def test_the_adapter_is_used_where_the_last_checkpoint_is_not_whole(trained: Run
     assert predict(trained) == 0
     told = error_of()
     adapter = trained.run_dir / "adapter"
-    assert f"{last} is damaged (trainer.ckpt is truncated or changed): using {adapter}, which is whole." in told
+    assert f"{last} is damaged (trainer.ckpt is truncated or changed): using {adapter}, which is intact." in told
     assert answers(trained) == ({"adapter"}, expected)
     kept = trained.run_dir / "set_aside" / "1" / "predictions.jsonl"
     assert f"The answers of an earlier call are in {kept}." in told
@@ -104,7 +104,7 @@ def test_damaged_weights_are_never_replaced_by_others(
     error_of()
     assert main([verb, "--config", str(trained.path)]) == 2
     told = error_of()
-    assert "the weights that the run ended with are damaged" in told
+    assert "the final weights of the run are damaged" in told
     assert "step=000002 (trainer.ckpt is truncated or changed)" in told
     assert "adapter (adapter_model.safetensors is truncated or changed)" in told
     assert content(trained.run_dir) == before

@@ -22,10 +22,10 @@ FINITE = "Give a finite number, or null where a setting can be off."
         ({"a": {"b": float("nan")}}, f"a.b is nan. {FINITE}"),
         ({"a": [1, {"b": float("inf")}]}, f"a[1].b is inf. {FINITE}"),
         (Namespace(a=Namespace(b=float("-inf"))), f"a.b is -inf. {FINITE}"),
-        ({"a": 10**30}, "a is a number of 100 bits. Give one within 64 bits."),
-        ({"a": "x\0y"}, "a holds a NUL character. Write it without."),
-        ({"a": ["\udcff"]}, "a[0] holds bytes that are no UTF-8 text. Write it in UTF-8."),
-        ({"a": {"\0": 1}}, "a key of a holds a NUL character. Write it without."),
+        ({"a": 10**30}, "a is a number of 100 bits. Give at most 64 bits."),
+        ({"a": "x\0y"}, "a contains a NUL character. Remove it."),
+        ({"a": ["\udcff"]}, "a[0] is not valid UTF-8. Write it in UTF-8."),
+        ({"a": {"\0": 1}}, "a key of a contains a NUL character. Remove it."),
         ({"a": {float("nan"): 1}}, f"a key of a is nan. {FINITE}"),
     ],
 )
@@ -59,9 +59,9 @@ def test_refused_in_a_file_of_each_verb(verb: str, value: str, run: Run, error_o
         ("model.optimizer.init_args.weight_decay", "1e999", f"model.optimizer.init_args.weight_decay is inf. {FINITE}"),
         ("model.lora.lora_dropout", ".nan", f"model.lora.init_args.lora_dropout is nan. {FINITE}"),
         ("data.sampler.init_args.replay_ratio", "-.inf", f"data.sampler.init_args.replay_ratio is -inf. {FINITE}"),
-        ("seed_everything", str(2**70), "seed_everything is a number of 71 bits. Give one within 64 bits."),
-        ("run_dir", "runs/\udcff", "run_dir holds bytes that are no UTF-8 text. Write it in UTF-8."),
-        ("model.base.path", "x\0", "model.base.path holds a NUL character. Write it without."),
+        ("seed_everything", str(2**70), "seed_everything is a number of 71 bits. Give at most 64 bits."),
+        ("run_dir", "runs/\udcff", "run_dir is not valid UTF-8. Write it in UTF-8."),
+        ("model.base.path", "x\0", "model.base.path contains a NUL character. Remove it."),
     ],
 )
 def test_refused_on_the_command_line(key: str, value: str, told: str, run: Run, error_of: Callable[[], str]) -> None:

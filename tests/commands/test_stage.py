@@ -183,8 +183,8 @@ def test_other_settings_are_told_by_their_keys(error_of: Callable[[], str]) -> N
     before = result(Path("out"))
     assert paint("--output_dir", "out", "--paint.coats", "2", "--shape.init_args.side", "3") == 2
     assert error_of() == (
-        "error: output_dir out holds work with other settings: shape.init_args.side: 2.0 -> 3.0; "
-        "paint.coats: 1 -> 2. Set them back to continue it, or choose another folder with --output_dir."
+        "error: output_dir out holds results of other settings: shape.init_args.side: 2.0 -> 3.0; "
+        "paint.coats: 1 -> 2. Restore these settings to continue, or choose another folder with --output_dir."
     )
     assert result(Path("out")) == before
 
@@ -218,9 +218,9 @@ def test_a_folder_without_work_takes_other_settings() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (None, "error: output_dir out is not empty and holds no work of grsap paint."),
-        ("a: 1\n", "error: output_dir out is not empty and holds no work of grsap paint."),
-        ("# grsap wash\na: 1\n", "error: output_dir out is not empty and holds the work of grsap wash, not of grsap p"),
+        (None, "error: output_dir out holds other files, not results of grsap paint."),
+        ("a: 1\n", "error: output_dir out holds other files, not results of grsap paint."),
+        ("# grsap wash\na: 1\n", "error: output_dir out holds results of grsap wash, not results of grsap p"),
         ("a: [", "error: out/config.yaml cannot be read: while parsing a flow node."),
     ],
 )  # fmt: skip
@@ -276,7 +276,7 @@ sys.exit(run_guarded(lambda: run_stage("sleep", sys.argv[1:], lambda: Stage(Slee
     ("number", "code", "told"),
     [
         (signal.SIGTERM, 143, "Stopped by SIGTERM; finished work is kept, and the same command continues it."),
-        (signal.SIGINT, 130, "stopped by the keyboard."),
+        (signal.SIGINT, 130, "stopped by Ctrl-C."),
     ],
 )
 def test_signals(number: signal.Signals, code: int, told: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_may_change_and_what_may_not(config: str, error_of: Callable[[], st
     error_of()
     assert main([*words, "--quota.num_per_domain", "2", "--seed", "3"]) == 2
     message = error_of()
-    assert "output_dir raw holds work with other settings: quota.num_per_domain: 1 -> 2; seed: 0 -> 3." in message
+    assert "output_dir raw holds results of other settings: quota.num_per_domain: 1 -> 2; seed: 0 -> 3." in message
 
 
 @pytest.mark.parametrize(

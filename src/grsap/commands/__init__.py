@@ -1,1 +1,1 @@
-"""What the verbs do. Imported one at a time, after the verb is known."""
+"""The verbs of the command line; each module is imported when its verb is called."""

@@ -1,4 +1,4 @@
-"""`grsap predict`: the model's answers to the task's test rows, in a file."""
+"""`grsap predict`: generate the model's answers to the task's test rows and write them to a file."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from grsap.text.collation import MicroBatch
 from grsap.training import SafetyFineTuning
 
 SAMPLING = SamplingSettings(max_new_tokens=256)
-"""Greedy; answers are cut after this many tokens, and say so."""
+"""Greedy decoding. Answers that reach the limit have the `finish_reason` `length`."""
 
 
 class AnsweringModule(SafetyFineTuning):
-    """The model in prediction: it answers the rows' prompts instead of learning their responses."""
+    """Generates answers to the rows' prompts."""
 
     def predict_step(self, batch: StepBatch, batch_idx: int) -> list[dict[str, str]]:
-        """One greedy answer a row: id, response, finish_reason. The prompt precedes the first supervised token."""
+        """Return one answer per row: id, response, finish_reason. The prompt ends before the first supervised token."""
         requests = [request for micro_batch in batch.micro_batches for request in prompts_of(micro_batch)]
         answers = self.generator().generate(requests, SAMPLING)
         return [{"id": each.id, "response": each.text, "finish_reason": each.finish_reason} for each in answers]
 
 
 def prompts_of(batch: MicroBatch) -> list[GenerationRequest]:
-    """The prompts of a micro-batch's rows."""
+    """Return the prompts of a micro-batch's rows."""
     width = batch.input_ids.shape[1]
     positions = sorted(int(position) for position in batch.target_positions)
     requests = []
     for row_id, span in zip(batch.row_ids, batch.spans, strict=True):
         first = span.batch_index * width + span.start
-        # Logits at position i predict the token at i + 1: the first target's are at the last position of the prompt.
+        # Logits at position i predict the token at i + 1: those of the first target are at the prompt's last position.
         last = next(position for position in positions if first <= position < first + span.length)
         ids = batch.input_ids[span.batch_index, span.start : span.start + last - first + 1]
         requests.append(GenerationRequest(row_id, tuple(ids.tolist())))
@@ -46,14 +46,14 @@ def prompts_of(batch: MicroBatch) -> list[GenerationRequest]:
 
 
 def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
-    """Encode the rows to answer, before weights are loaded.
+    """Encode the test rows, before weights are loaded.
 
     Raises:
-        UserError: there are none, a row is wrong, or more than one device is to answer.
+        UserError: there are no rows, a row is wrong, or there is more than one device.
     """
     if world_size > 1:
         raise ConfigError(f"grsap predict runs on one device, not on {world_size}", "Set trainer.devices to 1")
-    data.encoding = replace(data.encoding, loss_on="last_assistant")  # what precedes the last turn is the prompt
+    data.encoding = replace(data.encoding, loss_on="last_assistant")  # all turns before the last one are the prompt
     data.prepare_data()
     data.setup("predict")
     first = next(iter(rows_of(data.task, "test")), None)
@@ -62,19 +62,19 @@ def prepare_prediction(data: MixtureDataModule, world_size: int) -> None:
 
 
 def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, str]]) -> tuple[int, Path | None]:
-    """Write one JSON line an answer: id, messages, response, finish_reason, weights, and score if the task has one.
+    """Write one JSON line per answer: id, messages, response, finish_reason, weights, and score if the task has one.
 
-    An older file with other answers is moved aside. Only the owner can read the file, because it holds text.
+    An older file with other answers is moved aside. Only the owner can read the file, because it contains text.
 
     Returns:
-        The number of lines, and where the older file is now, if it had other answers.
+        The number of lines, and the new path of an older file with other answers.
     """
     by_id = {answer["id"]: answer for answer in answers}
     lines: list[dict[str, Any]] = []
     for row in rows_of(data.task, "test"):
         answer = by_id.get(str(row.get("id") or hash_json(row["messages"])))
         if answer is None:
-            continue  # dropped for its length; `encoding` says how many were
+            continue  # dropped for its length
         line = {**answer, "messages": row["messages"]}
         if data.task.has_score:
             line["score"] = data.task.checked_score(answer["response"], row)
@@ -84,7 +84,7 @@ def write_answers(path: Path, data: MixtureDataModule, answers: list[dict[str, s
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_writer(path, mode=0o600) as file:
         file.write(text)
-        with writing(path):  # on disk before the older file moves: a full disk leaves that where it is
+        with writing(path):  # before the older file moves, which must stay in place if the disk is full
             file.flush()
             os.fsync(file.fileno())
         if path.exists() and path.read_bytes() != text:

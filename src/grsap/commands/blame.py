@@ -19,14 +19,14 @@ _OWN = Path(grsap.__file__).resolve().parent
 _STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 _SITE = {"site-packages", "dist-packages"}
 _CALLBACKS = "lightning.pytorch.callbacks."
-"""Lightning's own callbacks. grsap uses none of them: one that fails was named by a setting."""
+"""Lightning's own callbacks. grsap uses none of them, so one that fails was named by a setting."""
 
 TRUSTED_MODULES: set[str] = set()
 """Installed packages that the user named by `--trust-module`: their exceptions are the user's."""
 
 
 def users_error(error: BaseException) -> UserError | None:
-    """The error to report if the user's code or settings are the cause; None if it may be grsap's fault.
+    """Return the error to report if the user's code or settings are the cause; None if it may be a bug in grsap.
 
     Args:
         error: as caught, with its traceback.
@@ -44,7 +44,7 @@ def users_error(error: BaseException) -> UserError | None:
         seen = seen.__cause__
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of the Trainer's arguments
         return ConfigError(
-            f"The Trainer refuses its settings: {' '.join(str(error).split())}", "Change them under `trainer`"
+            f"The Trainer rejects its settings: {' '.join(str(error).split())}", "Change them under `trainer`"
         )
     frames = _frames(error)
     module = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
@@ -57,10 +57,10 @@ def users_error(error: BaseException) -> UserError | None:
 
 
 def users_place(error: BaseException) -> str | None:
-    """File, line and function of the user's code in which an exception was raised, or that called what raised it.
+    """Return file, line and function of the innermost frame in the user's code; None if no frame is in it.
 
-    The user's code is what lies neither in grsap, nor in the standard library, nor in an installed package that the
-    user did not name.
+    The user's code is everything outside grsap, the standard library and installed packages, except packages named by
+    `--trust-module`.
     """
     if isinstance(error, SyntaxError) and error.filename and is_users_file(error.filename):
         return f"{shown_path(error.filename)}, line {error.lineno}"
@@ -94,7 +94,7 @@ def _is_users_code(code: CodeType, module: str) -> bool:
 
 
 def is_users_file(name: str) -> bool:
-    """Whether a source file belongs to neither grsap, the standard library nor an installed package."""
+    """Return whether a source file is outside grsap, the standard library and installed packages."""
     if name.startswith("<"):
         return False
     path = Path(name).resolve()
@@ -104,7 +104,7 @@ def is_users_file(name: str) -> bool:
 
 
 def shown_path(name: str) -> str:
-    """A path as people look for it: below the working directory without it, else whole."""
+    """Return a path relative to the working directory if it is below it, otherwise unchanged."""
     relative = os.path.relpath(name)
     return name if relative.startswith("..") else relative
 

@@ -1,4 +1,4 @@
-"""Where errors become exit codes and one paragraph on stderr. Standard library only."""
+"""Turn errors into exit codes and one paragraph on stderr. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grsap.disk import disk_error
 from grsap.errors import GrsapError, Interrupted, UserError, first_line, user_error_within
 from grsap.streams import guarded_streams
 
-OUR_FAULT = 1
+FAILURE = 1
 USER_INPUT = 2
 INTERRUPTED = 130
 
@@ -24,8 +24,8 @@ INTERRUPTED = 130
 def run_guarded(command: Callable[[], int], *, debug: bool = False) -> int:
     """Run a command and return its exit code; errors print as one paragraph, with a traceback only if `debug`.
 
-    0 is done, 2 the user's input, 1 our fault, 130 Ctrl-C, 128 + n a
-    signal n after saving (143 SIGTERM, 138 SIGUSR1, 129 SIGHUP).
+    0 is success, 2 wrong input of the user, 1 any other failure, 130 Ctrl-C, and 128 + n signal n after saving (143
+    SIGTERM, 138 SIGUSR1, 129 SIGHUP).
     """
     with guarded_streams():
         return _run_guarded(command, debug)
@@ -44,7 +44,7 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
             return USER_INPUT
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else USER_INPUT
     except KeyboardInterrupt:
-        report("stopped by the keyboard.", debug)
+        report("stopped by Ctrl-C.", debug)
         return INTERRUPTED
     except ArgumentError as error:
         report(f"error: {parsing_paragraph(str(error))}", debug)
@@ -64,17 +64,13 @@ def _run_guarded(command: Callable[[], int], debug: bool) -> int:
         if known is not None:
             report(f"error: {known}", debug, every_rank=True)
             return known.exit_code
-        hint = (
-            ""
-            if debug
-            else " This is grsap's fault or a library's, not yours: run again with --debug for the traceback."
-        )
+        hint = "" if debug else " This is a bug in grsap or in a library: run again with --debug for the traceback."
         report(f"internal error: {type(error).__name__}: {first_line(error)}.{hint}", debug, every_rank=True)
-        return OUR_FAULT
+        return FAILURE
 
 
 def report(message: str, debug: bool, every_rank: bool = False) -> None:
-    """Print one paragraph on stderr; without `every_rank`, only from the first rank."""
+    """Print one paragraph on stderr; only on rank 0 unless `every_rank`."""
     rank = os.environ.get("LOCAL_RANK", "0")
     if rank != "0":
         if not (debug or every_rank):

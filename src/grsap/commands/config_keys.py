@@ -1,4 +1,4 @@
-"""Wrong keys and broken files in configs, found before the settings' parser sees them, with file and nearest key."""
+"""Report wrong keys and broken config files, with file and nearest key, before the settings' parser reads them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from grsap.commands.scalars import check_scalars
 from grsap.errors import ConfigError
 from grsap.yaml_text import read_yaml
 
+CONFIG_OPTIONS = ("--config", "-c")
 _SPEC = {"class_path", "init_args", "dict_kwargs"}
-"""Below a class specification the keys are the class's; the parser checks them."""
+"""Keys of a class specification. The keys below them depend on the class, and are checked by the parser."""
+
+
+def option_values(args: Sequence[str], *names: str) -> Iterator[tuple[str, str]]:
+    """Yield (option, value) of each occurrence of `names`, in order, as `--option value` or `--option=value`."""
+    for word, following in zip(args, [*args[1:], None], strict=True):
+        option, equals, value = word.partition("=")
+        if option in names and (equals or following is not None):
+            yield option, value if equals else str(following)
 
 
 def config_files(args: Sequence[str]) -> Iterator[str]:
-    """The files named by `--config`, in order."""
-    for number, word in enumerate(args):
-        option, equals, value = word.partition("=")
-        if option in ("--config", "-c"):
-            if equals:
-                yield value
-            elif number + 1 < len(args):
-                yield args[number + 1]
+    """Yield the files named by `--config`, in order."""
+    return (value for _, value in option_values(args, *CONFIG_OPTIONS))
 
 
 def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, str]) -> None:
@@ -34,15 +37,15 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
 
     Args:
         path: the file.
-        parser: knows the keys.
-        linked: keys that follow another one, by the key they follow.
+        parser: has the keys and their defaults.
+        linked: keys whose values are copied from another key -> that key.
 
     Raises:
         ConfigError: names the file, the key or line, and the nearest key that exists.
     """
     if "://" in path:
         raise ConfigError(
-            f"--config {path} is an address", "Configs are read from files only: fetch it, and read it first"
+            f"--config {path} is a URL", "Configs are read from local files only: download and read it first"
         )
     try:
         config = read_yaml(Path(path))
@@ -56,26 +59,25 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
     except yaml.YAMLError as error:
         raise ConfigError(f"--config {path}: not YAML: {error}", "Correct the syntax") from error
     if not isinstance(config, dict):
-        raise ConfigError(f"--config {path} holds no mapping of settings", "See configs/recipes for examples")
+        raise ConfigError(f"--config {path} is not a mapping of settings", "See configs/recipes for examples")
     check_scalars(config, f"--config {path}: ")
     for key, source in linked.items():
         if _holds(config, key):
-            raise ConfigError(f"--config {path}: {key} follows {source}", f"Set {source}, and leave {key} out")
+            raise ConfigError(f"--config {path}: {key} is copied from {source}", f"Set {source}, and leave {key} out")
     known = parser.get_defaults(skip_validation=True)
     for key in _unknown_keys(config, known, ""):
         raise ConfigError(f"--config {path}: {key} is not a setting", nearest_remedy(key, known, parser.prog))
 
 
 def nearest_remedy(key: str, known: Namespace, prog: str = "grsap fit") -> str:
-    """A remedy for a key that does not exist: the nearest sibling, or where to find all keys."""
+    """Return a remedy for an unknown key: the nearest sibling, or where to find all keys."""
     parent, _, leaf = key.rpartition(".")
     siblings = known if not parent else known.get(parent)
     names = list(vars(siblings)) if isinstance(siblings, Namespace) else []
     close = difflib.get_close_matches(leaf, names, 1, 0.5)
     if close:
         return f"Did you mean {parent + '.' if parent else ''}{close[0]}? All settings: {prog} --print_config"
-    listed = f"Keys here are {', '.join(names)}" if 0 < len(names) <= 15 else f"All settings: {prog} --print_config"
-    return listed
+    return f"Keys here are {', '.join(names)}" if 0 < len(names) <= 15 else f"All settings: {prog} --print_config"
 
 
 def _unknown_keys(config: Mapping[str, Any], known: Namespace, prefix: str) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""`grsap doctor`: what this machine and installation can do, and what is wrong with them."""
+"""`grsap doctor`: check this machine and the installed packages."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import json
@@ -13,35 +12,30 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 import grsap
+from grsap.commands.invocation import FlagParser
 from grsap.commands.quiet import leave_out_known_lines
-from grsap.errors import ConfigError
+from grsap.versions import installed_version
 
 Status = Literal["ok", "note", "wrong"]
 
+_MALICIOUS = "a malicious upload: remove it, and change all secrets that were on this machine"
 KNOWN_BAD: dict[str, dict[str, str]] = {
-    "lightning": {
-        "2.6.2": "a malicious upload: remove it, and change the secrets that this machine held",
-        "2.6.3": "a malicious upload: remove it, and change the secrets that this machine held",
-    },
-    "pytorch-lightning": {
-        "2.6.2": "a malicious upload: remove it, and change the secrets that this machine held",
-        "2.6.3": "a malicious upload: remove it, and change the secrets that this machine held",
-    },
+    name: {"2.6.2": _MALICIOUS, "2.6.3": _MALICIOUS} for name in ("lightning", "pytorch-lightning")
 }
-"""Releases that must not be installed, and why."""
+"""Package -> version that must not be installed -> why."""
 
 _EXTRA = re.compile(r"extra == [\"']([\w-]+)[\"']")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `remedy` is set where something is wrong, or could be had and is not."""
+    """One line of the report. `remedy` is set if something is wrong, or if an optional part is missing."""
 
     name: str
     status: Status
@@ -50,8 +44,8 @@ class Finding:
 
 
 def run(verb: str, args: Sequence[str]) -> int:
-    """Print the report; 0 if nothing is wrong, else 1."""
-    parser = _Parser(prog="grsap doctor", description=__doc__)
+    """Print the report; return 0 if nothing is wrong, otherwise 1."""
+    parser = FlagParser(prog="grsap doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     given = parser.parse_args(list(args))
@@ -65,14 +59,9 @@ def run(verb: str, args: Sequence[str]) -> int:
     return 1 if any(each.status == "wrong" for each in findings) else 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"grsap doctor: {message}", "See grsap doctor --help")
-
-
 def examine() -> list[Finding]:
-    """All findings; a check that itself fails becomes one."""
-    # Packages first: a malicious release must be reported before anything of it is imported.
+    """Run all checks; a check that raises an exception becomes a finding."""
+    # Packages first: a malicious release must be reported before it is imported.
     findings = [_python(), *check_packages(own_requirements(), installed_version)]
     if any(each.status == "wrong" for each in findings):
         return findings
@@ -88,27 +77,19 @@ def examine() -> list[Finding]:
 
 
 def own_requirements() -> list[str]:
-    """What grsap's metadata requires; nothing where it runs from a source tree without being installed."""
+    """Return the requirements in grsap's metadata; none if it runs from a source tree without being installed."""
     try:
         return importlib.metadata.requires("grsap") or []
     except importlib.metadata.PackageNotFoundError:
         return []
 
 
-def installed_version(package: str) -> str | None:
-    """The version of an installed package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def check_packages(requirements: Sequence[str], version_of: Callable[[str], str | None]) -> list[Finding]:
-    """Compare what is installed with what grsap requires and with the known bad releases.
+    """Compare installed packages with grsap's requirements and with known bad releases.
 
     Args:
-        requirements: lines such as `torch>=2.11`; those of extras are left out.
-        version_of: the installed version of a package, or None.
+        requirements: lines such as `torch>=2.11`; those of extras are ignored.
+        version_of: returns the installed version of a package, or None.
     """
     findings = []
     for package in KNOWN_BAD:
@@ -125,18 +106,20 @@ def check_packages(requirements: Sequence[str], version_of: Callable[[str], str 
         if version is None:
             findings.append(Finding(requirement.name, "wrong", "not installed", f"pip install '{wanted}'"))
         elif not requirement.specifier.contains(Version(version), prereleases=True):
-            findings.append(Finding(requirement.name, "wrong", f"{version} does not fit", f"pip install '{wanted}'"))
+            findings.append(
+                Finding(requirement.name, "wrong", f"{version} is not supported", f"pip install '{wanted}'")
+            )
         else:
             findings.append(Finding(requirement.name, "ok", version))
     return findings
 
 
 def check_extras(requirements: Sequence[str], version_of: Callable[[str], str | None]) -> list[Finding]:
-    """One finding an extra: what of it is installed. Those for development are left out.
+    """Return one finding per extra about its installed packages; development extras are ignored.
 
     Args:
-        requirements: as for `check_packages`.
-        version_of: the installed version of a package, or None.
+        requirements: lines such as `gguf>=0.17; extra == 'quickstart'`; those without an extra are ignored.
+        version_of: returns the installed version of a package, or None.
     """
     extras: dict[str, list[Requirement]] = {}
     for requirement in map(Requirement, requirements):
@@ -190,12 +173,12 @@ def _quantization() -> Finding:
         weight = torch.sin(torch.arange(64 * 64, device=device, dtype=torch.float32)).reshape(64, 64)
         packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
         error = float((dequantize_4bit(packed, state) - weight).abs().max())
-        # NF4's widest gap between levels is 0.30 of a block's largest value; no value is off by more than half of it.
+        # NF4's widest gap between levels is 0.30 of a block's largest value; rounding is off by at most half of it.
         if packed.numel() != weight.numel() // 2 or not error < 0.2:
             return Finding(
                 "nf4", "wrong", f"wrong results on {device} (largest error {error:.2g})", "pip install -U bitsandbytes"
             )
-        results.append(f"{device} (largest error {error:.2f} of 1)")
+        results.append(f"{device} (largest error {error:.2f} for values in [-1, 1])")
     return Finding("nf4", "ok", f"works on {', '.join(results)}")
 
 
@@ -215,12 +198,12 @@ def _home() -> Finding:
     folder: Path = cache_root()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(existing, os.W_OK):
-        return Finding("cache", "wrong", f"{existing} cannot be written", "Set XDG_CACHE_HOME to a folder that can")
+        return Finding("cache", "wrong", f"{existing} is not writable", "Set XDG_CACHE_HOME to a writable folder")
     return Finding("cache", "ok", str(folder))
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print a table, then each problem with its remedy."""
+    """Print a table of the findings, then each remedy."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""`grsap fit --dry-run`: what a run would do, without loading weights or writing anything."""
+"""`grsap fit --dry-run`: show what a run would do, without loading weights or writing files."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.settings_checks import check_run
 
 MAX_STEPS_MEASURED = 200
-"""Steps whose micro-batches are formed to measure the packing; the others are like them."""
+"""Steps over which the packing is measured, at most."""
 
 MAX_ROWS_SHOWN = 4
-"""Of each source."""
+"""Rows of the first step shown of each source, at most."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How well micro-batches are filled, over the steps measured.
+    """How well micro-batches are filled, over the measured steps and all devices.
 
     Attributes:
-        num_steps: steps measured.
-        num_micro_batches: in them, on all devices.
-        num_tokens: real tokens.
-        num_positions: places computed, padding included.
+        num_steps: measured steps.
+        num_micro_batches: micro-batches in them.
+        num_tokens: tokens without padding.
+        num_positions: computed positions, including padding.
         capacity: token budget of a micro-batch.
-        max_positions, max_targets: of the largest micro-batch.
+        max_positions: positions of the largest micro-batch.
+        max_targets: supervised tokens of the micro-batch that has most.
     """
 
     num_steps: int
@@ -51,17 +52,17 @@ class Packing:
 
     @property
     def efficiency(self) -> float:
-        """Real tokens / places computed."""
+        """Tokens / computed positions, in [0, 1]."""
         return self.num_tokens / self.num_positions
 
     @property
     def fill(self) -> float:
-        """Real tokens / token budgets."""
+        """Tokens / token budgets, in [0, 1]."""
         return self.num_tokens / (self.num_micro_batches * self.capacity)
 
 
 def measure_packing(batches: Sequence[StepBatch], capacity: int) -> Packing:
-    """Count tokens and places of the micro-batches of some steps."""
+    """Measure the micro-batches of some steps."""
     micro_batches = [each for batch in batches for each in batch.micro_batches]
     return Packing(
         num_steps=len({batch.step for batch in batches}),
@@ -75,10 +76,10 @@ def measure_packing(batches: Sequence[StepBatch], capacity: int) -> Packing:
 
 
 def dry_run(settings: RunSettings) -> int:
-    """Tokenise, pack and print; returns 0.
+    """Tokenise, pack and print; return 0.
 
     Raises:
-        UserError: what `fit` would raise of data, template and Trainer. Files of callbacks are not looked at.
+        UserError: as `fit` would raise for data, template and Trainer. Files of callbacks are not checked.
     """
     data: MixtureDataModule = settings.datamodule
     data.prepare_data()
@@ -101,7 +102,7 @@ def dry_run(settings: RunSettings) -> int:
 
 
 def print_sources(console: Console, data: MixtureDataModule) -> None:
-    """Rows and tokens by source."""
+    """Print rows and tokens by source."""
     table = Table(title="Rows", title_justify="left", box=None, pad_edge=False)
     for name in ("source", "rows", "over length", "no target", "kept", "tokens", "supervised", "longest"):
         table.add_column(name, justify="left" if name == "source" else "right")
@@ -121,32 +122,35 @@ def print_sources(console: Console, data: MixtureDataModule) -> None:
     excluded = data.summary()["num_excluded_replay"]
     if excluded:
         reasons = ", ".join(f"{num:,} {reason}" for reason, num in excluded.items())
-        console.print(f"Replay rows left out before that: {reasons}.")
+        console.print(f"Replay rows excluded before encoding: {reasons}.")
     console.print()
 
 
 def print_steps(console: Console, settings: RunSettings, packing: Packing) -> None:
-    """Steps, share of replay, micro-batches."""
+    """Print steps, share of replay and micro-batches."""
     data: MixtureDataModule = settings.datamodule
     summary = data.summary()
     total = planned_steps(settings.trainer, limited_steps(settings.trainer, data.steps_per_epoch))
     console.print("Steps", style="bold")
     console.print(
-        f"  {'unbounded' if total is None else f'{total:,}'} optimizer steps; {data.steps_per_epoch:,} an epoch of"
-        f" {data.schedule.num_rows:,} rows, {data.batching.global_batch_size} rows a step"
+        f"  {'unbounded' if total is None else f'{total:,}'} optimizer steps; {data.steps_per_epoch:,} per epoch of"
+        f" {data.schedule.num_rows:,} rows, {data.batching.global_batch_size} rows per step"
     )
     console.print(f"  {expected_end(settings.trainer, data.steps_per_epoch)}")
-    console.print(f"  replay: {summary['replay_rows_per_epoch']:,} rows an epoch, {summary['replay_share']:.1%} of all")
+    console.print(
+        f"  replay: {summary['replay_rows_per_epoch']:,} rows per epoch, {summary['replay_share']:.1%} of all rows"
+    )
     for source, num in ({} if total is None else data.schedule.unseen_after(total)).items():
         if num:
             of_all = data.schedule.num_task if source == "task" else data.schedule.num_replay
             console.print(f"  {num:,} of {of_all:,} {source} rows are not seen in this run{data.why_unseen(source)}")
     console.print(
-        f"  {packing.num_micro_batches / packing.num_steps:.1f} micro-batches a step on {settings.trainer.world_size}"
-        f" device(s), of at most {packing.capacity:,} tokens; measured on {packing.num_steps} steps"
+        f"  {packing.num_micro_batches / packing.num_steps:.1f} micro-batches per step on {settings.trainer.world_size}"
+        f" device(s), of at most {packing.capacity:,} tokens each; measured over {packing.num_steps} steps"
     )
     console.print(
-        f"  {packing.efficiency:.1%} of the places computed hold a token; {packing.fill:.1%} of the budget is used"
+        f"  {packing.efficiency:.1%} of the computed positions hold a token; {packing.fill:.1%} of the token budget is"
+        " used"
     )
     for shortfall in summary["shortfalls"]:
         console.print(f"  shortfall: {', '.join(f'{key} {value}' for key, value in shortfall.items())}")
@@ -154,7 +158,7 @@ def print_steps(console: Console, settings: RunSettings, packing: Packing) -> No
 
 
 def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
-    """The memory of the run on one device, from the base's config and the trainable part's shape."""
+    """Estimate the memory of the run on one device from the base's config and the shapes of trainable weights."""
     base = module.base
     config = base.load_config()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -172,14 +176,14 @@ def estimate_run_memory(module: Any, packing: Packing) -> MemoryEstimate:
 
 
 def print_memory(console: Console, module: Any, estimate: MemoryEstimate, notes: Sequence[str]) -> None:
-    """The estimate, part by part, and what there is to know of the model."""
+    """Print the parts of the memory estimate, and notes about the model."""
     console.print("Memory on one device", style="bold", end="")
-    console.print(" (weights and trainable state are counted, activations are a rule of thumb)")
+    console.print(" (weights and trainable state are counted, activations are estimated)")
     for name, size in (
         (f"base weights, quantization {module.base.quantization}", estimate.weights),
         (f"{estimate.num_trainable:,} trainable parameters, gradients, optimizer", estimate.trainable),
         ("activations of the largest micro-batch", estimate.activations),
-        ("in all, libraries not counted", estimate.total),
+        ("total, without libraries", estimate.total),
     ):
         console.print(f"  {size / 2**30:8.2f} GiB  {name}")
     for note in notes:
@@ -188,7 +192,7 @@ def print_memory(console: Console, module: Any, estimate: MemoryEstimate, notes:
 
 
 def print_first_step(console: Console, batches: Sequence[StepBatch], data: MixtureDataModule) -> None:
-    """The rows of the first step with their mask."""
+    """Print rows of the first step with their mask."""
     tokenizer = data.base.tokenizer
     colour = console.color_system is not None
     how = "supervised tokens are green" if colour else f"supervised tokens are between {OPEN} and {CLOSE}"
@@ -196,7 +200,7 @@ def print_first_step(console: Console, batches: Sequence[StepBatch], data: Mixtu
     console.print("First step", style="bold", end="")
     console.print(f": {len(rows)} rows; {how}")
     if any(TEXT_OPEN in piece for row in rows for piece, _ in row.pieces):
-        console.print(f"Text that only spells a special token is between {TEXT_OPEN} and {TEXT_CLOSE}.")
+        console.print(f"Plain text that spells a special token is between {TEXT_OPEN} and {TEXT_CLOSE}.")
     for source in SOURCES:
         mine = [row for row in rows if row.source == source]
         for row in mine[:MAX_ROWS_SHOWN]:

@@ -1,4 +1,4 @@
-"""The second call of a finished run: recognised by its words and config files, and answered without torch."""
+"""Recognise a repeated call of a finished run by its words and config files, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from grsap.commands.config_keys import config_files
+from grsap.commands.config_keys import CONFIG_OPTIONS, config_files, option_values
 from grsap.commands.invocation import Invocation
 from grsap.embedded import resolve
 from grsap.errors import UserError
@@ -19,7 +19,7 @@ DEFAULT_RUN_DIR = "runs/default"
 
 
 def invocation_hash(invocation: Invocation) -> str | None:
-    """Hash of the words and of the config files' bytes; None if a file cannot be read."""
+    """Return a hash of the words and of the config files' bytes; None if a file cannot be read."""
     try:
         files = [hash_file(path) for path in config_files(invocation.args)]
     except OSError:
@@ -28,26 +28,23 @@ def invocation_hash(invocation: Invocation) -> str | None:
 
 
 def guess_run_dir(invocation: Invocation) -> Path | None:
-    """The run folder from command line and config files, without the settings' parser."""
+    """Return the run folder that command line and config files name, without the parser; None if a file is broken."""
     run_dir = DEFAULT_RUN_DIR
-    words = list(invocation.args)
-    for number, word in enumerate(words):
-        option, equals, value = word.partition("=")
-        value = value if equals else (words[number + 1] if number + 1 < len(words) else "")
+    for option, value in option_values(invocation.args, "--run_dir", *CONFIG_OPTIONS):
         if option == "--run_dir":
             run_dir = value
-        elif option in ("--config", "-c"):
-            try:
-                config = read_yaml(Path(value))
-            except (OSError, UnicodeDecodeError, yaml.YAMLError):
-                return None
-            if isinstance(config, dict) and "run_dir" in config:
-                run_dir = str(config["run_dir"])
+            continue
+        try:
+            config = read_yaml(Path(value))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return None
+        if isinstance(config, dict) and "run_dir" in config:
+            run_dir = str(config["run_dir"])
     return user_path(run_dir)
 
 
 def finished_run(invocation: Invocation) -> Path | None:
-    """The folder of the finished run that this very call made, or None."""
+    """Return the folder of the run that an identical call has finished; None if there is none."""
     run_dir = guess_run_dir(invocation)
     if run_dir is None:
         return None
@@ -60,7 +57,7 @@ def finished_run(invocation: Invocation) -> Path | None:
 
 
 def changed_inputs(run_dir: Path) -> list[str]:
-    """The inputs of a finished run, as its manifest names them, that are other ones now. What is gone is not named."""
+    """Return the inputs named in a finished run's manifest whose content has changed; missing ones are left out."""
     try:
         manifest = read_json(run_dir / "manifest.json")
         files, base = dict(manifest["files"]), dict(manifest["base"])
@@ -69,7 +66,7 @@ def changed_inputs(run_dir: Path) -> list[str]:
         return []
     changed = [name for name, found in files.items() if _is_other_file(name, found)]
     folder = Path(str(base.get("path")))
-    # Hashing needs torch, which takes seconds to import, and reads all weights: not for files that are older.
+    # Hashing imports torch, which takes seconds, and reads all weights: only if a file is newer than the run's end.
     if folder.is_dir() and any(file.stat().st_ctime_ns > ended_ns for file in folder.iterdir()):
         from grsap.models.weight_files import WeightFiles
 
@@ -85,12 +82,12 @@ def _is_other_file(name: str, expected: str) -> bool:
 
 
 def is_marked_finished(run_dir: Path) -> bool:
-    """Whether a call has come to the end of its work on the run; it writes the mark last."""
+    """Return whether a call has completed the run; the file is written last."""
     return (run_dir / INVOCATION).exists()
 
 
 def mark_finished(run_dir: Path, invocation: Invocation) -> None:
-    """Note in the run folder which call finished it."""
+    """Store in the run folder which call finished it."""
     value = invocation_hash(invocation)
     if value is not None:
         write_atomic(run_dir / INVOCATION, value)

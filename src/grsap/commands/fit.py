@@ -1,11 +1,10 @@
-"""`grsap fit | validate | test | predict`: what is cheap to check first, then the Trainer.
+"""`grsap fit | validate | test | predict`: cheap checks first, then the Trainer.
 
-At the top of this file nothing heavy is imported: a finished run is answered, and libraries are quietened, before.
+Heavy imports are inside the functions: a finished run needs none, and log levels must be set before them.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from grsap.commands.finished import changed_inputs, finished_run, is_marked_finished, mark_finished
 from grsap.commands.invocation import FLAGS_HELP, USE_FLAGS_HELP, Invocation, read_invocation
 from grsap.commands.quiet import quieten
+from grsap.console import say
 from grsap.errors import RunFolderError
 from grsap.runs.folder import RunFolder
 
@@ -25,7 +25,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     invocation = read_invocation(verb, args)
     if verb == "fit" and not invocation.dry_run and (run_dir := finished_run(invocation)):
         check_inputs(run_dir)
-        return tell_finished(run_dir)
+        return print_finished(run_dir)
     if not invocation.debug:
         quieten()
     from grsap.commands.settings import RunSettings
@@ -46,7 +46,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     Raises:
         UserError: config, run folder, data or chat template are wrong; raised before weights are loaded. The folder is
             unchanged.
-        Interrupted: a signal came; a checkpoint is saved.
+        Interrupted: the process received a signal; a checkpoint is saved.
     """
     from grsap.callbacks import AdapterCheckpoint, Provenance
     from grsap.commands.resuming import resume_point
@@ -55,7 +55,7 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
     folder = RunFolder(settings.run_dir)
     config = settings.resolved_config()
     status = folder.check(config, resume=invocation.resume)
-    if status == "finished":  # on all ranks: one that continued would wait for the others
+    if status == "finished":  # on all ranks: a rank that continued would wait for the others
         check_inputs(folder.path)
         if is_first_rank() and not is_marked_finished(folder.path):
             # The call that finished the run was killed before its last writes.
@@ -64,9 +64,9 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
                 if not has_model_card(folder):
                     write_model_card(folder)
                 mark_finished(folder.path, invocation)
-        return tell_finished(folder.path)
+        return print_finished(folder.path)
     settings.callback(AdapterCheckpoint).extends = status == "extended"
-    if not is_first_rank():  # of several ranks the first owns the folder
+    if not is_first_rank():  # only rank 0 locks and writes the folder
         return train(settings, folder.newest_checkpoint(lambda _: None) if invocation.resume else None)
     with folder.lock():
         if folder.check(config, resume=invocation.resume) != status:
@@ -86,10 +86,10 @@ def fit(settings: RunSettings, invocation: Invocation) -> int:
 
 
 def prepare(settings: RunSettings) -> list[str]:
-    """Set the data up on the first rank; Lightning does it on the others afterwards.
+    """Set up and check the data on rank 0; Lightning sets it up on the other ranks later.
 
     Returns:
-        Notes about the run, such as what will end it, to print before weights load.
+        Notes about the run to print before weights load, such as the setting that ends it.
     """
     from grsap.callbacks.run_end import expected_end
     from grsap.models.planned import check_model
@@ -115,7 +115,7 @@ def train(settings: RunSettings, checkpoint: Path | None) -> int:
 
 
 def check_inputs(run_dir: Path) -> None:
-    """Check that a finished run's results are those of the present inputs.
+    """Check that the inputs of a finished run have not changed since.
 
     Raises:
         RunFolderError: inputs of the run have changed.
@@ -127,17 +127,17 @@ def check_inputs(run_dir: Path) -> None:
         )
 
 
-def tell_finished(run_dir: Path) -> int:
-    """Print the summary of a run that is already done."""
+def print_finished(run_dir: Path) -> int:
+    """Print the summary of a finished run; returns 0."""
     from grsap.runs.summary_table import load_and_print
 
-    say(f"The run in {run_dir} is finished. To do it again, choose another --run_dir or remove the folder.")
+    say(f"The run in {run_dir} is finished. To repeat it, choose another --run_dir or remove the folder.")
     load_and_print(run_dir)
     return 0
 
 
 def evaluate(settings: RunSettings, invocation: Invocation) -> int:
-    """Validate, test or predict with the weights of the run in `run_dir`, or with the base if that is asked for.
+    """Validate, test or predict with the weights of the run in `run_dir`, or with the base model (`--base`).
 
     Raises:
         UserError: a row is wrong, `run_dir` holds no run, or its weights are damaged; raised before weights are loaded.
@@ -166,12 +166,7 @@ def evaluate(settings: RunSettings, invocation: Invocation) -> int:
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the only one or the first of several."""
+    """Return whether this process is the only one or rank 0."""
     from lightning.pytorch.utilities import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) in (None, 0)
-
-
-def say(message: str) -> None:
-    """Tell the user something, on stderr."""
-    print(message, file=sys.stderr)

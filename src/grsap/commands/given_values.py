@@ -1,4 +1,4 @@
-"""Values that the settings' parser lets pass: null where a type has none, and no mapping where a group must be."""
+"""Reject values that the settings' parser accepts: null where the type excludes it, and groups that are no mapping."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from grsap.errors import ConfigError
 
 
 def check_values(parser: ArgumentParser, settings: Namespace) -> None:
-    """Check what the parser does not.
+    """Check parsed settings for null and for groups that are no mapping.
 
     Raises:
         ArgumentError: a setting is null and must not be; names its key.
-        ConfigError: a group of settings is no mapping; names its key.
+        ConfigError: a group of settings is not a mapping; names its key.
     """
     check_groups(settings)
-    # The parser takes null for "not given". With a mark of its own for that, it checks null like any other value.
-    # The mark is on for this check only: else a class would get it for an argument without a default that may be null.
+    # The parser uses None for "not given". With a sentinel of its own for that, it checks null like any other value.
+    # Only during this check: otherwise classes would get the sentinel for optional arguments without a default.
     set_parsing_settings(unset_sentinel=True)
     try:
         parser.validate(settings)
@@ -37,8 +37,8 @@ def check_groups(settings: Any, key: str = "") -> None:
     """Check that each group of settings within the arguments of a class is a mapping.
 
     Args:
-        settings: what the parser made of the config, or a part of it.
-        key: dotted, of the part.
+        settings: the parsed settings, or a part of them.
+        key: dotted key of the part.
 
     Raises:
         ConfigError: a group is null, a list or a single value; names its key.
@@ -55,7 +55,7 @@ def check_groups(settings: Any, key: str = "") -> None:
         for name in _groups_of(values["class_path"]):
             if name in given and not isinstance(given[name], (Namespace, dict)):
                 raise ConfigError(
-                    f"{key}.init_args.{name} is {given[name]!r}, and must be a mapping of settings",
+                    f"{key}.init_args.{name} is {given[name]!r}, but it must be a mapping of settings",
                     "Write `key: value` lines below it, or leave it out",
                 )
     for name, value in values.items():
@@ -63,10 +63,10 @@ def check_groups(settings: Any, key: str = "") -> None:
 
 
 def _groups_of(class_path: str) -> Iterator[str]:
-    """The arguments of a class that are groups: of a dataclass, and not null."""
+    """Yield the arguments of a class whose type is a dataclass and excludes null."""
     module, _, name = class_path.rpartition(".")
     try:
         hints = typing.get_type_hints(getattr(importlib.import_module(module), name).__init__)
-    except (ImportError, AttributeError, NameError, TypeError):  # a function, or hints that only a type checker reads
+    except (ImportError, AttributeError, NameError, TypeError):  # a function, or hints that only type checkers resolve
         return
     yield from (name for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint))

@@ -1,31 +1,32 @@
-"""Flags of one call that are not settings: they are given on the command line only, never in a config."""
+"""Command-line flags that are not settings: no config can contain them."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from grsap.embedded import PREFIX, resolve
 from grsap.errors import ConfigError
 
 FLAGS_HELP = """\
 flags of this call, not settings:
-  --resume              resume the run in run_dir from its newest valid checkpoint; a finished one if it is made longer
+  --resume              resume the run in run_dir from its newest valid checkpoint, or extend a finished run
   --dry-run             show rows, tokens, steps, memory and the first step's mask; load no weights
   --trust-module NAME   let settings name classes of this installed module (may be repeated)
   --debug               show tracebacks
 """
 USE_FLAGS_HELP = """\
 flags of this call, not settings:
-  --base                use the base model as it is, instead of the weights of the run in run_dir
+  --base                use the unchanged base model instead of the weights of the run in run_dir
   --trust-module NAME   let settings name classes of this installed module (may be repeated)
   --debug               show tracebacks
 """
 USES = ("validate", "test", "predict")
 """Verbs that use the weights of a run."""
 DRY_RUNS = ("fit", "study")
-"""Verbs that can say what they would do."""
+"""Verbs that have `--dry-run`."""
 
 STAGE_FLAGS_HELP = """\
 flags of this call, not settings:
@@ -41,7 +42,7 @@ class Invocation:
 
     Attributes:
         verb: such as `fit`.
-        args: what the settings' parser gets.
+        args: the words for the settings' parser.
         resume, dry_run, debug: see FLAGS_HELP.
         base: see USE_FLAGS_HELP.
         trusted: modules from `--trust-module`.
@@ -56,20 +57,23 @@ class Invocation:
     trusted: tuple[str, ...] = ()
 
 
-class _FlagParser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ConfigError(message, f"See {self.prog} --help")
+class FlagParser(argparse.ArgumentParser):
+    """A parser that raises `ConfigError` instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error that argparse found."""
+        raise ConfigError(f"{self.prog}: {message}", f"See {self.prog} --help")
 
 
 def read_invocation(verb: str, args: Sequence[str]) -> Invocation:
-    """Take the flags out of a command line; what is left goes to the settings' parser.
+    """Separate the flags of a command line from the words for the settings' parser.
 
-    Both spellings, with a dash and with an underscore, are read. `embedded:configs/...` becomes a path.
+    Flags may be spelled with dashes or underscores. `embedded:configs/...` is replaced by the path of the file.
 
     Raises:
-        ConfigError: a flag lacks its value, or is not one of this verb.
+        ConfigError: a flag lacks its value, or does not belong to this verb.
     """
-    parser = _FlagParser(prog=f"grsap {verb}", add_help=False, allow_abbrev=False)
+    parser = FlagParser(prog=f"grsap {verb}", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", dest="dry_run")
     parser.add_argument("--base", action="store_true")

@@ -1,4 +1,4 @@
-"""The working directory's own modules: importable by settings and by each other, and by no installed package."""
+"""Let settings import modules of the working directory, without making them visible to installed packages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _MAY_IMPORT = ("jsonargparse", "grsap.commands.local_modules", "grsap.commands.t
 
 
 class LocalModuleFinder:
-    """Finds modules in a folder for importers that may have them; the last of `sys.meta_path`, so it hides nothing.
+    """Finds modules of a folder for permitted importers. It is last in `sys.meta_path`, so that it hides no module.
 
-    Without it the folder would have to be on `sys.path`, and each package that an installed library imports if it is
-    there would be looked for in the folder.
+    With the folder on `sys.path` instead, optional imports of installed libraries would be searched for in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +26,7 @@ class LocalModuleFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a top-level module of the folder; None for other names and other importers."""
+        """Return the spec of a top-level module of the folder; None for other names and other importers."""
         if path is not None or not self._may_import(sys._getframe(1)):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, [str(self.folder)])
@@ -36,7 +35,7 @@ class LocalModuleFinder:
         return spec
 
     def invalidate_caches(self) -> None:
-        """Nothing: `PathFinder` has its own."""
+        """Do nothing: `PathFinder` has its own caches."""
 
     def _may_import(self, frame: FrameType | None) -> bool:
         while frame is not None and _module_name(frame).startswith("importlib"):
@@ -53,10 +52,10 @@ def _module_name(frame: FrameType) -> str:
 
 
 def use_local_modules(folder: Path) -> list[str]:
-    """Let settings import the modules of `folder`, and of no other folder from now on.
+    """Let settings import the modules of `folder`; replaces the folder of an earlier call.
 
     Returns:
-        Top-level modules and packages that Python finds in `folder` itself, and not installed elsewhere first.
+        Top-level modules and packages of `folder` that no installed module hides.
     """
     folder = folder.absolute()
     sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, LocalModuleFinder)]

@@ -1,4 +1,4 @@
-"""Rows of a batch as text with their response mask: what the loss sees, to be read by a person."""
+"""Show the rows of a batch as text with their response mask."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from grsap.streams import printable
 from grsap.text.collation import MicroBatch
 
 OPEN, CLOSE = "⟦", "⟧"
-"""Stand around supervised tokens where there is no colour."""
+"""Enclose supervised tokens where there is no colour."""
 
 TEXT_OPEN, TEXT_CLOSE = "‹", "›"
-"""Stand around plain text that spells a special token."""
+"""Enclose plain text that spells a special token."""
 
 
 @dataclass(frozen=True)
 class MaskedRow:
-    """A row cut into pieces of text, each supervised as a whole or not at all."""
+    """A row as pieces of text, each with whether its tokens are supervised."""
 
     id: str
     source: str
@@ -33,17 +33,17 @@ class MaskedRow:
 
 
 def masked_rows(batch: StepBatch, decode: Callable[[Sequence[int]], str]) -> list[MaskedRow]:
-    """The rows of a step on this device, in the order of the micro-batches.
+    """Return the rows of a step on this device, in the order of the micro-batches.
 
     Args:
         batch: a step.
-        decode: token ids to text, special tokens kept.
+        decode: token ids -> text, including special tokens.
     """
     return [row for micro_batch in batch.micro_batches for row in _rows(micro_batch, decode)]
 
 
 def readable(tokenizer: Any) -> Callable[[Sequence[int]], str]:
-    """Decodes ids with special tokens, distinguishing them from plain text that spells them."""
+    """Return a decoder that keeps special tokens and marks plain text that spells one."""
     added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     longest_first = sorted(added.values(), key=len, reverse=True)
     spelled = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
@@ -81,7 +81,7 @@ def _rows(batch: MicroBatch, decode: Callable[[Sequence[int]], str]) -> list[Mas
 
 
 def render(row: MaskedRow, colour: bool) -> Text:
-    """A row as text for the terminal: supervised tokens green, or between brackets where there is no colour."""
+    """Format a row for the terminal: supervised tokens are green, or in brackets where there is no colour."""
     heading = f"[{row.source}] {row.id}: {row.num_tokens} tokens, {row.num_targets} supervised\n"
     text = Text.assemble((heading, "bold"))
     for piece, supervised in row.pieces:

@@ -1,4 +1,4 @@
-"""How settings of several files and of the command line are merged, where the parser's own rule would mix classes.
+"""Merge settings of several files and of the command line without mixing the arguments of different classes.
 
 The parser keeps arguments of a replaced class that the new class also has: `torch.optim.SGD` would train with AdamW's
 `weight_decay`. It also merges lists item by item, but only those that happen to have the same length. It offers no
@@ -20,9 +20,9 @@ _discard_init_args = _typehints.discard_init_args_on_class_path_change
 
 
 def drop_arguments_of_other_class(parser_or_action: Any, previous: Any, value: Any) -> None:
-    """Drop the arguments of a class specification from `previous` if `value` names another class. In place.
+    """Drop the arguments of a class specification from `previous`, in place, if `value` names another class.
 
-    Two paths to the same class are the same class.
+    Two import paths of one class count as the same class.
     """
     spec = _typehints.subclass_spec_as_namespace(previous)
     if not spec or spec.get("class_path") is None:  # arguments of the setting's own type, given without a class
@@ -33,7 +33,7 @@ def drop_arguments_of_other_class(parser_or_action: Any, previous: Any, value: A
 
 
 def adapt_without_earlier_items(value: Any, typehint: Any, *args: Any, **kwargs: Any) -> Any:
-    """Adapt a value to a type; a list of classes that is given whole takes nothing from the list before it.
+    """Adapt a value to a type; a list of classes replaces an earlier list instead of merging with its items.
 
     A nested option, such as `--trainer.callbacks.every_n_steps 5`, still changes the last item of the list.
     """
@@ -43,7 +43,7 @@ def adapt_without_earlier_items(value: Any, typehint: Any, *args: Any, **kwargs:
 
 
 def merge_by_class() -> None:
-    """Set both rules for all parsers of this process."""
+    """Replace both rules for all parsers of this process."""
     setattr(_typehints, "discard_init_args_on_class_path_change", drop_arguments_of_other_class)  # noqa: B010
     setattr(_typehints, "adapt_typehints", adapt_without_earlier_items)  # noqa: B010
 

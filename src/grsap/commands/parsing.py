@@ -1,4 +1,4 @@
-"""Configuring the settings' parser: YAML, merging of files, and building of objects."""
+"""Configure the settings' parser: YAML, merging of files, and building of objects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def set_up_parsing() -> None:
 
 
 def load_setting(text: str) -> Any:
-    """Parse a setting as YAML. A text in braces, such as `{model.path}` of a study, stays a text.
+    """Parse a setting as YAML. A string in braces, such as `{model.path}` of a study, stays a string.
 
     Raises:
         yaml.YAMLError: see `load_yaml`.
@@ -45,7 +45,7 @@ def load_setting(text: str) -> Any:
 
 
 def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
-    """Build an object of a class that settings name, now or, for an optimizer, later.
+    """Build an object of a class that settings name. The optimizer's is called later, when parameters exist.
 
     Raises:
         ConfigError: the class rejects its settings.
@@ -62,16 +62,16 @@ def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
 
 
 def parse(parser: ArgumentParser, args: Sequence[str], linked: Mapping[str, str]) -> Namespace:
-    """The settings of a command line, after a check of the config files' keys.
+    """Parse the settings of a command line, after checking the keys of its config files.
 
     Args:
         parser: of the verb.
         args: the words after the verb.
-        linked: keys that follow another one, by the key they follow.
+        linked: see `check_config_file`.
 
     Raises:
         ConfigError: a file, key, option or value is wrong; names the nearest key that exists.
-        argparse.ArgumentError: a value has another type.
+        argparse.ArgumentError: a value has the wrong type.
     """
     check_order(args)
     for path in config_files(args):
@@ -91,7 +91,7 @@ def parse(parser: ArgumentParser, args: Sequence[str], linked: Mapping[str, str]
 
 
 def check_order(args: Sequence[str]) -> None:
-    """Check that no option for a whole class follows one for an argument of it, which it would reset.
+    """Check that no option for a class follows one for an argument of the class, which it would reset.
 
     Raises:
         ConfigError: names both.

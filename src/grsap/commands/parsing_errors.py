@@ -1,4 +1,4 @@
-"""Condensing the settings parser's nested errors to one paragraph. Standard library only."""
+"""Condense the settings parser's nested errors to one paragraph. Standard library only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PLAIN = (
     (r"typing\.", ""),
     (r'Parser key "([\w.]+)":', r"\1:"),
     (r"Problem with given class_path '([\w.]+)':", r"\1:"),
-    (r"Option '(\w+)' is not accepted", r"\1 is no argument of it"),
+    (r"Option '(\w+)' is not accepted", r"\1 is not one of its arguments"),
     (r"Expected an instantiatable class, but ([\w.]+) is abstract", _missing_methods),
     (
         r"Import path ([\w.]+) does not correspond to a subclass of ([\w.]+)",
@@ -54,15 +54,15 @@ _PLAIN = (
     (r"Expected an? ([\w.\[\]', |]+)\. Got value: None", r"not set, and it must be (\1)"),
     (r"Expected an? int\b", "must be a whole number"),
     (r"Expected an? float\b", "must be a number"),
-    (r"Expected an? str\b", "must be a text"),
+    (r"Expected an? str\b", "must be a string"),
     (r"Expected an? bool\b", "must be true or false"),
     (r"Expected a list\b", "must be a list"),
     (r"Got value: (.+)", r"It is \1"),
     (
         r"Expected a dot import path string: (.+)",
-        r"\1 is no class that grsap knows; write its whole path, module.Class",
+        r"\1 is not a known class; give its full import path, module.Class",
     ),
-    (r"No module named '([\w.]+)'", r"there is no module \1 (modules are looked for in the working directory too)"),
+    (r"No module named '([\w.]+)'", r"no module named \1 (the working directory is searched too)"),
     (
         r"Importing '(([\w]+)[\w.]*)' is not allowed, denied by.*",
         r"settings may not name \1: add --trust-module \2 if you trust it",
@@ -71,16 +71,16 @@ _PLAIN = (
 
 
 def parsing_paragraph(message: str) -> str:
-    """The parser's error as sentences, and where the options are listed."""
-    return f"{_sentences(message)} All options: grsap VERB --help; the settings as read: --print_config."
+    """Return the parser's error as sentences, and where the options are listed."""
+    return f"{_sentences(message)} All options: grsap VERB --help; the parsed settings: --print_config."
 
 
 @contextmanager
 def settings_read() -> Iterator[None]:
-    """Inside, settings are parsed; exceptions are the user's errors.
+    """Parse settings inside the block; exceptions become the user's errors.
 
     Raises:
-        ConfigError: quotes the parser, or a module that settings name.
+        ConfigError: quotes the exception of the parser or of a module that settings name.
     """
     with _as_config_error("The settings cannot be read", "Correct them; --debug shows where"):
         yield
@@ -88,12 +88,12 @@ def settings_read() -> Iterator[None]:
 
 @contextmanager
 def settings_become_objects() -> Iterator[None]:
-    """Inside, settings become objects; exceptions are the user's errors.
+    """Build objects of settings inside the block; exceptions become the user's errors.
 
     Raises:
         ConfigError: quotes the exception, such as Lightning's about missing devices.
     """
-    with _as_config_error("The settings are refused", "Change them; --debug shows where"):
+    with _as_config_error("The settings are invalid", "Change them; --debug shows where"):
         yield
 
 
@@ -114,18 +114,18 @@ def _as_config_error(problem: str, remedy: str) -> Iterator[None]:
 
 
 def class_refusal(name: str, error: Exception) -> ConfigError:
-    """The error for a class, not the user's own, that rejects its settings."""
-    return ConfigError(f"{name} refuses its settings: {_text_of(error)}", "Change them; --debug shows where")
+    """Return the error for an installed class that rejects its settings."""
+    return ConfigError(f"{name} rejects its settings: {_text_of(error)}", "Change them; --debug shows where")
 
 
 def _text_of(error: Exception) -> str:
-    """The text of an exception, with its class unless it is a ValueError."""
+    """Return the text of an exception, with its class unless it is a ValueError."""
     text = _sentences(str(error))
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text or 'no message'}"
 
 
 def _sentences(message: str) -> str:
-    """The message as sentences, without the parser's uninformative attempts."""
+    """Return the message as sentences, without lines about types that the parser tried."""
     parts = []
     for line in message.strip().splitlines():
         text = re.sub(r"^[-*\s]+", "", line).strip()

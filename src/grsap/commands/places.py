@@ -1,7 +1,8 @@
-"""Where in the settings each part was built, so that an error of a part names the key as the user writes it.
+"""Record where in the settings each part was built, so that its errors name the full key.
 
-A part (a model, a judge, a task) knows its own arguments only: its errors say `path ...`. This module puts
-`subjects[0].init_args.base.` in front. Standard library only.
+A part (a model, a judge, a task) knows its own arguments only: its errors say `path ...`. This module prepends
+`subjects[0].init_args.base.`. The parser calls instantiators innermost first and without the key, so the key is known
+only when the outermost object is built. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Steps = tuple[str | int, ...]
 _PLAIN = (str, bytes, int, float, bool, type(None), type)
 
 
-class Refused:
-    """Takes the place of a part that refused its settings, until it is known where in the settings that is."""
+class Rejected:
+    """Placeholder for a part that rejected its settings, until its key is known."""
 
     def __init__(self, kind: Callable[..., Any], error: UserError) -> None:
         self.kind = kind
@@ -27,26 +28,31 @@ class Refused:
 
 
 class _Parts:
-    """The parts of the command that runs: owner and steps from it to the part, by the part's id."""
+    """The parts that the settings of this command built.
 
-    def __init__(self) -> None:
-        self.settings: Any = None
-        self.linked: Mapping[str, str] = {}
-        self.is_building = False
-        # Holds the part too: its id is its own as long as it lives.
+    Args:
+        settings: as parsed.
+        linked: keys whose values are copied from another key -> that key, which is the one that the user wrote.
+    """
+
+    def __init__(self, settings: Any = None, linked: Mapping[str, str] | None = None) -> None:
+        self.settings = settings
+        self.linked = linked or {}
+        self.is_building = settings is not None
+        # id of a part -> (the part, its owner, steps from the owner). Holding the part keeps its id unique.
         self.owners: dict[int, tuple[object, object, Steps]] = {}
 
-    def adopt(self, owner: object, values: Any) -> Refused | None:
-        """Record the parts among an owner's arguments; returns the first that refused its settings."""
-        refused = None
+    def adopt(self, owner: object, values: Any) -> Rejected | None:
+        """Record the parts among an owner's arguments; return the first placeholder among them."""
+        rejected = None
         for steps, part in _leaves(values, ()):
             self.owners[id(part)] = (part, owner, steps)
-            if refused is None and isinstance(part, Refused):
-                refused = part
-        return refused
+            if rejected is None and isinstance(part, Rejected):
+                rejected = part
+        return rejected
 
     def steps_to(self, part: object) -> Steps | None:
-        """From the root of the settings; None for an object that the settings did not build."""
+        """Return the steps from the root of the settings; None for an object that the settings did not build."""
         steps: Steps = ()
         while part is not self:
             if id(part) not in self.owners:
@@ -61,39 +67,39 @@ _parts = _Parts()
 
 @contextmanager
 def building(settings: Any, linked: Mapping[str, str] | None = None) -> Iterator[Callable[[Any], None]]:
-    """Inside, objects are built of settings by `build_part`.
+    """Record the objects that `build_part` builds inside the block.
 
     Args:
-        settings: as parsed.
-        linked: keys that follow another one, by the key they follow; the latter is the one the user wrote.
+        settings: see `_Parts`.
+        linked: see `_Parts`.
 
     Yields:
-        A function to call with what was built. It raises the error of the first part that refused its settings.
+        A function to call with the outermost objects. It raises the error of the first part that rejected its settings.
     """
-    _parts.__init__()  # type: ignore[misc]
-    _parts.settings, _parts.linked, _parts.is_building = settings, linked or {}, True
+    global _parts
+    parts = _parts = _Parts(settings, linked)
 
     def settle(values: Any) -> None:
-        _parts.is_building = False
-        refused = _parts.adopt(_parts, values)
-        if refused is not None:
-            raise name_place(refused.error)
+        parts.is_building = False
+        rejected = parts.adopt(parts, values)
+        if rejected is not None:
+            raise name_place(rejected.error)
 
     try:
         yield settle
     finally:
-        _parts.is_building = False
+        parts.is_building = False
 
 
 def build_part(kind: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """An object of a class, and where it got its arguments from; `Refused` if it or an argument refuses its settings.
+    """Build an object and record its arguments; return `Rejected` if it or one of its arguments rejects its settings.
 
     Raises:
-        UserError: the same, of an object that is made after all settings have become objects.
+        UserError: an object that is built outside of `building`, such as the optimizer, rejects its settings.
     """
     given = {str(number): value for number, value in enumerate(args)} | dict(kwargs)
-    refused = next((part for _, part in _leaves(given, ()) if isinstance(part, Refused)), None)
-    error = None if refused is None else refused.error
+    rejected = next((part for _, part in _leaves(given, ()) if isinstance(part, Rejected)), None)
+    error = None if rejected is None else rejected.error
     if error is None:
         try:
             made = kind(*args, **kwargs)
@@ -104,18 +110,18 @@ def build_part(kind: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
         else:
             _parts.adopt(made, given)
             return made
-    stand_in = Refused(kind, error)
-    _parts.adopt(stand_in, given)
-    if id(error.part) not in _parts.owners:  # not an argument's, but of the object that could not be built
-        error.part = stand_in
-    return stand_in
+    placeholder = Rejected(kind, error)
+    _parts.adopt(placeholder, given)
+    if id(error.part) not in _parts.owners:  # an error of this object, not of one of its arguments
+        error.part = placeholder
+    return placeholder
 
 
 def name_place(error: UserError) -> UserError:
-    """Put the place of the error's part in front of the key that the error begins with; returns the error."""
+    """Prepend the key of the error's part to the argument that the error begins with; return the error."""
     part, error.part = error.part, None
     steps, key = _parts.steps_to(part), re.match(r"\w+", error.problem)
-    kind: Any = part.kind if isinstance(part, Refused) else type(part)
+    kind: Any = part.kind if isinstance(part, Rejected) else type(part)
     if steps and key is not None and key[0] in inspect.signature(kind).parameters:
         place = f"{_spelled(_parts.settings, steps)}.{key[0]}"
         error.reword(_parts.linked.get(place, place) + error.problem[key.end() :])
@@ -123,7 +129,7 @@ def name_place(error: UserError) -> UserError:
 
 
 def _spelled(settings: Any, steps: Steps) -> str:
-    """Steps as a dotted key, with `init_args` where a class is named."""
+    """Return the dotted key of steps, with `init_args` where the settings name a class."""
     text, node = "", settings
     for step in (*steps, None):
         if _get(node, "class_path") is not None:
@@ -143,7 +149,7 @@ def _get(node: Any, step: str | int) -> Any:
 
 
 def _leaves(values: Any, steps: Steps) -> Iterator[tuple[Steps, object]]:
-    """The objects in nested lists and mappings, with the steps to each."""
+    """Yield the objects in nested lists and mappings, with the steps to each."""
     if type(values).__name__ == "Namespace":
         values = vars(values)
     if isinstance(values, Mapping):

@@ -1,4 +1,4 @@
-"""Libraries that talk about themselves. Called before they are imported; standard library only."""
+"""Keep advertisements and advice of libraries off the console. Called before their import; standard library only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TALKATIVE = (
     "torchao",
 )
 _WARNING_MODULES = r"(lightning|torch|transformers|peft|bitsandbytes|jsonargparse)\b.*"
-# What libraries say of weights that did not find their place, or are not what they seem, is no advice.
+# Warnings about missing, unexpected or mismatched weights are always shown.
 _ABOUT_WEIGHTS = (
     r"(?is).*\b(missing|unexpected|(mis)?match(ed)?|(newly|not|re)[ -]?initiali[sz](ed|ation)|invalid shape|not find|"
     r"excluded|(un)?tied?|tie_word_embeddings)\b"
 )
 
-# Lines of which nothing follows here: the loggers that write them, and how they begin.
+# Harmless log lines that are hidden: logger -> how the line begins.
 _KNOWN_LINES = {
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward from kernels-community",  # a faster kernel
     "transformers.quantizers.quantizer_gguf": "Loading a GGUF checkpoint with its weights packed",  # they are converted
@@ -36,13 +36,13 @@ def _begins_otherwise(beginning: str, record: logging.LogRecord) -> bool:
 
 
 def leave_out_known_lines() -> None:
-    """Keep two lines off the console that are about speed only; everything else that their loggers write is shown."""
+    """Hide two log lines that concern speed only; everything else that their loggers write is shown."""
     for name, beginning in _KNOWN_LINES.items():
         logging.getLogger(name).addFilter(partial(_begins_otherwise, beginning))
 
 
 def quieten() -> None:
-    """Keep advertisements, device lists and advice off the console; errors stay. `--debug` leaves all as it is."""
+    """Hide advertisements, device lists and advice, not errors. It is not called with `--debug`."""
     leave_out_known_lines()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Where `grsap fit --resume` resumes from, and whether a finished run can be extended. Nothing is written."""
+"""Choose the checkpoint for `grsap fit --resume`, and check whether a finished run can be extended; write nothing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 def resume_point(
     folder: RunFolder, config: str, status: RunStatus, settings: RunSettings, say: Callable[[str], None]
 ) -> Path | None:
-    """The checkpoint to resume from; prints its name and changed settings. The present settings apply.
+    """Return the checkpoint to resume from; print its name and the changed settings, which apply from now on.
 
     Args:
         folder: of the run.
-        config: the present one.
+        config: of this call, as YAML.
         status: of the folder.
-        settings: with the data set up.
+        settings: of this call, with the data set up.
         say: prints a line.
 
     Raises:
-        RunFolderError: there is nothing to extend, the optimizer is another, or a later checkpoint would have to be
-            moved out of a folder that is not the run's.
+        RunFolderError: there is nothing to extend, the optimizer class has changed, or a later checkpoint would have to
+            be moved out of a folder that does not belong to the run.
     """
     checkpoint = folder.newest_checkpoint(say)
     step = 0 if checkpoint is None else checkpoint_step(checkpoint) or 0
@@ -45,24 +45,24 @@ def resume_point(
     optimizer = next((line for line in differences or () if line.startswith("model.optimizer.class_path: ")), None)
     if optimizer is not None and checkpoint is not None:
         raise RunFolderError(
-            f"{optimizer}: the state of one optimizer means nothing to another",
-            "Set it back, or begin a new run with another --run_dir",
+            f"{optimizer}: the saved optimizer state does not fit another class",
+            "Restore the setting, or begin a new run with another --run_dir",
         )
     if differences is None and status != "new":
-        say(f"{folder.config} is missing or no YAML: settings that changed since the run began cannot be listed.")
+        say(f"{folder.config} is missing or not YAML: settings that changed since the run began cannot be listed.")
     for difference in differences or ():
         say(f"Changed since the run began, and used from now on: {difference}")
     if status == "extended" and type(settings.model.schedule).__name__ != "ConstantRate":
         say(
-            "The learning-rate schedule spans the whole run: the steps done had the rates of a shorter one, so the "
-            "result is not that of a run of the new length from the start."
+            "The learning rate depends on the length of the run, and the steps so far used the rates of the shorter "
+            "run: the result differs from that of a run that had the new length from the start."
         )
-    say("No checkpoint yet: starting from step 0." if checkpoint is None else f"Going on from {checkpoint}.")
+    say("No checkpoint yet: starting from step 0." if checkpoint is None else f"Resuming from {checkpoint}.")
     return checkpoint
 
 
 def _check_extension(folder: RunFolder, checkpoint: Path | None, settings: RunSettings) -> None:
-    """Check that a finished run was ended by its length alone, and that its present length is greater."""
+    """Check that a finished run was ended by its length alone, and that its new length is greater."""
     summary = folder.read_summary() or {}
     reason, done = summary.get("stop_reason"), int(summary.get("num_steps") or 0)
     if reason is not None and reason not in LENGTH_BOUNDS:
@@ -74,7 +74,7 @@ def _check_extension(folder: RunFolder, checkpoint: Path | None, settings: RunSe
     planned = planned_steps(trainer, limited_steps(trainer, data.steps_per_epoch))
     if planned is not None and planned <= done:
         raise RunFolderError(
-            f"run_dir {folder.path} holds a finished run of {done} steps, and these settings end after {planned}",
+            f"run_dir {folder.path} holds a finished run of {done} steps, but these settings end after {planned}",
             "Raise trainer.max_epochs or trainer.max_steps, or choose another folder with --run_dir",
         )
     if checkpoint is None:

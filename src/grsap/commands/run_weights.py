@@ -1,4 +1,4 @@
-"""Which weights `validate`, `test` and `predict` use: the run's last ones, or the base if that is asked for."""
+"""Choose the weights for `validate`, `test` and `predict`: the run's last ones, or with `--base` the base model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grsap.runs.folder import RunFolder, changed_file, checkpoint_damage
 if TYPE_CHECKING:
     from grsap.commands.settings import RunSettings
 
-_BASE = "or add --base to use the base model as it is"
+_BASE = "or add --base to use the unchanged base model"
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Weights:
 
     Attributes:
         name: `base`, `adapter`, or a checkpoint's, such as `step=000040`.
-        note: a line about them.
-        checkpoint: folder whose trainer state holds them; None for others.
-        export: folder of the finished run's adapter or model; None for others.
+        note: line to print about them.
+        checkpoint: folder of the checkpoint that holds them; None if they are not in one.
+        export: folder of the finished run's adapter or model; None if they are not from it.
     """
 
     name: str
@@ -34,24 +34,24 @@ class Weights:
 
     @property
     def ckpt_path(self) -> str | None:
-        """For Lightning."""
+        """Lightning's argument of this name; None without a checkpoint."""
         return None if self.checkpoint is None else str(self.checkpoint / "trainer.ckpt")
 
 
 def use_weights(settings: RunSettings, base: bool, say: Callable[[str], None]) -> Weights:
-    """Choose the weights, and have the model load those that Lightning does not load.
+    """Choose the weights, and configure the model to load those that Lightning does not load.
 
     Args:
         settings: of the call.
-        base: the base model is asked for, without a run.
-        say: called with the weights in use, and with a base that differs from the run's.
+        base: whether to use the base model without a run.
+        say: prints the weights in use, and differences from the run's base model.
 
     Raises:
-        RunFolderError: there is no run, its weights are not whole, or they are of another `model.lora`.
+        RunFolderError: there is no run, its weights are damaged, or `model.lora` differs from the run's.
     """
     model = settings.model
     if base:
-        say(f"Using the base model {model.base.path} as it is, without a run.")
+        say(f"Using the base model {model.base.path} unchanged, without a run.")
         return Weights("base", "")
     folder = RunFolder(settings.run_dir)
     weights = weights_of(folder)
@@ -59,11 +59,11 @@ def use_weights(settings: RunSettings, base: bool, say: Callable[[str], None]) -
     if of_lora := [line for line in differences if line.startswith("model.lora")]:
         raise RunFolderError(
             f"the weights in {folder.path} were trained with another model.lora: {of_lora[0]}",
-            f"Give the settings of the run, which are in {folder.config}",
+            f"Use the settings of the run, which are in {folder.config}",
         )
     for line in differences:
         if line.startswith("model.base."):
-            say(f"Other than in the run: {line}")
+            say(f"Different from the run: {line}")
     say(weights.note)
     if weights.export is not None and model.lora is not None:
         model.saved_adapter = weights.export
@@ -74,9 +74,9 @@ def use_weights(settings: RunSettings, base: bool, say: Callable[[str], None]) -
 
 
 def weights_of(folder: RunFolder) -> Weights:
-    """The weights of a run: of a finished one those it ended with, else those of its newest checkpoint.
+    """Return the final weights of a finished run, otherwise those of its newest checkpoint.
 
-    Never older ones than that: figures of other weights than the run's would pass for its own.
+    Never older ones: their results would be taken for the run's.
 
     Raises:
         RunFolderError: the folder holds no run, or the weights are missing or damaged.
@@ -95,7 +95,7 @@ def weights_of(folder: RunFolder) -> Weights:
     if damage is not None:
         raise RunFolderError(
             f"the newest checkpoint {checkpoints[-1]} is damaged ({damage})",
-            "Resume the run, which goes back to the checkpoint before, or move the folder away to use that one",
+            "Resume the run, which uses the checkpoint before it, or move this folder away to use that one",
         )
     return Weights(checkpoints[-1].name, f"Using {checkpoints[-1]} of an unfinished run.", checkpoints[-1])
 
@@ -107,11 +107,11 @@ def _of_finished(folder: RunFolder) -> Weights:
     if damage is None:
         return Weights(last.name, f"Using {last}.", last)
     hashes = (folder.read_manifest() or {}).get("adapter")
-    changed = changed_file(folder.adapter, hashes) if hashes else f"{folder.manifest} does not say what was in it"
+    changed = changed_file(folder.adapter, hashes) if hashes else f"{folder.manifest} does not list its files"
     if changed is not None:
         raise RunFolderError(
-            f"the weights that the run ended with are damaged: {last} ({damage}) and {folder.adapter} ({changed})",
+            f"the final weights of the run are damaged: {last} ({damage}) and {folder.adapter} ({changed})",
             f"Restore one of them, train again in another --run_dir, {_BASE}",
         )
-    note = f"{last} is damaged ({damage}): using {folder.adapter}, which is whole."
+    note = f"{last} is damaged ({damage}): using {folder.adapter}, which is intact."
     return Weights("adapter", note, export=folder.adapter)

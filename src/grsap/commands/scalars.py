@@ -1,4 +1,4 @@
-"""Values that no setting of any verb may have: numbers that are none or too large, and text that no file can hold."""
+"""Reject values that no setting may have: NaN, infinite and too large numbers, and text that is not valid Unicode."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from jsonargparse import Namespace
 from grsap.errors import ConfigError
 
 MAX_INT = 2**63 - 1
-"""What tensors, seeds and files can count to."""
+"""Largest integer of tensors, seeds and files."""
 
 
 def check_scalars(settings: Any, place: str = "", skipped: Collection[str] = ()) -> None:
-    """Check all values of settings, however nested.
+    """Check all values of settings at any depth.
 
     Args:
         settings: a mapping or namespace of settings.
-        place: what precedes the key in the message.
-        skipped: keys that follow others.
+        place: text before the key in the message.
+        skipped: keys that are not checked.
 
     Raises:
-        ConfigError: a number is infinite, not a number or beyond 64 bits, or a text is no Unicode or holds a NUL.
+        ConfigError: a number is infinite, NaN or beyond 64 bits, or a string is not Unicode or contains NUL.
     """
     for key, value in _leaves(settings, ""):
         if key in skipped:
@@ -31,15 +31,15 @@ def check_scalars(settings: Any, place: str = "", skipped: Collection[str] = ())
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{place}{key} is {value}", "Give a finite number, or null where a setting can be off")
         if isinstance(value, int) and abs(value) > MAX_INT:
-            raise ConfigError(f"{place}{key} is a number of {value.bit_length()} bits", "Give one within 64 bits")
+            raise ConfigError(f"{place}{key} is a number of {value.bit_length()} bits", "Give at most 64 bits")
         if isinstance(value, str) and "\0" in value:
-            raise ConfigError(f"{place}{key} holds a NUL character", "Write it without")
-        if isinstance(value, str) and not _is_unicode(value):
-            raise ConfigError(f"{place}{key} holds bytes that are no UTF-8 text", "Write it in UTF-8")
+            raise ConfigError(f"{place}{key} contains a NUL character", "Remove it")
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigError(f"{place}{key} is not valid UTF-8", "Write it in UTF-8")
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Each key and value that is no container; each key of a mapping is a value too."""
+    """Yield (key, value) of all values that are not containers; the keys of mappings are checked as values too."""
     if isinstance(value, Namespace):
         value = vars(value)
     if isinstance(value, Mapping):
@@ -52,7 +52,3 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(child, f"{key}[{number}]")
     else:
         yield key, value
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)

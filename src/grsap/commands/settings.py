@@ -67,7 +67,11 @@ LINKS: dict[str, str] = {
 
 
 def check_kinds(given: Sequence[Callback]) -> None:
-    """Raise ConfigError for two callbacks of a kind, which would write the same files, or another way to resume."""
+    """Check that no two callbacks write the same files, and that none makes Lightning resume by itself.
+
+    Raises:
+        ConfigError: names the callbacks.
+    """
     if any(isinstance(each, OnExceptionCheckpoint) for each in given):
         raise ConfigError(
             "trainer.callbacks has OnExceptionCheckpoint, from whose file Lightning would resume by itself",
@@ -79,14 +83,14 @@ def check_kinds(given: Sequence[Callback]) -> None:
         if len(names) > 1:
             raise ConfigError(
                 f"trainer.callbacks has {' and '.join(names)}, which would write the same files",
-                "Give one; its probes may be of several subsets",
+                "Give one; its probes may have several subsets",
             )
 
 
 class RunParser(LightningArgumentParser):
-    """Reads files of settings by `--config` only.
+    """Reads settings from `--config` files only.
 
-    Lightning's parser reads a file wherever a value is its path, so that a file of rows could become settings.
+    Lightning's parser also reads a file wherever a value is its path: a data file could become settings.
     """
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
@@ -97,7 +101,7 @@ class RunParser(LightningArgumentParser):
 
 @with_trainer_settings
 class RunSettings(LightningCLI):
-    """Parses settings and builds module, data and trainer; calls no Trainer method. Weights are not loaded.
+    """Parses settings and builds module, data and trainer, without loading weights or calling the Trainer.
 
     Args:
         verb: named in usage texts.
@@ -131,7 +135,7 @@ class RunSettings(LightningCLI):
         )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the seed; unlike Lightning's it is a number, because a run that cannot be repeated cannot be resumed."""
+        """Add the seed. Unlike Lightning's it must be a number, because an unseeded run cannot be resumed exactly."""
         parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random choices of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -140,7 +144,7 @@ class RunSettings(LightningCLI):
             "--run_dir",
             type=str,
             default=DEFAULT_RUN_DIR,
-            help="Folder of this run: checkpoints, adapter, metrics, summary.",
+            help="Output folder of the run: checkpoints, adapter, metrics, summary.",
         )
         for target, source in LINKS.items():
             parser.link_arguments(source, target)
@@ -160,17 +164,17 @@ class RunSettings(LightningCLI):
         """
         with settings_become_objects(), building(self.config, LINKS) as self._settle:
             super().instantiate_classes()
-        self.datamodule.base = self.model.base  # equal by LINKS: load one tokenizer for both
+        self.datamodule.base = self.model.base  # equal by LINKS; sharing it loads the tokenizer once
 
     def trainer_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the Trainer's arguments: those of the config, completed with the callbacks and loggers of each run.
+        """Return the Trainer's arguments: those of the config, with the default callbacks and loggers added.
 
         Raises:
-            ConfigError: two callbacks of a kind, or an argument without an effect.
+            ConfigError: two callbacks write the same files, or an argument has no effect.
         """
         self._settle(self.config_init)
         config = {**config, "max_epochs": epochs_of(config)}
-        if self.verb != "fit":  # no files except the verb's own
+        if self.verb != "fit":  # these verbs write no run folder
             others = {"callbacks": [ProgressReport()], "logger": False, "enable_checkpointing": False}
             return {**config, **others}
         given = one_or_more(config.get("callbacks") or [])
@@ -188,18 +192,19 @@ class RunSettings(LightningCLI):
         return user_path(self.config.run_dir)
 
     def callback(self, kind: type[Kind]) -> Kind:
-        """The callback of a kind that every run has."""
+        """Return the callback of a class in `DEFAULT_CALLBACKS`."""
         found = find_callback(self.trainer, kind)
         assert found is not None
         return found
 
     def resolved_config(self) -> str:
-        """The whole configuration as YAML that `--config` reads again."""
+        """Return all settings as YAML that `--config` can read."""
         return str(self.parser.dump(self.config, skip_none=False))
 
 
 def epochs_of(config: Mapping[str, Any]) -> int:
-    """`trainer.max_epochs`; without it 1, or -1 (no bound) if `trainer.max_steps` is given. Lightning takes 1000."""
+    """Return `trainer.max_epochs`; by default 1, not 1000 as in Lightning, or -1 if `trainer.max_steps` is given."""
+
     given: int | None = config.get("max_epochs")
     if given is not None:
         return given
@@ -207,12 +212,13 @@ def epochs_of(config: Mapping[str, Any]) -> int:
 
 
 def one_or_more(given: Any) -> list[Any]:
-    """A config value that may be one object or a list, as a list."""
+    """Return a config value that is one object or a list as a list."""
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def with_metrics_log(given: Any, run_dir: str) -> Any:
-    """The loggers of a config plus `metrics.csv`, which summaries and reports read; False disables all."""
+    """Add `metrics.csv`, which summaries and reports read, to the loggers of a config; False disables all."""
+
     if given is False:
         return False
     loggers = [] if given is None or given is True else one_or_more(given)

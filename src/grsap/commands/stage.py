@@ -1,7 +1,4 @@
-"""A verb that is a function of its settings: a typed class becomes a command with configs, overrides and a folder.
-
-A verb's module holds one call of `run_stage`, and imports the stage and the classes that its settings may name.
-"""
+"""Run a stage: a verb whose options are the arguments of a settings class, and whose results are in one folder."""
 
 from __future__ import annotations
 
@@ -28,14 +25,14 @@ from grsap.errors import Interrupted, UserError
 from grsap.files import remove_leftovers
 
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
-"""Windows has only the first."""
+"""Signals that stop a stage; Windows has only the first."""
 
 
 class Settings(Protocol):
-    """The settings of a verb: the constructor's typed arguments are its options, and their docs are the help."""
+    """The settings of a verb. The constructor's typed arguments are the options, their docs the help texts."""
 
     def check(self) -> None:
-        """Check the settings and their files; nothing is written and no weights are loaded.
+        """Check the settings and the files they name, without writing files or loading weights.
 
         Raises:
             UserError: names key, file or row.
@@ -45,12 +42,12 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """What a verb does.
+    """A verb.
 
     Attributes:
         settings: class of its settings.
-        run: does the work in a folder that this process holds. It continues unfinished work, and only prints the result
-            of a finished folder. What is done must be on disk whenever the process ends.
+        run: does the work in a folder that this process has locked. It continues unfinished work, and only prints the
+            result of a finished folder. It must not rely on a clean exit: the process may be killed at any time.
         show_plan: for `--dry-run`: prints what `run` would do, and writes nothing.
     """
 
@@ -66,22 +63,21 @@ def run_stage(
     defaults: Mapping[str, Any] | None = None,
     may_change: Collection[str] = (),
 ) -> int:
-    """Parse a command line, build the stage and run it in its folder.
+    """Parse a command line, build the settings and run the stage in its folder.
 
     Args:
         verb: named in usage texts and in the folder's config.
         args: the words after the verb.
-        load: imports and returns the stage; called after libraries are quietened.
-        defaults: of settings that are objects, as class specifications: the defaults of arguments must be
-            YAML-serializable.
-        may_change: dotted settings that may differ when a folder's work continues, such as a batch size.
+        load: imports and returns the stage; called after the log levels of libraries are set.
+        defaults: of settings that are objects, as class specifications, because defaults must be YAML-serializable.
+        may_change: dotted settings that may differ when a call continues a folder, such as a batch size.
 
     Returns:
         The exit code.
 
     Raises:
         UserError: settings, files or folder are wrong; raised before expensive work.
-        Interrupted: SIGTERM, SIGUSR1 or SIGHUP came.
+        Interrupted: the process received SIGTERM, SIGUSR1 or SIGHUP.
     """
     invocation = read_invocation(verb, args)
     if not invocation.debug:
@@ -100,7 +96,7 @@ def run_stage(
         return 0
     folder.check(config, may_change)
     with folder.lock(), signals_raise():
-        if folder.check(config, may_change):  # again: another call may have just released the lock
+        if folder.check(config, may_change):  # again, because another call may have written before it released the lock
             print(f"Continuing the work in {folder.path}.", file=sys.stderr)
         remove_leftovers(folder.path)
         folder.begin(config)
@@ -113,19 +109,22 @@ def run_stage(
 
 
 def stage_parser(verb: str, kind: Callable[..., Settings]) -> ArgumentParser:
-    """The options of a verb: `--config`, `--print_config`, `--output_dir` and the arguments of `kind`."""
+    """Return a parser of `--config`, `--print_config`, `--output_dir` and the arguments of `kind`."""
     description = f"{(kind.__doc__ or '').strip().splitlines()[0]}\n\n{STAGE_FLAGS_HELP}"
     parser = ArgumentParser(prog=f"grsap {verb}", description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file of settings; of several, later ones win.")
+    parser.add_argument("--config", action="config", help="YAML file of settings; may be repeated, later files win.")
     parser.add_argument(
-        "--output_dir", type=str, required=True, help="Folder of the results. The same call again continues in it."
+        "--output_dir",
+        type=str,
+        required=True,
+        help="Folder of the results. The same call again continues its work.",
     )
     parser.add_class_arguments(kind)
     return parser
 
 
 def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Settings]) -> Settings:
-    """Build the settings, with all that they name by `class_path`.
+    """Build the settings and all objects that they name by `class_path`.
 
     Raises:
         ConfigError: a class rejects its settings.
@@ -139,9 +138,9 @@ def build(parser: ArgumentParser, parsed: Namespace, kind: Callable[..., Setting
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Inside, signals to stop raise `Interrupted` at once: stages survive any end of the process.
+    """Raise `Interrupted` at once when a stop signal arrives inside the block.
 
-    A signal that the process was started to ignore, as by `nohup`, stays ignored.
+    A signal that was already ignored when the process started, as under `nohup`, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""The output folder of a stage: its owner, and whether a call may continue its work."""
+"""The output folder of a stage: which verb and settings made it, and whether a call may continue it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HEADING = "# grsap "
 
 
 class StageFolder:
-    """The output folder of a verb. Making the object touches nothing.
+    """The output folder of a verb. Creating the object does not access the disk.
 
     Args:
-        path: `--output_dir`.
-        verb: whose folder it is.
+        path: value of `--output_dir`.
+        verb: the verb of this call.
     """
 
     def __init__(self, path: str | Path, verb: str) -> None:
@@ -31,54 +31,55 @@ class StageFolder:
         self.config = self.path / CONFIG
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process, as `grsap.files.folder_lock` does."""
+        """Lock the folder; see `grsap.files.folder_lock`."""
         return folder_lock(self.path, "output_dir")
 
     def check(self, config: str, may_change: Collection[str] = ()) -> bool:
-        """Whether a call with this config may use the folder. Nothing is written.
+        """Check that a call with this config may use the folder, without writing to it.
 
         Args:
             config: YAML.
-            may_change: keys that may differ from the call that began the folder, as `setting_differences` has them.
+            may_change: keys that may differ from those of earlier calls; see `left_out` of `setting_differences`.
 
         Returns:
-            Whether it holds work of an earlier call, which this one continues.
+            Whether the folder holds results of an earlier call, which this one continues.
 
         Raises:
-            RunFolderError: it is a file, holds something else, or work of other settings; names the keys that differ.
+            RunFolderError: it is a file, or holds other files or results of other settings; names the keys that differ.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"output_dir {self.path} is a file", "Choose another with --output_dir")
         entries = self.path.iterdir() if self.path.is_dir() else ()
         if not {entry.name for entry in entries if not entry.name.startswith(".")} - {CONFIG}:
-            return False  # what an earlier call said does not bind if it left no work
+            return False  # the config of an earlier call is ignored if there are no results
         old, owner = self._read()
         if owner != self.verb:
-            whose = f"the work of grsap {owner}, not" if owner else "no work"
+            content = f"results of grsap {owner}" if owner else "other files"
             raise RunFolderError(
-                f"output_dir {self.path} is not empty and holds {whose} of grsap {self.verb}",
+                f"output_dir {self.path} holds {content}, not results of grsap {self.verb}",
                 "Choose an empty folder with --output_dir",
             )
         differences = setting_differences(old, load_yaml(config), ("config", "output_dir", *may_change))
         if differences:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise RunFolderError(
-                f"output_dir {self.path} holds work with other settings: {'; '.join(differences[:5])}{more}",
-                "Set them back to continue it, or choose another folder with --output_dir",
+                f"output_dir {self.path} holds results of other settings: {'; '.join(differences[:5])}{more}",
+                "Restore these settings to continue, or choose another folder with --output_dir",
             )
         return True
 
     def begin(self, config: str) -> None:
-        """Write the config down. Call it with the lock held."""
+        """Write the config; the caller must hold the lock."""
         write_atomic(self.config, f"{_HEADING}{self.verb}\n{config}")
 
     def take_back(self) -> None:
-        """Remove the config of a call that left no work: it does not bind the next one."""
+        """Remove the config if there are no results, so that the next call may have other settings."""
         if {entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")} == {CONFIG}:
             self.config.unlink()
 
     def _read(self) -> tuple[object, str]:
-        """The config of the call that began the folder, and its verb, empty if there is none."""
+        """Return the config of an earlier call, and its verb; the verb is empty if grsap did not make the folder."""
+
         try:
             text = self.config.read_text(encoding="utf-8")
             heading = text.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The verbs that are stages: settings, runner, defaults, and the settings that may change between two calls."""
+"""Table of the stages: settings, runner, defaults, and the settings that may change between two calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS_OF_SPEED = (
     "*.init_args.server",
     "*.init_args.base_url",
 )
-"""Settings of models, at any depth, that change where and how fast they answer, but not the answers."""
+"""Settings of models, at any depth, that affect where and how fast answers are generated, but not the answers."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class StageVerb:
     """A verb that is a stage.
 
     Attributes:
-        package: that holds the settings, and the runner in its module `running`.
-        settings, run, show_plan: names in them; `show_plan` empty without `--dry-run`.
+        package: package of the settings class; its module `running` has the runner.
+        settings: name of the settings class.
+        run: name of the runner.
+        show_plan: name of the function for `--dry-run`; empty if the verb has none.
         plugins: packages whose classes settings may name by their short names.
-        defaults: of settings that are objects, as `run_stage` takes them.
-        may_change: settings that may differ when a folder's work continues.
+        defaults: see `run_stage`.
+        may_change: see `run_stage`.
     """
 
     package: str
@@ -53,7 +55,7 @@ STAGES: dict[str, StageVerb] = {
         plugins=("grsap.embedding", "grsap.generation", "grsap.judging"),
         may_change=(*SETTINGS_OF_SPEED, "judge_batch_size"),
     ),
-    # Answers and verdicts are kept by their content hashes, so that all settings may change.
+    # Answers and verdicts are stored by their content hashes, so that all settings may change.
     "evaluate": StageVerb(
         *("grsap.evaluation", "Evaluation", "run_evaluation"),
         plugins=("grsap.data", "grsap.generation", "grsap.judging"),

@@ -1,4 +1,4 @@
-"""Allowed imports of configs and command lines. Checkpoints may name none: their settings are never parsed."""
+"""Restrict what configs and command lines may import. Settings in checkpoints are never parsed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ TRUSTED = (
 
 
 def restrict_imports(trusted: Iterable[str] = (), folder: Path | None = None) -> None:
-    """Let settings name classes of grsap, of a few libraries, of `folder` and of `trusted` modules, and no others.
+    """Let settings name classes of `TRUSTED`, of modules in `folder` and of `trusted` modules only.
 
-    Configs are read from files only, never from addresses; `Any` never becomes an object.
+    Also: configs are read from files, never from URLs, and values of type `Any` never become objects.
 
     Args:
         trusted: more modules, from `--trust-module`.
-        folder: the working directory, whose modules hide no installed one.
+        folder: by default the working directory. Its modules do not hide installed ones.
 
     Raises:
         ConfigError: a trusted module does not exist.

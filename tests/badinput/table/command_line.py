@@ -53,7 +53,7 @@ CASES = [
         Case(
             f"{verb}-word-config_of_an_address",
             verb,
-            ("--config http://a.invalid/my.yaml is an address",),
+            ("--config http://a.invalid/my.yaml is a URL",),
             argv=("--config", "http://a.invalid/my.yaml"),
         )
         for verb in WITH_CONFIG
