@@ -37,7 +37,7 @@ def test_a_document(tmp_path: Path) -> None:
     text = path.read_text()
     for broken in ("", text[:-3], text.replace("0.1", "0.2"), text.replace("checksum", "checksun"), "[]", "null"):
         path.write_text(broken)
-        with pytest.raises(DataError, match=r"a\.json: is damaged: its checksum does not fit"):
+        with pytest.raises(DataError, match=r"a\.json: is damaged: its checksum does not match"):
             read_checked_json(path)
 
 

@@ -80,7 +80,7 @@ def test_a_planted_pipe_is_refused_at_once(name: str, opener: Callable[[Path], N
     folder = tmp_path / "shared"
     folder.mkdir()
     os.mkfifo(folder / name)
-    with pytest.raises((RunFolderError, OSError), match="no regular file"):
+    with pytest.raises((RunFolderError, OSError), match="not a regular file"):
         opener(folder)
 
 

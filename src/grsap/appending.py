@@ -1,4 +1,4 @@
-"""Append-only files of whole pieces; a crash loses at most the last piece. Standard library only."""
+"""Append-only files; a crash loses at most the record being written. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLOCK = 1 << 16
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """A JSON object as a line of UTF-8. A lone surrogate, which a tokenizer's bytes can make, becomes an escape.
+    """Return a JSON object as a line of UTF-8. A lone surrogate, as tokenizers can produce, is written as an escape.
 
     Raises:
-        ValueError: a number is NaN or infinite: the line could not be read back.
+        ValueError: a number is NaN or infinite, which the reader would reject.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
@@ -31,7 +31,7 @@ def json_line(value: Mapping[str, Any]) -> bytes:
 
 
 def whole_lines_length(path: Path) -> int:
-    """Bytes of a file up to the end of its last whole line of JSON; only its end is read."""
+    """Return the bytes up to the end of the last complete line of JSON; reads only the end of the file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         end = _last_newline(file, size)
@@ -42,12 +42,12 @@ def whole_lines_length(path: Path) -> int:
         try:
             json.loads(file.read(end - start) or b"0")
         except (ValueError, RecursionError):
-            return start  # after a power cut a file's size may be on disk before its bytes
+            return start  # after a power failure the file's size may be on disk without its bytes
         return end
 
 
 def _last_newline(file: BinaryIO, before: int) -> int:
-    """Position after the last newline in the first `before` bytes; 0 if there is none."""
+    """Return the position after the last newline in the first `before` bytes; 0 if there is none."""
     while before > 0:
         start = max(0, before - _BLOCK)
         file.seek(start)
@@ -59,21 +59,21 @@ def _last_newline(file: BinaryIO, before: int) -> int:
 
 
 class AppendFile:
-    """An append-only file of whole pieces; each is on disk when `append` returns.
+    """An append-only file of records; each record is on disk when `append` returns.
 
-    Opening it removes the end that a killed process left half-written.
+    Opening it removes an incomplete record at the end, which a killed process may have left.
 
     Args:
-        path: is made if it is missing.
-        whole: gives the bytes up to the end of the last whole piece of an existing file; by default for JSON lines.
-        mode: of a file that is made.
+        path: created if it is missing.
+        whole: returns the bytes of an existing file up to the end of its last complete record; by default a JSON line.
+        mode: permissions of a new file.
 
     Attributes:
-        size_bytes: of the file.
-        num_repaired_bytes: half-written bytes that were removed.
+        size_bytes: size of the file.
+        num_repaired_bytes: bytes of the incomplete record that was removed.
 
     Raises:
-        RunFolderError: it cannot be written.
+        RunFolderError: the file cannot be written.
     """
 
     def __init__(self, path: str | Path, whole: Callable[[Path], int] = whole_lines_length, mode: int = 0o600) -> None:
@@ -92,22 +92,22 @@ class AppendFile:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
-    def append(self, piece: bytes) -> None:
-        """Append a piece and wait until it is on disk. If that fails, the file is unchanged.
+    def append(self, record: bytes) -> None:
+        """Append a record and wait until it is on disk. If that fails, the file is unchanged.
 
         Raises:
-            RunFolderError: the disk is full or gone.
+            RunFolderError: the disk is full or not available.
         """
         try:
-            rest = memoryview(piece)
+            rest = memoryview(record)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            with suppress(OSError):  # otherwise the next call removes the partial piece
+            with suppress(OSError):  # if this fails too, the next call removes the incomplete record
                 os.ftruncate(self._descriptor, self.size_bytes)
             raise _cannot_write(self.path, error) from error
-        self.size_bytes += len(piece)
+        self.size_bytes += len(record)
 
     def close(self) -> None:
         """Close the file."""
@@ -127,5 +127,5 @@ class AppendFile:
 def _cannot_write(path: Path, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"{path} cannot be written: {error.strerror}",
-        "Free space or repair the folder, then give the same command again: what is done is kept",
+        "Free space or repair the folder, then give the same command again: finished work is kept",
     )

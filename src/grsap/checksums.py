@@ -1,4 +1,4 @@
-"""JSON with a checksum, so that flipped bits on disk are detected."""
+"""JSON with a checksum, so that changed bytes on disk are detected."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ CHECKSUM = "checksum"
 
 
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The same object with its checksum as the last key."""
-    return {**value, CHECKSUM: _hash(json.loads(json.dumps(value)))}  # tuples and numbers as a reader gets them
+    """Return a copy of the object with its checksum as the last key."""
+    return {**value, CHECKSUM: _hash(json.loads(json.dumps(value)))}  # hash the values that a reader will get
 
 
 def is_whole(value: Mapping[str, Any]) -> bool:
-    """Whether an object read from a file has the checksum of its other keys."""
+    """Return whether an object from a file has the right checksum."""
     return value.get(CHECKSUM) == _hash({key: child for key, child in value.items() if key != CHECKSUM})
 
 
 def checked_line(value: Mapping[str, Any]) -> bytes:
-    """A JSON object as a line with its checksum."""
+    """Return a JSON object with its checksum as a line."""
     return json_line(with_checksum(value))
 
 
 def parse_checked_line(raw: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
-    """The object on a line that `checked_line` made, without its checksum.
+    """Return the object on a line of `checked_line`, without its checksum.
 
     Raises:
         DataError: the line was changed since it was written.
@@ -41,8 +41,8 @@ def parse_checked_line(raw: bytes, path: Path, line: int | None = None) -> dict[
     value = parse_line(raw, path, line)
     if not is_whole(value):
         raise DataError(
-            "is damaged: its checksum does not fit",
-            "Restore the file, or delete the line and all lines after it: they are computed again",
+            "is damaged: its checksum does not match",
+            "Restore the file, or delete this line and all after it: they are computed again",
             path=path,
             line=line,
         )
@@ -56,10 +56,10 @@ def write_checked_json(path: str | Path, value: Mapping[str, Any]) -> None:
 
 
 def read_checked_json(path: str | Path) -> dict[str, Any] | None:
-    """The object in a file without its checksum; None if there is no such file.
+    """Return the object in a file, without its checksum; None if there is no such file.
 
     Raises:
-        DataError: it was changed or cut since it was written.
+        DataError: the file was changed or truncated since it was written.
     """
     try:
         value = read_json(Path(path))
@@ -68,11 +68,11 @@ def read_checked_json(path: str | Path) -> dict[str, Any] | None:
     except ValueError:
         value = None
     if not isinstance(value, dict) or not is_whole(value):
-        raise DataError("is damaged: its checksum does not fit", "Restore the file, or delete it", path=path)
+        raise DataError("is damaged: its checksum does not match", "Restore the file, or delete it", path=path)
     del value[CHECKSUM]
     return value
 
 
 def _hash(value: Mapping[str, Any]) -> str:
-    """Hash of an object as it was read from JSON."""
+    """Return the hash of an object that was read from JSON."""
     return hash_bytes(json.dumps(value, sort_keys=True).encode())

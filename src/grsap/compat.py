@@ -1,8 +1,7 @@
 """Private names of other packages that grsap depends on: each in one function, with the reason and its place upstream.
 
 No other file may use one (`tests/test_architecture.py`), and `tests/test_compat.py` fails when one disappears. The
-version in brackets is the one in which the name was last seen. Imports are inside functions, so that light commands
-stay light.
+version in brackets is the one that was tested last. Imports are inside functions, so that importing this file is cheap.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Class = TypeVar("Class", bound=type)
 
 
 def uses_distributed_sampler(trainer: Trainer) -> bool:
-    """Return `trainer.use_distributed_sampler`, which the Trainer keeps only in a private part.
+    """Return `trainer.use_distributed_sampler`, which the Trainer stores only in a private object.
 
     Upstream: `Trainer._accelerator_connector.use_distributed_sampler` (lightning 2.6.6).
     """
@@ -33,7 +32,7 @@ def uses_distributed_sampler(trainer: Trainer) -> bool:
 
 
 def ddp_arguments(strategy: Strategy) -> dict[str, Any]:
-    """Return what the strategy passes to DistributedDataParallel; empty for a strategy without it.
+    """Return the arguments that the strategy passes to DistributedDataParallel; empty for other strategies.
 
     Upstream: `DDPStrategy._ddp_kwargs` (lightning 2.6.6).
     """
@@ -52,7 +51,7 @@ def start_method(strategy: Strategy) -> str:
 
 
 def child_processes(strategy: Strategy) -> list[subprocess.Popen[bytes]]:
-    """Return the list of rank 0's child processes that Lightning's observer thread watches; empty for other launchers.
+    """Return the list of child processes that Lightning's observer thread on rank 0 watches; empty for other launchers.
 
     Upstream: `_SubprocessScriptLauncher.procs` (lightning 2.6.6).
     """
@@ -63,7 +62,7 @@ def child_processes(strategy: Strategy) -> list[subprocess.Popen[bytes]]:
 
 
 def skip_signal_broadcast(trainer: Trainer) -> None:
-    """Switch off the broadcast of a signal flag before each batch, for which the device waits for the host.
+    """Disable the broadcast of a signal flag before each batch, which synchronizes host and device.
 
     Upstream: `_TrainingEpochLoop._broadcast_sigterm_tensor` (lightning 2.6.6).
     """
@@ -71,7 +70,7 @@ def skip_signal_broadcast(trainer: Trainer) -> None:
 
 
 def validates_after_step(trainer: Trainer) -> bool:
-    """Return whether Lightning validates after the step that is ending; for `on_train_batch_end`.
+    """Return whether Lightning validates after the current step; for use in `on_train_batch_end`.
 
     Upstream: `_TrainingEpochLoop._should_check_val_fx`, `_FitLoop._data_fetcher` (lightning 2.6.6).
     """
@@ -96,9 +95,10 @@ def trainer_of(module: LightningModule) -> Trainer | None:
 
 
 def with_trainer_settings(cls: Class) -> Class:
-    """Decorate a LightningCLI: its `trainer_settings(config)` gives the Trainer's arguments; no checkpoint gives any.
+    """Decorate a LightningCLI: the Trainer gets the arguments that the method `trainer_settings(config)` returns.
 
-    LightningCLI has no public hook between parsing and the Trainer, and would read settings out of `ckpt_path`.
+    LightningCLI has no public hook between parsing and the Trainer. It would also read settings from a checkpoint
+    (`ckpt_path`), which is disabled.
 
     Upstream: `LightningCLI._instantiate_trainer`, `LightningCLI._parse_ckpt_path` (lightning 2.6.6).
     """
@@ -116,10 +116,10 @@ _COUNTS = ("ready", "started", "processed", "completed")
 
 
 def fit_loop_state(trainer: Trainer, step: int, steps_per_epoch: int) -> dict[str, Any]:
-    """Return the state of `trainer.fit_loop` for a run that is about to do step `step`.
+    """Return the state of `trainer.fit_loop` for a run that resumes after `step` optimizer steps.
 
-    On resume Lightning guesses from differences of its counters where in its loops a checkpoint was written. The guess
-    is wrong for a checkpoint of the last step of an epoch: the next epoch is never counted as begun, later checkpoints
+    On resume Lightning infers from differences of its counters where in its loops a checkpoint was written. This fails
+    for a checkpoint of the last step of an epoch: the next epoch is never counted as started, later checkpoints
     inherit the error, and a second resume repeats the epoch. So the counters of a checkpoint are never read: they are
     computed from the step (decision 0014).
 
@@ -140,19 +140,19 @@ def fit_loop_state(trainer: Trainer, step: int, steps_per_epoch: int) -> dict[st
     for key in ("total", "current"):
         state["epoch_progress"][key] = _progress(epoch, begun=done > 0)
         state["epoch_loop.manual_optimization.optim_step_progress"][key] = {"ready": step, "completed": step}
-    # A restarting loop takes the last batch as processed, not completed: it completes it, and counts it as logged.
+    # A restarting loop expects the last batch as processed but not completed: it completes it and counts it as logged.
     batches = state["epoch_loop.batch_progress"]
     batches["total"] = _progress(step - restarts, begun=restarts, processed=True)
     batches["current"] = (
         _progress((done or steps_per_epoch) - 1, begun=True, processed=True) if restarts else _progress(0)
     )
-    batches["is_last_batch"] = False  # Lightning would complete an epoch that is over a second time
+    batches["is_last_batch"] = False  # otherwise Lightning would complete a finished epoch a second time
     state["epoch_loop.state_dict"] = {"_batches_that_stepped": step - restarts}
     return state
 
 
 def _progress(completed: int, *, begun: bool = False, processed: bool = False) -> dict[str, int]:
-    """Counters of a loop after `completed` rounds, with one more begun, or also processed."""
+    """Return the counters of a loop after `completed` iterations, with one more begun and perhaps processed."""
     counts = (completed + begun, completed + begun, completed + (begun and processed), completed)
     return dict(zip(_COUNTS, counts, strict=True))
 
@@ -161,7 +161,7 @@ def _progress(completed: int, *, begun: bool = False, processed: bool = False) -
 
 
 def carries_state(model_class: Any) -> bool:
-    """Return whether an architecture carries a state from token to token (Mamba), so that rows cannot be packed.
+    """Return whether an architecture is recurrent (Mamba), so that rows cannot be packed into one sequence.
 
     Upstream: `PreTrainedModel._is_stateful` (transformers 5.23).
     """
@@ -169,7 +169,7 @@ def carries_state(model_class: Any) -> bool:
 
 
 def supported_attention(model_class: type) -> dict[str, bool]:
-    """Return for `sdpa` and `flash_attention_2` whether an architecture has it.
+    """Return for `sdpa` and `flash_attention_2` whether an architecture supports it.
 
     Upstream: `PreTrainedModel._supports_sdpa`, `PreTrainedModel._supports_flash_attn` (transformers 5.23).
     """
@@ -180,7 +180,7 @@ def supported_attention(model_class: type) -> dict[str, bool]:
 
 
 def attention_of(config: Any) -> str | None:
-    """Return the name of the attention that a model with this config computes.
+    """Return the name of the attention implementation of a model with this config.
 
     Upstream: `PreTrainedConfig._attn_implementation` (transformers 5.23).
     """
@@ -189,7 +189,7 @@ def attention_of(config: Any) -> str | None:
 
 
 def chat_template_environment() -> Environment:
-    """Return the Jinja environment, with its filters and functions, in which transformers renders chat templates.
+    """Return the Jinja environment in which transformers renders chat templates, with its filters and functions.
 
     Upstream: `transformers.utils.chat_template_utils._compile_jinja_template` (transformers 5.23).
     """
@@ -200,7 +200,7 @@ def chat_template_environment() -> Environment:
 
 
 def rewriting_templates(rewrite: Callable[[Any, Any], Any]) -> Callable[[Class], Class]:
-    """Decorate a Jinja environment class: a template's syntax tree passes through `rewrite` before it is compiled.
+    """Decorate a Jinja environment class: `rewrite` transforms the syntax tree of each template before compilation.
 
     Upstream: `jinja2.Environment._generate`, which its docstring offers as a hook (Jinja2 3.1.6).
     """
@@ -221,7 +221,7 @@ def rewriting_templates(rewrite: Callable[[Any, Any], Any]) -> Callable[[Class],
 
 
 def parser_rules() -> ModuleType:
-    """Return the module whose rules `commands/merging.py` replaces; the parser has no setting for them.
+    """Return the module with the merge rules that `commands/merging.py` replaces; the parser has no setting for them.
 
     Upstream: `jsonargparse._typehints`, its functions `adapt_typehints`, `discard_init_args_on_class_path_change` and
     `subclass_spec_as_namespace` (jsonargparse 4.53).
@@ -232,7 +232,7 @@ def parser_rules() -> ModuleType:
 
 
 def import_class(class_path: str) -> Any:
-    """Import what a `class_path` names as the parser does, which limits the modules that may be imported.
+    """Import the object of a `class_path` as the parser does, which restricts the modules that may be imported.
 
     Upstream: `jsonargparse._util.import_object` (jsonargparse 4.53).
     """
@@ -245,9 +245,9 @@ def import_class(class_path: str) -> Any:
 
 
 def cpu_flash_attention() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the kernel of causal attention on a processor that also gives log-sums, and that of its gradient.
+    """Return the CPU kernels of causal attention: forward with the log-sum-exp of each query, and backward.
 
-    The public function gives no log-sums, without which the gradient would compute the attention again.
+    The public function returns no log-sum-exp, without which the backward pass would recompute the attention.
 
     Upstream: `aten::_scaled_dot_product_flash_attention_for_cpu` and `..._backward` (torch 2.13).
     """
@@ -259,9 +259,9 @@ def cpu_flash_attention() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def skips_non_finite_steps(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether the optimizer's step changes no weight where its attribute `found_inf` is 1, on the device.
+    """Return whether the optimizer's step changes no weight if its device tensor `found_inf` is 1.
 
-    Fused Adam, AdamW, SGD and Adagrad do: it is how GradScaler skips a step without making the host wait.
+    Fused Adam, AdamW, SGD and Adagrad do: GradScaler uses it to skip a step without synchronizing host and device.
 
     Upstream: `Optimizer._step_supports_amp_scaling`, `Optimizer.found_inf` (torch 2.13).
     """
@@ -270,9 +270,9 @@ def skips_non_finite_steps(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def onednn_linear() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """Return oneDNN's layout of fixed weights, and its product with them; None where PyTorch is built without it.
+    """Return oneDNN's functions to pack a fixed weight and to multiply with it; None if PyTorch is built without it.
 
-    PyTorch's compiler uses both for weights that do not change; no public function does.
+    PyTorch's compiler uses both for constant weights; there is no public function.
 
     Upstream: `mkldnn::_reorder_linear_weight`, `mkldnn::_linear_pointwise` (torch 2.13).
     """

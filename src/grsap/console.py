@@ -1,4 +1,4 @@
-"""The console of rich that grsap uses: literal text, without control characters."""
+"""A rich console that prints literal text without control characters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from grsap.streams import printable, unguarded
 
 
 class Console(rich.console.Console):
-    """A console whose strings are no markup, so that a name such as `[red]` prints as it is; style them by `Text`.
+    """A console without markup, so that a name such as `[red]` prints literally. Use `Text` for styles.
 
     Args:
-        file: where to write; by default stdout, or stderr with `stderr`.
+        file: stream to write to; by default stdout, or stderr with `stderr`.
         settings: other arguments of `rich.console.Console`.
     """
 
@@ -25,18 +25,18 @@ class Console(rich.console.Console):
     def render(
         self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Segments of the renderable, with marks for control characters that are not rich's own."""
+        """Yield the segments of the renderable; control characters in its text are replaced by marks."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else printable(segment.text, keep="\n")
             yield segment if text is segment.text else Segment(text, segment.style, segment.control)
 
     def print_line(self, text: str) -> None:
-        """Print one line, whatever its length; a newline in it becomes a mark."""
+        """Print one line without wrapping; a newline in it is replaced by a mark."""
         self.print(printable(text, keep="\t"), soft_wrap=True)
 
     @property
     def file(self) -> IO[str]:
-        """The stream that is written to, below a `GuardedStream`."""
+        """The stream to write to, without its `GuardedStream` wrapper."""
         stream: IO[str] = unguarded(super().file)
         return stream
 

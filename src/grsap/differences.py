@@ -1,4 +1,4 @@
-"""Differences of two configurations, key by key. Standard library only."""
+"""List the differences of two configurations by key. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MISSING = object()
 
 
 def setting_differences(old: Any, new: Any, left_out: Collection[str] = ()) -> list[str]:
-    """Lines `key: old -> new`, in the order of the keys.
+    """Return lines `key: old -> new`, in the order of the keys.
 
     Args:
-        old: a configuration as it is read from YAML.
-        new: another one.
-        left_out: dotted keys that are not compared, with all that is below them; `*.init_args.device` at any depth.
+        old: a configuration as read from YAML.
+        new: another configuration.
+        left_out: dotted keys that are not compared, nor the keys below them; `*.init_args.device` matches at any depth.
     """
     before, after = dict(_leaves("", old)), dict(_leaves("", new))
     keys = [key for key in dict.fromkeys([*before, *after]) if not _is_left_out(key, left_out)]
@@ -32,7 +32,7 @@ def _is_left_out(key: str, left_out: Collection[str]) -> bool:
 
 
 def _pattern(name: str) -> str:
-    """Match a key and all keys below it; a leading `*.` matches any parent keys, or none."""
+    """Return a regex for a key and all keys below it; a leading `*.` matches any number of parent keys."""
     tail = name.removeprefix("*.")
     return rf"{'' if tail == name else '(.*[.])?'}{re.escape(tail)}([.\[]|\Z)"
 

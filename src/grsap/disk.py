@@ -1,4 +1,4 @@
-"""Errors of disks and file systems, with file and remedy. Standard library only."""
+"""Turn errors of disks and file systems into errors with file and remedy. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMEDIES = {
     "ENOSPC": _SPACE,
     "EDQUOT": _SPACE,
     "EFBIG": "Raise the limit on file sizes (ulimit -f), then give the same command again",
-    "EROFS": "Choose a folder on a file system that can be written",
+    "EROFS": "Choose a folder on a writable file system",
     "EACCES": _RIGHTS,
     "EPERM": _RIGHTS,
     "ENOTDIR": _PATH,
@@ -37,23 +37,23 @@ _REMEDIES = {
     "ENFILE": "Close other programs: the machine has too many open files",
 }
 REMEDIES = {getattr(errno, name): remedy for name, remedy in _REMEDIES.items() if hasattr(errno, name)}
-"""Errors with a cause outside the program, as far as this system has them -> remedy."""
+"""Number of an error with a cause outside the program -> remedy; without those that this system lacks."""
 
 _WITHOUT_NAME = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")}
-"""Errors of files only; sockets and devices raise the others too."""
+"""Errors that only files raise, not sockets or devices."""
 
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter failed writing|inline_container\.cc:\d+\] \. unexpected pos")
 
 
 def disk_error(error: BaseException, path: str | Path | None = None, action: str = "written") -> RunFolderError | None:
-    """The error to report if `error` comes from the disk or file system; None if it is of another kind.
+    """Return the error to report if `error` comes from the disk or file system, otherwise None.
 
     Args:
-        error: as caught. What it was raised from is searched too: libraries wrap such errors, and those written in
-            Rust (safetensors, tokenizers) or C++ (torch) raise classes of their own.
+        error: as caught. Its causes are searched too: libraries wrap such errors, and those written in Rust
+            (safetensors, tokenizers) or C++ (torch) raise exceptions that are not OSErrors.
         path: the file; by default the one that the error names.
-        action: `written`, `read`, or both.
+        action: `written`, `read`, or both, for the message.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -68,7 +68,7 @@ def disk_error(error: BaseException, path: str | Path | None = None, action: str
 
 @contextmanager
 def writing(path: str | Path, action: str = "written") -> Iterator[None]:
-    """Inside, `path` is written: errors of disk and file system name it.
+    """Write `path` inside the block: errors of disk and file system name it.
 
     Raises:
         RunFolderError: disk full, no permission, input/output error and the like.
@@ -84,11 +84,11 @@ def writing(path: str | Path, action: str = "written") -> Iterator[None]:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Inside, `path` is read. A temporary error must not be taken for a missing or damaged file.
+    """Read `path` inside the block; temporary errors differ from those of a missing file.
 
     Raises:
-        OSError: there is no file at `path`: the caller knows what that means.
-        RunFolderError: a file is there and cannot be read now: input/output error, no permission, stale handle.
+        FileNotFoundError, NotADirectoryError, IsADirectoryError: there is no file at `path`.
+        RunFolderError: the file exists but cannot be read now: input/output error, no permission, stale handle.
     """
     try:
         yield
@@ -100,11 +100,11 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def _number(error: BaseException) -> int:
-    """The number of an error of the operating system; 0 if it is of another kind."""
+    """Return the errno of an operating-system error; 0 for other errors."""
     if isinstance(error, OSError):
         return error.errno or 0
     text = str(error)
     if _TORCH_WRITER.search(text):
-        return errno.ENOSPC  # torch gives no reason; a full disk is by far the most common
+        return errno.ENOSPC  # torch gives no reason; a full disk is the most common one
     found = _RUST_ERROR.search(text)
     return int(found[1]) if found else 0

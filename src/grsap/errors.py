@@ -1,4 +1,4 @@
-"""Named errors. Each message says what is wrong, where, and the remedy; the command line prints it as one paragraph."""
+"""Errors. Each message names what is wrong, where, and the remedy; the command line prints it as one paragraph."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 
 class GrsapError(Exception):
-    """Base of all errors that grsap raises on purpose. `exit_code` is what the process returns."""
+    """Base of all errors that grsap raises deliberately. `exit_code` is that of the process."""
 
     exit_code = 1
 
 
 class UserError(GrsapError):
-    """Some input of the user is wrong.
+    """An input of the user is wrong.
 
     Args:
-        problem: what is wrong, naming the key, file or row.
+        problem: what is wrong, with the key, file or row.
         remedy: what to do about it.
         part: the object whose argument is wrong. The problem then begins with the argument's name; the command line
-            puts the object's place in the settings in front of it.
+            prepends the object's key in the settings.
     """
 
     exit_code = 2
@@ -33,14 +33,14 @@ class UserError(GrsapError):
         self.part = part
 
     def reword(self, problem: str) -> None:
-        """Replace the problem; the remedy stays."""
+        """Replace the problem and keep the remedy."""
         self.problem = problem
         self.args = (f"{problem.rstrip('.')}. {self.remedy.rstrip('.')}.",)
 
 
 @contextmanager
 def arguments_of(part: object) -> Iterator[None]:
-    """Inside, functions are called that know the arguments of `part` but not the part: their errors are the part's."""
+    """Attribute errors of functions called inside the block to `part`, whose arguments they check."""
     try:
         yield
     except UserError as error:
@@ -49,7 +49,7 @@ def arguments_of(part: object) -> Iterator[None]:
 
 
 def user_error_within(error: BaseException) -> UserError | None:
-    """The user's error wrapped by a library's, if any; running out of memory is one."""
+    """Return the `UserError` that a library's error wraps, if any; running out of memory counts as one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, UserError):
@@ -61,7 +61,7 @@ def user_error_within(error: BaseException) -> UserError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without a full stop; its type where there is no text."""
+    """Return the first line of an error's text without a full stop, or its type if there is no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -75,7 +75,7 @@ _OUT_OF_MEMORY_TEXTS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a CPU or GPU."""
+    """Return whether an error means that memory ran out, on a CPU or GPU."""
     if isinstance(error, MemoryError):
         return True
     if type(error).__name__ == "OutOfMemoryError":  # torch's; this module does not import torch
@@ -94,7 +94,7 @@ class DataError(UserError):
         problem: what is wrong.
         remedy: what to do about it.
         path: the file.
-        line: the row, counted from 1.
+        line: line of the file, from 1.
     """
 
     def __init__(self, problem: str, remedy: str, *, path: str | Path | None = None, line: int | None = None) -> None:
@@ -113,7 +113,7 @@ class NotUnicodeError(DataError):
 
 
 class TemplateError(UserError):
-    """The tokenizer has no chat template, or one from which no response mask can be made."""
+    """The tokenizer has no chat template, or one from which no response mask can be computed."""
 
 
 class ModelError(UserError):
@@ -124,7 +124,7 @@ class OutOfMemory(UserError):
     """The model, its activations or its cache did not fit into memory.
 
     Args:
-        error: what the allocator said.
+        error: the allocator's error.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -141,7 +141,7 @@ class RunFolderError(UserError):
 
 
 class MissingPackageError(UserError):
-    """An optional package is needed; the remedy names the extra that brings it."""
+    """An optional package is missing; the remedy names the extra that installs it."""
 
 
 class BackendError(GrsapError):
@@ -150,7 +150,7 @@ class BackendError(GrsapError):
     Args:
         problem: what happened, and how many answers there are so far.
         remedy: what to do about it.
-        num_answers: answers returned before; they stay valid.
+        num_answers: answers returned before, which remain valid.
     """
 
     def __init__(self, problem: str, remedy: str, *, num_answers: int = 0) -> None:
@@ -164,9 +164,9 @@ class StageError(GrsapError):
     """A stage of a study failed.
 
     Args:
-        problem: which, and how it ended.
+        problem: name of the stage, and how it ended.
         remedy: what to do about it.
-        code: its exit code, which becomes the study's; below 0 the signal that ended it.
+        code: exit code of the stage, which becomes the study's; if negative, the signal that ended it.
     """
 
     def __init__(self, problem: str, remedy: str, code: int) -> None:
@@ -179,17 +179,17 @@ class NonFiniteLossError(GrsapError):
 
 
 class Interrupted(SystemExit):
-    """Work stopped on a signal; what was done is on disk.
+    """A signal stopped the work; finished work is on disk.
 
-    A signal can arrive in any line of a library or of ours. As a `SystemExit` it is no `Exception`, so that no
-    `except Exception` around that line takes it for a wrong input, or swallows it.
+    A signal can arrive at any line, of a library too. The base class is not `Exception`, so that no `except Exception`
+    around that line swallows it or takes it for a wrong input.
 
-    Its exit code is 128 + the signal's number, as shells have it: 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP. A
+    The exit code is 128 + the signal's number, as in shells: 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP. A
     first Ctrl-C counts as SIGTERM: 130 means that nothing was saved.
 
     Args:
         message: what was stopped, and how to continue.
-        number: of the signal.
+        number: number of the signal.
     """
 
     exit_code = 143

@@ -1,4 +1,4 @@
-"""Labels of rows: true, false or unknown, in any kind of file. Standard library only."""
+"""Read labels of rows (true, false or unknown) from any kind of file. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("fals
 
 
 def is_null(value: object) -> bool:
-    """Whether a cell has no value: null, NaN, empty, or another program's word for it."""
+    """Return whether a cell has no value: null, NaN, empty, or one of the words in `NULL_TEXTS`."""
     if value is None or isinstance(value, str):
         return value is None or value.strip().lower() in NULL_TEXTS
     return isinstance(value, float) and value != value
 
 
 def read_label(value: object, name: str, *, path: str | Path | None = None, line: int | None = None) -> bool | None:
-    """A label as true, false, or None for unknown.
+    """Read a label as True, False, or None for unknown.
 
-    Taken are booleans, 0 and 1, and the words true, false, yes, no, 0, 1 in any case. Nothing else is guessed at: a
-    list that is not empty, or 0.5, would be true to Python.
+    Accepted are booleans, 0 and 1, and the words true, false, yes, no, 0, 1 in any case. Python's own truth of values
+    is not used: it takes 0.5 or a non-empty list as true.
 
     Args:
         value: the cell.
-        name: its column.
-        path: its file.
-        line: its line there.
+        name: its column, for errors.
+        path: its file, for errors.
+        line: its line, for errors.
 
     Raises:
-        DataError: it is none of these.
+        DataError: the value is not accepted.
     """
     if is_null(value):
         return None
@@ -45,6 +45,6 @@ def read_label(value: object, name: str, *, path: str | Path | None = None, line
 def check_choice(
     value: object, name: str, allowed: tuple[str, ...], *, path: str | Path | None = None, line: int | None = None
 ) -> None:
-    """Raise DataError unless `value` is None or one of the words allowed."""
+    """Raise DataError unless `value` is None or in `allowed`."""
     if value is not None and value not in allowed:
         raise DataError(f"{name} is {value!r}", f"Use {', '.join(allowed)}, or leave it out", path=path, line=line)

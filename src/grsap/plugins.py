@@ -1,6 +1,6 @@
-"""Checks of what user-defined classes return; errors name their file and line.
+"""Check what user-defined classes return; errors name their file and line.
 
-Each base class checks the results of its subclasses in one place: the only one from which the others take them.
+Each base class has one method that calls the subclass and checks the result; all callers use that method.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class PluginError(ConfigError):
 
     Args:
         plugin: the object.
-        method: the method or property that is wrong.
-        problem: such as `returns a dict, not a Schedule`.
+        method: name of the method or property.
+        problem: what is wrong, such as `returns a dict, not a Schedule`.
         remedy: what to do about it.
     """
 
@@ -31,19 +31,19 @@ class PluginError(ConfigError):
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An object of a setting whose state is part of a checkpoint, and the same on all ranks."""
+    """An object of the settings whose state is saved in checkpoints; the state must be equal on all ranks."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain values (numbers, texts, lists, dicts) and tensors."""
+        """Return plain values (numbers, strings, lists, dicts) and tensors."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Restore a state from `state_dict`."""
         ...
 
 
 def source_place(member: object) -> str:
-    """File and line at which a class, function or property is defined; empty if that is not known."""
+    """Return file and line of the definition of a class, function or property; empty if unknown."""
     member = member.fget if isinstance(member, property) else member
     try:
         file = inspect.getsourcefile(member)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def source_place(member: object) -> str:
 
 
 def described(value: object) -> str:
-    """A value by its type, and its shape if it has one, for messages."""
+    """Describe a value for messages by its type, and its shape if it has one."""
     shape = getattr(value, "shape", None)
     kind = type(value).__name__
     name = "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' or kind == 'ndarray' else 'a'} {kind}"
@@ -63,5 +63,5 @@ def described(value: object) -> str:
 
 
 def is_finite(value: object) -> bool:
-    """Whether a value is a real number, and neither infinite nor a boolean. A tensor of one element is none."""
+    """Return whether a value is a finite real number; not for booleans and tensors."""
     return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(float(value))

@@ -1,7 +1,7 @@
-"""The git commit of a folder, read without running programs of its configuration. Standard library only.
+"""Read the git commit of a folder without running programs of its configuration. Standard library only.
 
 `.git/config` may name programs that git runs on `status`: a file system monitor, hooks, and filters for file contents.
-A working directory may come from anywhere, so none of them may run.
+A working directory may be untrusted, so none of them may run.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _OPTIONS = (
     "--no-pager",
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
-    *("-c", "protocol.allow=never"),  # objects that a partial clone lacks would be fetched by a program of its choice
+    *("-c", "protocol.allow=never"),  # a partial clone may name a program that fetches missing objects
 )
 _TIMEOUT_S = 10
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository that `folder` is in, and whether tracked files differ from it; None outside of one.
+    """Return the commit of the folder's repository, and whether tracked files differ from it; None without one.
 
-    `dirty` is None if git could run filters of the repository's own configuration.
+    `dirty` is None if git might run filters of the repository's own configuration.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
@@ -39,10 +39,10 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _names_filters(settings: str) -> bool:
-    """Whether a filter is set by the repository; those of the user's own configuration are the user's.
+    """Return whether the repository configures a filter; filters of the user's own configuration are trusted.
 
     Args:
-        settings: scope, NUL, name, NUL, and so on.
+        settings: scopes and names in turn, each followed by NUL.
     """
     words = settings.split("\0")
     pairs = zip(words[::2], words[1::2], strict=False)
@@ -50,9 +50,9 @@ def _names_filters(settings: str) -> bool:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """The output of git; None if it fails or is missing."""
+    """Return the output of git; None if it fails or is not installed."""
     program = shutil.which("git")
-    if program is None or not Path(program).is_absolute():  # a relative one would be the working directory's
+    if program is None or not Path(program).is_absolute():  # a relative path may be in the working directory
         return None
     try:
         done = subprocess.run(
@@ -71,6 +71,6 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment without git's own variables, which may name another repository or programs."""
+    """Return the environment without git's variables, which may name another repository or programs."""
     kept = {name: value for name, value in given.items() if not name.startswith("GIT_")}
     return {**kept, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}

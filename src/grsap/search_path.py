@@ -1,9 +1,10 @@
-"""Keeps the working directory's modules from passing for installed ones. Standard library only.
+"""Keep modules of the working directory from shadowing installed ones. Standard library only.
 
-A working directory may come from anywhere. Its `rich.py` must not be taken for the installed package, nor its
-`opt_einsum.py` for one that a library imports if it is there. `grsap.commands.local_modules` finds what settings name.
+A working directory may be untrusted: its `rich.py` must not replace the installed package, nor its `opt_einsum.py`
+satisfy a library's optional import. `grsap.commands.local_modules` finds the modules that settings name.
 
-This module is imported while the directory is still on the path. It needs `os` and `sys` only, which are loaded then.
+This module is imported while the directory is still on the path. It imports only `os` and `sys`, which are loaded by
+then.
 """
 
 import os
@@ -16,8 +17,8 @@ def leave_working_directory() -> None:
     `python -m` and an empty entry of PYTHONPATH put it there.
     """
     try:
-        here = os.path.realpath(os.getcwd())  # noqa: PTH109 (pathlib could be the working directory's)
-    except FileNotFoundError:  # it was removed
+        here = os.path.realpath(os.getcwd())  # noqa: PTH109 (the working directory may have a pathlib.py)
+    except FileNotFoundError:  # the directory was removed
         here = None
     sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != here]
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -1,4 +1,4 @@
-"""Opening files in shared folders without following planted links. Standard library only."""
+"""Open files in shared folders without following links that others may have planted. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import secrets
 import stat
 from pathlib import Path
 
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))  # as far as the system has them
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))  # not all systems have all
 
 
 def temporary_path(path: Path, ending: str = "tmp") -> Path:
-    """A hidden sibling of `path` with a random number in its name, which nobody can create beforehand."""
+    """Return a hidden sibling of `path` with a random number in its name, which nobody can create in advance."""
     return path.with_name(f".{path.name}.{secrets.randbits(64)}.{ending}")
 
 
@@ -20,16 +20,16 @@ def create_file(path: Path, mode: int) -> int:
     """Create a file and return its descriptor, open for writing.
 
     Raises:
-        FileExistsError: something is at `path` already, even a dangling link.
+        FileExistsError: `path` exists, even as a dangling link.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
 
 
 def open_appending(path: Path, mode: int) -> int:
-    """Open a file for reading and for writing at its end, and return its descriptor; it is created if it is missing.
+    """Open a file for reading and appending, and return its descriptor; it is created if it is missing.
 
     Raises:
-        OSError: `path` is a symbolic link or no regular file. A device or pipe would lose what is written, or block.
+        OSError: `path` is a symbolic link or not a regular file. A device or pipe would lose the data, or block.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | _FLAGS
     try:
@@ -40,5 +40,5 @@ def open_appending(path: Path, mode: int) -> int:
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return descriptor

@@ -1,8 +1,8 @@
-"""Printing untrusted text: its control characters become visible marks. Standard library only.
+"""Print untrusted text with visible marks in place of control characters. Standard library only.
 
-File names, rows, server messages, model configs and exceptions may hold escape sequences that rewrite the screen, set
-the clipboard or reverse the direction of writing. `guarded_streams` filters all that a process prints; colours and
-cursor movements of grsap's own tables pass, because `grsap.console.Console` filters their text and writes past it.
+File names, rows, server messages, model configs and exceptions may contain escape sequences that rewrite the screen,
+set the clipboard or reverse the writing direction. `guarded_streams` filters everything that a process prints.
+`grsap.console.Console` filters its own text and bypasses it, so that colours and cursor movements of tables work.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, TextIO, cast
 MARK = "\ufffd"
 """Replaces each character that must not reach a terminal."""
 _JOINERS = "\u200c\u200d"  # part of ordinary Persian, Hindi and emoji
-_KEPT_CATEGORIES = frozenset({"Zs", "Co", "Cn"})  # spaces, private use, and what is newer than this Python
+_KEPT_CATEGORIES = frozenset({"Zs", "Co", "Cn"})  # spaces, private use, and characters newer than this Python
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with a mark for each control, format (such as bidirectional overrides) and surrogate character.
+    """Return the text with a mark for each control, format (such as bidirectional overrides) and surrogate character.
 
     Args:
-        text: of any origin.
-        keep: control characters that stay, such as a newline. Without it the result is one line.
+        text: any text.
+        keep: control characters to keep, such as a newline. Without it the result is one line.
     """
     if text.isprintable():
         return text
@@ -36,17 +36,17 @@ def _is_harmless(letter: str) -> bool:
 
 
 def unguarded(stream: Any) -> Any:
-    """The stream below all wrappers that rich or `guarded_streams` put around it."""
+    """Return the stream without the wrappers of rich and `guarded_streams`."""
     while (inner := getattr(stream, "rich_proxied_file", None)) is not None:
         stream = inner
     return stream
 
 
 class GuardedStream:
-    """A text stream that lets no control character through but newlines, tabs, and what a progress bar needs.
+    """A text stream that replaces control characters, except newlines, tabs, and those of progress bars.
 
-    A write may begin with a carriage return (tqdm redraws its line so); within a text one would hide what precedes it.
-    Everything but `write` is the inner stream's.
+    A write may begin with a carriage return, as tqdm redraws its line; inside a text it would hide the text before it.
+    All attributes except `write` and `writelines` are the inner stream's.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -54,11 +54,11 @@ class GuardedStream:
 
     @property
     def rich_proxied_file(self) -> TextIO:
-        """The inner stream, under the name by which rich finds it: its own escape sequences must pass."""
+        """The inner stream, under the name by which rich finds it to write its escape sequences."""
         return self._stream
 
     def write(self, text: str) -> int:
-        """Write the text with marks for control characters, and escapes for what the encoding lacks."""
+        """Write the text with marks for control characters, and escapes for characters that the encoding lacks."""
         start = "\r" if text.startswith("\r") and not text.startswith("\r\n") else ""
         safe = start + printable(text[len(start) :].replace("\r\n", "\n"), keep="\n\t")
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
@@ -76,9 +76,9 @@ class GuardedStream:
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Inside, stdout and stderr are `GuardedStream`s: prints, warnings, logging and tracebacks of all libraries."""
+    """Make stdout and stderr `GuardedStream`s inside the block, for all prints, warnings, logs and tracebacks."""
     before = sys.stdout, sys.stderr
-    # A process without a console has None for them.
+    # In a process without a console they are None.
     sys.stdout, sys.stderr = (stream and cast(TextIO, GuardedStream(stream)) for stream in before)
     try:
         yield
@@ -87,7 +87,8 @@ def guarded_streams() -> Iterator[None]:
 
 
 def spreadsheet_text(text: str) -> str:
-    """The text as a CSV cell that no spreadsheet evaluates: an apostrophe before = + - @, unless it is a number."""
+    """Return the text as a CSV cell that no spreadsheet evaluates: with ' before = + - @, unless it is a number."""
+
     cleaned = "".join(character if character.isprintable() else " " for character in text)
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
         return cleaned
