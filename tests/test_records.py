@@ -124,5 +124,5 @@ def test_probes_are_read_with_their_subset(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: subset is 'evil'"):
         read_probes(path)
     path.write_text("\n")
-    with pytest.raises(DataError, match="no probe in it"):
+    with pytest.raises(DataError, match="contains no probes"):
         read_probes(path)

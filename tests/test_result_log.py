@@ -51,7 +51,7 @@ def test_a_half_written_end_is_removed_and_a_changed_line_is_told(tmp_path: Path
     with pytest.raises(DataError, match=r"a\.jsonl, line 2: is damaged"):
         log_at(path).get("x", 0)
     path.write_bytes(whole + checked_line({"schema": "other/1"}))
-    with pytest.raises(DataError, match=r"line 3: no line of grsap\.answer/1"):
+    with pytest.raises(DataError, match=r"line 3: not a line of grsap\.answer/1"):
         log_at(path).get("x", 0)
 
 

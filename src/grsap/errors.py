@@ -109,7 +109,7 @@ class TurnsError(DataError):
 
 
 class NotUnicodeError(DataError):
-    """A text of a row holds half of a surrogate pair, which UTF-8 cannot encode."""
+    """A text of a row contains a lone surrogate, which UTF-8 cannot encode."""
 
 
 class TemplateError(UserError):

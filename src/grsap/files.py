@@ -26,27 +26,27 @@ MAX_PATH, MAX_NAME = 4096, 255
 
 
 def user_path(path: str | Path) -> Path:
-    """The path of a setting, with `~` expanded.
+    """Return the path of a setting with `~` expanded.
 
     Raises:
-        DataError: no file can have such a path. System calls fail on it with errors that do not name it.
+        DataError: no file can have such a path; system calls would fail with errors that do not name it.
     """
     text = str(path)
     if not text:
-        raise DataError("a path is empty", "Give a path, or null where none is wanted")
+        raise DataError("a path is empty", "Give a path, or null for none")
     if "\0" in text:
-        raise DataError(f"the path {text!r} holds a NUL character", "Remove it")
+        raise DataError(f"the path {text!r} contains a NUL character", "Remove it")
     parts = [os.fsencode(part) for part in text.split("/")]
     if len(os.fsencode(text)) >= MAX_PATH or max(map(len, parts)) > MAX_NAME:
         raise DataError(f"the path {text[:60]}... is too long", f"Give one whose names have at most {MAX_NAME} bytes")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise DataError(f"{text}: there is no such home folder", "Write the path without ~") from error
+        raise DataError(f"{text}: no such home folder", "Write the path without ~") from error
 
 
 def fsync_dir(path: Path) -> None:
-    """Make renames inside `path` durable; Windows has no call for it."""
+    """Make renames inside the folder `path` durable; does nothing on Windows, which has no call for it."""
     if sys.platform == "win32":
         return
     fd = os.open(path, os.O_RDONLY)
@@ -57,10 +57,10 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: str | Path, data: str | bytes, *, mode: int = 0o644) -> None:
-    """Write a whole file or nothing: temporary file in the same folder, fsync, rename, fsync of the folder.
+    """Write a complete file or nothing: temporary file in the same folder, fsync, rename, fsync of the folder.
 
     Raises:
-        RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
+        RunFolderError: the disk is full or the folder cannot be written; names the file.
     """
     path = Path(path)
     with writing(path):
@@ -70,7 +70,7 @@ def write_atomic(path: str | Path, data: str | bytes, *, mode: int = 0o644) -> N
 
 
 class _NamedWriter(io.BufferedWriter):
-    """A file whose errors name `path`, its final place."""
+    """A file whose errors name `path`, its final path."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         super().__init__(io.FileIO(descriptor, "wb"))
@@ -91,10 +91,10 @@ class _NamedWriter(io.BufferedWriter):
 
 @contextmanager
 def atomic_writer(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write piece by piece; it appears at `path` when the block ends without an error.
+    """Open a file for writing that appears at `path` when the block ends without an error.
 
     Raises:
-        RunFolderError: the disk is full, the folder cannot be written, and the like; names the file.
+        RunFolderError: the disk is full or the folder cannot be written; names the file.
     """
     path = Path(path)
     temporary = temporary_path(path)
@@ -115,17 +115,17 @@ def atomic_writer(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def write_json(path: str | Path, value: Mapping[str, Any] | Sequence[Any], *, mode: int = 0o644) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    """Write `value` as indented JSON, atomically; raises ValueError for NaN and infinity, which are not JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode=mode)
 
 
 def write_dir_atomic(path: str | Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder atomically: `fill` writes into a temporary sibling, which is then renamed to `path`.
+    """Write a complete folder or nothing: `fill` writes to a temporary sibling, which is then renamed to `path`.
 
-    A folder that is already at `path` is replaced.
+    An existing folder is replaced.
 
     Raises:
-        RunFolderError: the disk is full, the folder cannot be written, and the like; names the folder.
+        RunFolderError: the disk is full or the folder cannot be written; names the folder.
     """
     path = Path(path)
     temporary = temporary_path(path)
@@ -140,7 +140,7 @@ def write_dir_atomic(path: str | Path, fill: Callable[[Path], None]) -> None:
 
 
 def publish_dir(temporary: Path, path: Path) -> None:
-    """Rename a filled folder to its final name after its files are on disk; replaces an older one."""
+    """Rename a folder to its final name once its files are on disk; replaces an existing folder."""
     for file in sorted(temporary.rglob("*")):
         if file.is_file():
             with file.open("rb") as handle:
@@ -159,14 +159,14 @@ def publish_dir(temporary: Path, path: Path) -> None:
 
 
 SET_ASIDE = "set_aside"
-"""Folder for files that were moved instead of being deleted or overwritten."""
+"""Folder for files that are moved instead of being deleted or overwritten."""
 
 
 def set_aside(paths: Sequence[Path]) -> Path:
-    """Move files and folders of one folder into `set_aside/N/` beside them, with a number that is free.
+    """Move files and folders of one folder to `set_aside/N/` beside them, with the first free number N.
 
     Returns:
-        The folder that they are in now.
+        The new folder.
 
     Raises:
         RunFolderError: they cannot be moved.
@@ -188,17 +188,17 @@ def set_aside(paths: Sequence[Path]) -> Path:
 
 
 def hash_bytes(data: bytes) -> str:
-    """First 16 hex digits of SHA-256."""
+    """Return the first 16 hex digits of SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def hash_json(value: Any) -> str:
-    """Hash of a JSON value; independent of the order of keys."""
+    """Return the hash of a JSON value; it does not depend on the order of keys."""
     return hash_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass"))
 
 
 def hash_file(path: str | Path) -> str:
-    """Hash of a file's bytes, read in blocks."""
+    """Return the hash of a file's bytes."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
@@ -208,10 +208,10 @@ def hash_file(path: str | Path) -> str:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file for this process, once the one that holds it is done; it goes with the process."""
+    """Wait for a lock file and hold it inside the block; the system releases it if the process dies."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(open_appending(path, 0o600))  # refuses links and devices
+        os.close(open_appending(path, 0o600))  # raises for links and devices
     with FileLock(path):
         yield
 
@@ -221,9 +221,9 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders of killed processes below a folder that this process holds.
+    """Remove temporary files and folders of killed processes below a folder that this process has locked.
 
-    Folders below it that have a lock of their own are left alone: another process may be at work there.
+    Subfolders with a lock file are skipped, because another process may use them.
     """
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
@@ -236,16 +236,16 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
-    """Hold `folder` for this process; the lock ends with the process, however it ends.
+    """Lock `folder` inside the block; the system releases the lock if the process dies.
 
-    If nothing was written inside the block, the folder is left as it was: what the lock made is removed.
+    If the block writes no files, the lock file and folders that were created for it are removed.
 
     Args:
         folder: created if it is missing.
-        setting: the option that names it, for the errors.
+        setting: the option that names the folder, for errors.
 
     Raises:
-        RunFolderError: another process holds it, or the folder cannot be written.
+        RunFolderError: another process has locked it, or the folder cannot be written.
     """
     folder = Path(folder)
     missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
@@ -263,28 +263,28 @@ def folder_lock(folder: str | Path, setting: str = "run_dir") -> Iterator[None]:
 
 
 def _hold(folder: Path, setting: str) -> BaseFileLock:
-    """Create and lock the lock file, and write this process's id into it."""
+    """Create and lock the lock file, and write the process id to it."""
     path = folder / LOCK
     lock = FileLock(path, blocking=False)
     for _ in range(100):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            os.close(open_appending(path, 0o644))  # refuses links and devices
+            os.close(open_appending(path, 0o644))  # raises for links and devices
             lock.acquire()
         except FileNotFoundError:
             continue
         except Timeout as error:
-            if not path.exists():  # its holder removed it between opening and locking
+            if not path.exists():  # the other process removed it between opening and locking
                 continue
             raise RunFolderError(
                 f"{setting} {folder} is in use by process {_owner(path)}",
-                f"Wait for it to end, or choose another folder with --{setting}",
+                f"Wait until it ends, or choose another folder with --{setting}",
             ) from error
         with suppress(PermissionError), os.fdopen(open_appending(path, 0o644), "a") as file:
             file.truncate(0)  # Windows permits neither while the file is locked
             file.write(f"{os.getpid()}\n")
         return lock
-    raise RunFolderError(f"{setting} {folder} is removed as often as it is made", f"Choose another with --{setting}")
+    raise RunFolderError(f"{setting} {folder} is removed repeatedly by others", f"Choose another with --{setting}")
 
 
 def _owner(lock: Path) -> str:
@@ -294,11 +294,11 @@ def _owner(lock: Path) -> str:
 
 
 def _remove_unused(folder: Path, missing: Sequence[Path]) -> None:
-    """Remove the lock from a folder that holds nothing else, and the folders that were missing before."""
+    """Remove the lock file from an otherwise empty folder, and the folders that were missing before."""
     try:
         if [entry.name for entry in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()
             for each in missing:
                 each.rmdir()
-    except OSError:  # someone else writes there, or removed it
+    except OSError:  # another process writes to it, or removed it
         return

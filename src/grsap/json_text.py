@@ -1,4 +1,4 @@
-"""JSON that came from outside, read strictly. Standard library only."""
+"""Read untrusted JSON strictly. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_BYTES = 64 * 2**20
-"""Of a JSON file, and of a line of a JSONL file."""
+"""Limit for a JSON file, and for a line of a JSONL file."""
 MAX_DEPTH = 100
-"""Objects and lists within each other: recursive code that handles the value must not overflow its stack."""
+"""Limit for nested objects and lists, so that recursive code does not overflow the stack."""
 MAX_DIGITS = 300
-"""Of a whole number: each of them fits a float."""
+"""Limit for an integer, so that it fits a float."""
 _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^]["{}]++', re.DOTALL)
-"""Strings, and all else between brackets; possessive, so that it takes linear time."""
+"""Strings, and all other text between brackets; possessive quantifiers make matching linear in time."""
 
 
 def parse_json(text: str, *, constants: bool = False) -> Any:
-    """Parse one JSON value. Unlike `json.loads` it refuses what JSON does not have or what would lose data.
+    """Parse one JSON value. Unlike `json.loads` it rejects input that is not JSON or would lose data.
 
-    Refused are a key that occurs twice in an object (Python would keep the last), NaN and infinity, numbers that are
-    too large, more than `MAX_DEPTH` levels of nesting, and texts of more than `MAX_BYTES` characters. Halves of
-    surrogate pairs are left to whoever uses the text: see `grsap.turns.check_unicode`.
+    Rejected are a key that occurs twice in an object (Python would keep the last), NaN and infinity, numbers that are
+    too large, more than `MAX_DEPTH` levels of nesting, and texts of more than `MAX_BYTES` characters. Lone surrogates
+    are accepted: see `grsap.turns.check_unicode`.
 
     Args:
         text: the JSON.
-        constants: take NaN and infinity, which configurations of models hold.
+        constants: accept NaN and infinity, which occur in model configs.
 
     Raises:
-        ValueError: the text is not JSON; the message says why, in a few words.
+        ValueError: the text is not JSON; the message gives the reason in a few words.
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES // 2**20} MiB")
@@ -49,11 +49,11 @@ def parse_json(text: str, *, constants: bool = False) -> Any:
 
 
 def read_json(path: Path, *, constants: bool = False) -> Any:
-    """The value of a JSON file in UTF-8; `constants` as in `parse_json`.
+    """Read the value of a JSON file in UTF-8; `constants` as in `parse_json`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not UTF-8, or not JSON as `parse_json` takes it.
+        ValueError: it is not UTF-8, or `parse_json` rejects it.
     """
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
@@ -63,7 +63,7 @@ def read_json(path: Path, *, constants: bool = False) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if the file is missing, unreadable or holds something else."""
+    """Read the object in a JSON file; empty if the file is missing, unreadable or contains another value."""
     try:
         value = read_json(path)
     except (OSError, ValueError):
@@ -107,5 +107,5 @@ def _finite(digits: str) -> float:
 
 
 def repair_surrogates(text: str) -> str:
-    """The text with halves of surrogate pairs joined where both are there, and else replaced by U+FFFD."""
+    """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

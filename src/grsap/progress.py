@@ -1,4 +1,4 @@
-"""Progress in one line: live on a terminal, a plain line every few seconds elsewhere."""
+"""Show progress in one line: live on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERY_S = 10.0
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Format seconds as `45 s`, `3 min 05 s` or `2 h 07 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -33,14 +33,14 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class ProgressState:
-    """A piece of work and its progress.
+    """The progress of a task.
 
     Attributes:
-        description: what is being done.
-        total: items in all, if known.
+        description: shown before the numbers.
+        total: number of items; None if unknown.
         done: items done.
         started: `time.monotonic()` at its start.
-        seconds_per_item: for the time that is left; None if not known yet.
+        seconds_per_item: for the remaining time; None if unknown.
         loss, tokens_per_second: shown if known.
     """
 
@@ -74,12 +74,12 @@ class ProgressState:
 
 
 class Display:
-    """Shows the current work until it is stopped: a live line on a terminal, plain lines from a thread elsewhere.
+    """Shows the current task until it is stopped: a live line on a terminal, plain lines from a thread elsewhere.
 
     Args:
-        current: gives the present work.
+        current: returns the current task, or None.
         every_s: seconds between plain lines.
-        console: where to write; by default stderr.
+        console: by default stderr.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class Display:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Whether the display is started and not stopped."""
         return self.live is not None or self.ticker is not None
 
     def start(self) -> None:
-        """Start, if not started already."""
+        """Start the display if it is not running."""
         if self.is_running:
             return
         if self.console.is_terminal:
@@ -107,18 +107,18 @@ class Display:
                 get_renderable=self._render,
                 refresh_per_second=4,
                 transient=True,
-                # Else what a program prints to a file would go to the terminal.
+                # Redirecting a stdout that is a file would print its text on the terminal.
                 redirect_stdout=sys.stdout.isatty(),
             )
             self.live.start()
-            # Live replaces the streams by its own, which would interpret escape sequences in printed text.
+            # Live replaces the streams by its own, which interpret escape sequences in printed text.
             self._guard.enter_context(guarded_streams())
         else:
             self.ticker = _Ticker(self)
             self.ticker.start()
 
     def stop(self) -> None:
-        """Stop, and restore the terminal."""
+        """Stop the display and restore the terminal."""
         self._guard.close()
         if self.live is not None:
             self.live.stop()
@@ -127,20 +127,20 @@ class Display:
         self.live, self.ticker = None, None
 
     def line(self) -> str:
-        """The current work in one line; empty without work."""
-        work = self._current()
-        return "" if work is None else work.line()
+        """Return the current task in one line; empty without a task."""
+        task = self._current()
+        return "" if task is None else task.line()
 
     def say(self, text: str) -> None:
-        """Print a plain line, unless there is a live one."""
+        """Print a plain line, unless the console is a terminal."""
         if not self.console.is_terminal:
             self.console.print_line(text)
 
     def _render(self) -> Table:
-        work = self._current()
+        task = self._current()
         table = Table.grid(padding=(0, 1))
-        if work is not None:
-            table.add_row(Bar(total=work.total, completed=work.done, width=24), Text(work.line()))
+        if task is not None:
+            table.add_row(Bar(total=task.total, completed=task.done, width=24), Text(task.line()))
         return table
 
 
@@ -168,33 +168,33 @@ Advance = Callable[..., None]
 def progress_line(
     description: str, total: int | None = None, every_s: float = EVERY_S, console: Console | None = None
 ) -> Iterator[Advance]:
-    """Show a piece of work with the time that is left and, if tokens are counted, tokens a second; times it.
+    """Show the progress of a task inside the block, with the remaining time and, if tokens are counted, tokens/s.
 
     Args:
-        description: what is being done.
-        total: how many items there are, if known.
+        description: shown before the numbers.
+        total: number of items; None if unknown.
         every_s: seconds between plain lines.
-        console: where to write; by default stderr.
+        console: by default stderr.
 
     Yields:
         `advance(items=1, tokens=0)`, to be called when items are done.
     """
-    work = ProgressState(description, total)
-    display = Display(lambda: work, every_s, console)
+    task = ProgressState(description, total)
+    display = Display(lambda: task, every_s, console)
     num_tokens = 0
 
     def advance(items: int = 1, tokens: int = 0) -> None:
         nonlocal num_tokens
-        seconds = max(time.monotonic() - work.started, 1e-9)
+        seconds = max(time.monotonic() - task.started, 1e-9)
         num_tokens += tokens
-        work.done += items
-        work.seconds_per_item = seconds / work.done if work.done else None
-        work.tokens_per_second = num_tokens / seconds if num_tokens else None
+        task.done += items
+        task.seconds_per_item = seconds / task.done if task.done else None
+        task.tokens_per_second = num_tokens / seconds if num_tokens else None
 
-    display.say(f"{work.description} ...")
+    display.say(f"{task.description} ...")
     display.start()
     try:
         yield advance
     finally:
         display.stop()
-        display.say(f"{work.description}: {work.done} done in {duration(time.monotonic() - work.started)}")
+        display.say(f"{task.description}: {task.done} done in {duration(time.monotonic() - task.started)}")

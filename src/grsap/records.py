@@ -1,4 +1,4 @@
-"""The row types that every stage reads and writes, and their JSONL. Standard library only."""
+"""Row types that all stages read and write, and their JSONL. Standard library only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PlacedRow(dict[str, Any]):
     Args:
         values: column -> value.
         path: the file, or the name of the data set.
-        line: line of the file, or number of the row, from 1.
+        line: line of the file or number of the row, from 1.
     """
 
     def __init__(self, values: Mapping[str, Any], path: str | Path, line: int) -> None:
@@ -58,13 +58,13 @@ class PlacedRow(dict[str, Any]):
 
 
 def place_of_row(row: Mapping[str, Any], path: str | Path, number: int) -> tuple[str | Path, int]:
-    """File and line of a `PlacedRow`; else `path` and `number`."""
+    """Return file and line of a `PlacedRow`; for other rows `path` and `number`."""
     return (row.path, row.line) if isinstance(row, PlacedRow) else (path, number)
 
 
 @dataclass(frozen=True)
 class JudgeInfo:
-    """Who gave the labels of a row."""
+    """The judge that labelled a row."""
 
     name: str
     revision: str = ""
@@ -72,7 +72,7 @@ class JudgeInfo:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a row comes from: the model that wrote it, how, and from which seed."""
+    """Origin of a row: the model that wrote it, the strategy and the seed."""
 
     model: str
     revision: str = ""
@@ -84,10 +84,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class SafetyRecord:
-    """One safety conversation, from synthesis to replay. `messages` is the only place of text.
+    """One safety conversation, from synthesis to replay. Only `messages` contains text.
 
-    Labels are True, False or None, which means unknown or unparsed. `history` says what was done to the row since it
-    was written, without any text.
+    Labels are True, False or None (unknown or unparsed). `history` lists the changes to the row since it was written,
+    without text.
     """
 
     id: str
@@ -106,7 +106,7 @@ class SafetyRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as in a file; `history` only if it is not empty."""
+        """Return the row as in a file; `history` only if it is not empty."""
         values = asdict(self)
         if not self.history:
             del values["history"]
@@ -155,7 +155,7 @@ def _check_values(values: dict[str, Any], path: str | Path | None, line: int | N
     for name, allowed in CHOICES.items():
         check_choice(values.get(name), name, allowed, path=path, line=line)
     scores = values.get("scores", {})
-    if isinstance(scores, dict):  # Parquet gives each row the scores of all rows
+    if isinstance(scores, dict):  # in Parquet each row has the score names of all rows
         values["scores"] = scores = {name: value for name, value in scores.items() if value is not None}
     is_right = {
         "domain": isinstance(values.get("domain", ""), str),
@@ -181,7 +181,7 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt that checks and evaluations put to the model; `pair_id` joins a harmful prompt and its benign twin."""
+    """A prompt of checks and evaluations; a harmful prompt and its benign twin share a `pair_id`."""
 
     id: str
     messages: list[Message]
@@ -191,7 +191,7 @@ class Probe:
 
     @property
     def prompt_harmful(self) -> bool:
-        """Whether a refusal is the right answer."""
+        """Whether the right answer is a refusal."""
         return self.subset == "harmful"
 
 
@@ -205,14 +205,14 @@ def read_probes(path: str | Path) -> list[Probe]:
 
 
 def probes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], place: str | Path) -> list[Probe]:
-    """Probes from numbered rows `{id, messages, domain, subset, pair_id}`; only `messages` and `subset` must be there.
+    """Read probes from numbered rows `{id, messages, domain, subset, pair_id}`; required are `messages` and `subset`.
 
     Args:
-        rows: each with its number. An answer at the end of `messages` is left out.
-        place: where the rows come from, for messages.
+        rows: (number, row). An answer at the end of `messages` is ignored.
+        place: file or data set of the rows, for errors.
 
     Raises:
-        DataError: names the place and number of the first wrong row, or says that there is none.
+        DataError: a row is wrong, which is named by its number, or there are no rows.
     """
     probes: list[Probe] = []
     for line, row in rows:
@@ -235,7 +235,7 @@ def probes_of(rows: Iterable[tuple[int, Mapping[str, Any]]], place: str | Path) 
             )
         )
     if not probes:
-        raise DataError("no probe in it", "Give at least one row", path=place)
+        raise DataError("contains no probes", "Give at least one row", path=place)
     return probes
 
 
@@ -247,7 +247,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for each non-empty line; a byte-order mark is skipped.
 
     Raises:
-        DataError: the file is missing or a line is not a JSON object; see `parse_json` for what is refused.
+        DataError: the file is missing, or a line is not a JSON object that `parse_json` accepts.
     """
     path = Path(path)
     if not path.is_file():
@@ -259,7 +259,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file; of a line too long for `parse_line` its beginning, and then nothing more."""
+    """Yield the lines of a file; stops after the beginning of a line that is too long for `parse_line`."""
     while raw := file.readline(MAX_BYTES + 1):
         yield raw
         if len(raw) > MAX_BYTES:
@@ -267,7 +267,7 @@ def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def parse_line(raw: bytes, path: str | Path, line: int | None) -> dict[str, Any]:
-    """The object on one line of a JSONL file; raises DataError if it is none."""
+    """Return the object on one line of a JSONL file; raises DataError if it is not an object."""
     if line == 1:
         raw = raw.removeprefix(BOM_UTF8)
     try:

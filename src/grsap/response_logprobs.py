@@ -1,9 +1,9 @@
-"""Log-probabilities of responses, in files beside the rows they belong to.
+"""Log-probabilities of responses, in files beside their rows.
 
-A file is a sequence of blocks, one a response: a line of JSON, then raw little-endian arrays of T tokens and k
+A file is a sequence of blocks, one per response: a line of JSON, then raw little-endian arrays of T tokens and k
 candidates: token ids (T, int32), log-probabilities of the tokens (T, float16), candidates' ids (T x k, int32) and their
-log-probabilities (T x k, float16). That is 6 + 6 k bytes a token: with k = 20 126 bytes, so 25 MB for 1,000 responses
-of 200 tokens. Natural logs of the model's own distribution, before temperature and nucleus.
+log-probabilities (T x k, float16). That is 6 + 6 k bytes per token: 126 bytes for k = 20, or 25 MB for 1,000 responses
+of 200 tokens. Values are natural logs of the model's distribution before temperature and nucleus.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, eq=False)
 class ResponseLogprobs:
-    """One response: T tokens, the one that ended it included; k candidates at each place.
+    """One response of T tokens, including its end token, with k candidates per position.
 
     Attributes:
-        id: of the row.
+        id: id of the row.
         response_hash: `response_hash` of its text.
-        tokenizer_hash: of the tokenizer whose ids these are.
+        tokenizer_hash: `tokenizer_hash` of the tokenizer of the ids.
         token_ids: (T,) int32.
-        logprobs: (T,) float16, of `token_ids`.
-        top_ids: (T, k) int32, the most likely first.
-        top_logprobs: (T, k) float16.
+        logprobs: (T,) float16, log-probabilities of `token_ids`.
+        top_ids: (T, k) int32, most likely first.
+        top_logprobs: (T, k) float16, log-probabilities of `top_ids`.
     """
 
     id: str
@@ -61,29 +61,29 @@ class ResponseLogprobs:
 
 
 def tokenizer_hash(vocabulary: Mapping[str, int]) -> str:
-    """Hash of the tokenizer's vocabulary, as given by `get_vocab()`."""
+    """Return the hash of a tokenizer's vocabulary, as returned by `get_vocab()`."""
     return hash_json(vocabulary)
 
 
 def response_hash(text: str) -> str:
-    """Hash of a response's unchanged text."""
+    """Return the hash of a response's unchanged text."""
     return hash_bytes(text.encode(errors="surrogatepass"))
 
 
 def candidate_arrays(
     tops: Sequence[Sequence[tuple[int, float]]], k: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float16]]:
-    """`top_ids` and `top_logprobs`, (T, k), from (id, log-probability) pairs a place; missing ones are filled up."""
+    """Return `top_ids` and `top_logprobs`, (T, k), from (id, log-probability) pairs per position, padded to k."""
     ids = np.full((len(tops), k), NO_CANDIDATE, np.int32)
     values = np.full((len(tops), k), -math.inf, np.float16)
-    for place, top in enumerate(tops):
+    for position, top in enumerate(tops):
         for rank, (token, value) in enumerate(top[:k]):
-            ids[place, rank], values[place, rank] = token, value
+            ids[position, rank], values[position, rank] = token, value
     return ids, values
 
 
 def append_logprobs(file: AppendFile, entry: ResponseLogprobs) -> None:
-    """Add a block to a file that was opened with `whole_blocks_length`."""
+    """Append a block to a file that was opened with `whole_blocks_length`."""
     num_tokens, k = entry.top_ids.shape
     arrays: list[npt.NDArray[Any]] = [entry.token_ids, entry.logprobs, entry.top_ids, entry.top_logprobs]
     types = ("<i4", "<f2", "<i4", "<f2")
@@ -102,10 +102,10 @@ def append_logprobs(file: AppendFile, entry: ResponseLogprobs) -> None:
 
 
 def whole_blocks_length(path: Path) -> int:
-    """Bytes of a file up to the end of its last whole block.
+    """Return the bytes of a file up to the end of its last complete block.
 
     Raises:
-        DataError: a block before the last one is damaged; names the byte.
+        DataError: a block before the last one is damaged; names the byte offset.
     """
     end = 0
     with path.open("rb") as file:
@@ -117,17 +117,17 @@ def whole_blocks_length(path: Path) -> int:
                 return end
             if hash_bytes(file.read(int(head["size_bytes"]))) != head["hash"]:
                 if place == size:
-                    return end  # after a power cut a file's size may be on disk before its bytes
+                    return end  # after a power failure the file's size may be on disk without its bytes
                 raise _damaged(path, end)
             end = place
         file.seek(end)
-        if file.readline().endswith(b"\n"):  # a head that a kill cut has no end
+        if file.readline().endswith(b"\n"):  # a head that a killed process left incomplete has no newline
             raise _damaged(path, end)
     return end
 
 
 def block_keys(path: Path) -> set[tuple[str, str]]:
-    """(row id, response hash) of each block of a whole file; none if there is no file."""
+    """Return (row id, response hash) of each block of a file without an incomplete block; empty if there is no file."""
     if not path.exists():
         return set()
     found = set()
@@ -145,7 +145,7 @@ def _damaged(path: Path, place: int) -> DataError:
 
 
 def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield block heads from the file's position until one is invalid; the file is then behind each head."""
+    """Yield block heads from the file's position until one is invalid; the file position is then after the head."""
     while line := file.readline(_MAX_HEAD_BYTES):
         try:
             head = parse_json(line.decode())
@@ -157,13 +157,13 @@ def _heads(file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 
 class LogprobReader:
-    """Looks up responses' log-probabilities in the files of a folder; memory holds their places only.
+    """Looks up log-probabilities of responses in the files of a folder; only their offsets are in memory.
 
     Args:
-        folder: with `*.logprobs` files.
+        folder: folder of `*.logprobs` files.
 
     Raises:
-        DataError: it has none, or one is damaged.
+        DataError: there is no such file, or one is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -181,7 +181,7 @@ class LogprobReader:
                 end = file.tell() + int(head["size_bytes"])
                 if end > size:
                     break
-                # A response that was begun again occurs twice; both are equal.
+                # A response that was generated again occurs twice, with equal values.
                 self._places[head["id"], head["response_hash"], head["tokenizer_hash"]] = path, place
                 file.seek(end)
                 place = end
@@ -189,11 +189,11 @@ class LogprobReader:
             raise DataError(f"is damaged at byte {place}", "Run grsap synthesize again to repair it", path=path)
 
     def stored_keys(self) -> list[Key]:
-        """All (row id, response hash, tokenizer hash)."""
+        """Return all (row id, response hash, tokenizer hash)."""
         return list(self._places)
 
     def read(self, row_id: str, response: str, tokenizer_hash: str) -> ResponseLogprobs | None:
-        """The log-probabilities of a row's response; None if they belong to another text or tokenizer.
+        """Return the log-probabilities of a row's response; None if there are none for this text and tokenizer.
 
         Raises:
             DataError: they are damaged.

@@ -1,4 +1,4 @@
-"""Results in an append-only file of JSON lines: what is in the file is never computed again."""
+"""Store results in an append-only file of JSON lines, so that they are not computed again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Entry = dict[str, Any]
 
 
 class ResultLog:
-    """A file of JSON lines with checksums, readable by its owner only. Making the object touches no file.
+    """A file of JSON lines with checksums, readable by its owner only. Creating the object does not access the disk.
 
-    Entries are read from disk when they are asked for. Memory holds 16 bytes for each line that was in the file when it
-    was opened, and about 100 for each one added since.
+    Entries are read from disk on demand. Memory holds 16 bytes for each line that was in the file when it was opened,
+    and about 100 bytes for each line added since.
 
     Args:
-        path: the file; it is made when the first entry is added.
-        key: the fields that identify an entry; of several lines with the same key the first counts.
-        schema: of the lines; None if they carry none.
+        path: the file; created when the first entry is added.
+        key: fields that identify an entry; of several lines with the same key the first is used.
+        schema: value of `schema` in each line; None if the lines have none.
     """
 
     def __init__(self, path: Path, key: Sequence[str] = (), schema: str | None = None) -> None:
@@ -41,18 +41,18 @@ class ResultLog:
         self._reader: BinaryIO | None = None
 
     def lines(self) -> Iterator[tuple[int, Entry]]:
-        """Yield (line number from 1, entry) of the whole file. What a killed call left half-written is removed first.
+        """Yield (line number from 1, entry) of the whole file, after removing an incomplete last line.
 
         Raises:
-            DataError: a line was changed since it was written, or is of another schema; names it.
+            DataError: a line was changed since it was written, or has another schema; names it.
         """
         return ((number, entry) for _, number, entry in self._scan())
 
     def get(self, *key: Any) -> Entry | None:
-        """The entry with this key, with its schema; None if there is none.
+        """Return the entry with this key, with its schema; None if there is none.
 
         Raises:
-            DataError: a line is not one of this log; names it.
+            DataError: a line was changed since it was written, or has another schema; names it.
         """
         offset = self._offset(key)
         if offset is None:
@@ -64,7 +64,7 @@ class ResultLog:
         return entry if self._key_of(entry) == key else None
 
     def entry(self, *key: Any) -> Entry:
-        """The entry with this key, which must exist."""
+        """Return the entry with this key, which must exist."""
         found = self.get(*key)
         assert found is not None, key
         return found
@@ -76,7 +76,7 @@ class ResultLog:
         """Append the entries whose keys are new, all or none; they are on disk when this returns.
 
         Raises:
-            RunFolderError: the disk is full or gone.
+            RunFolderError: the disk is full or not available.
         """
         fresh = [entry for entry in entries if not self._key or self._key_of(entry) not in self]
         if not fresh:
@@ -93,7 +93,7 @@ class ResultLog:
             offset += len(line)
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; it is opened again on demand."""
         for each in (self._file, self._reader):
             if each is not None:
                 each.close()
@@ -111,7 +111,7 @@ class ResultLog:
         return tuple(entry[name] for name in self._key)
 
     def _offset(self, key: tuple[Any, ...]) -> int | None:
-        """Offsets of lines that may have a key: keys with equal hashes are compared when the line is read."""
+        """Return the offset of the line that may have a key; `get` compares the keys, whose hashes may collide."""
         if self._hashes is None:
             self._load_index()
         assert self._hashes is not None
@@ -143,8 +143,8 @@ class ResultLog:
                     is_schema = self.schema is None or entry.get("schema") == self.schema
                     if not is_schema or not set(self._key) <= entry.keys():
                         raise DataError(
-                            f"no line of {self.schema or self.path.name}",
-                            "Restore the file, or delete it to have it computed again",
+                            f"not a line of {self.schema or self.path.name}",
+                            "Restore the file, or delete it to compute its results again",
                             path=self.path,
                             line=number,
                         )

@@ -1,4 +1,4 @@
-"""Checking the turns of a conversation. Standard library only."""
+"""Check the turns of a conversation. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Message(TypedDict):
 
 
 def joined_text(messages: Sequence[Message]) -> str:
-    """The text of all turns, a line a turn."""
+    """Return the text of all turns, joined by newlines."""
     return "\n".join(message["content"] for message in messages)
 
 
@@ -33,7 +33,7 @@ def check_messages(
     A system turn may come first; user and assistant turns alternate and begin with the user.
 
     Raises:
-        TurnsError: says what is wrong with which turn.
+        TurnsError: names the turn and what is wrong with it.
     """
 
     def fail(problem: str, remedy: str) -> TurnsError:
@@ -73,21 +73,22 @@ def _key_remedy(message: Any) -> str:
 def read_messages(
     value: Any, *, path: str | Path | None = None, line: int | None = None, last: Role = "assistant"
 ) -> list[Message]:
-    """The turns of a row as files have them: plain `{role, content}` after all checks.
+    """Read and check the turns of a row in a file; returns plain `{role, content}`.
 
-    Keys whose value is null are left out (Parquet gives each turn all keys of any turn), content in parts of text is
+    Keys whose value is null are dropped (in Parquet each turn has the keys of all turns), content in parts of text is
     joined, and turns that are one string of JSON, as in CSV files, are parsed.
 
     Raises:
-        TurnsError, NotUnicodeError: says what is wrong with which turn.
+        TurnsError: names the turn and what is wrong with it.
+        NotUnicodeError: a turn contains a lone surrogate.
     """
     if isinstance(value, str):
         try:
             value = parse_json(value)
         except ValueError as error:
             raise TurnsError(
-                f"messages is a text that is not JSON ({error})",
-                'Write [{"role": "user", "content": "..."}, ...] there',
+                f"messages is a string that is not JSON ({error})",
+                'Write [{"role": "user", "content": "..."}, ...]',
                 path=path,
                 line=line,
             ) from error
@@ -113,8 +114,8 @@ def _read_turn(turn: Any, number: int, path: str | Path | None, line: int | None
         if not is_text or not isinstance(part["text"], str):
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
             raise TurnsError(
-                f"turn {number} ({found.get('role')}) has a part of type {kind}, which is not read",
-                'Keep to parts {"type": "text", "text": "..."}, or write the content as one string',
+                f"turn {number} ({found.get('role')}) has a part of type {kind}, which is not supported",
+                'Use only parts {"type": "text", "text": "..."}, or write the content as one string',
                 path=path,
                 line=line,
             )
@@ -123,18 +124,18 @@ def _read_turn(turn: Any, number: int, path: str | Path | None, line: int | None
 
 
 def check_unicode(messages: Sequence[Message], *, path: str | Path | None = None, line: int | None = None) -> None:
-    """Raise NotUnicodeError if a turn holds half of a surrogate pair, which JSON can spell but UTF-8 cannot hold."""
+    """Raise NotUnicodeError if a turn contains a lone surrogate, which JSON can escape but UTF-8 cannot encode."""
     for number, message in enumerate(messages, 1):
         check_text(message["content"], f"turn {number} ({message['role']})", path=path, line=line)
 
 
 def check_text(text: str, name: str, *, path: str | Path | None = None, line: int | None = None) -> None:
-    """The same of a single text, such as an id; `name` says what it is."""
+    """Raise NotUnicodeError if a text contains a lone surrogate; `name` names the text in the error."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise NotUnicodeError(
-            f"{name} holds half of a surrogate pair (\\u{ord(text[error.start]):04x}), which is no character",
+            f"{name} holds half of a surrogate pair (\\u{ord(text[error.start]):04x}), which is not a character",
             "Write the whole character, or remove it",
             path=path,
             line=line,

@@ -1,7 +1,7 @@
-"""YAML of settings and specs: safe types only, YAML 1.2 scalars, bounded size and nesting.
+"""Read and write YAML of settings and specs: safe types only, YAML 1.2 scalars, limited size and nesting.
 
 All YAML that grsap reads goes through `load_yaml` or `read_yaml`. Scalars follow YAML 1.2: only `true` and `false` are
-booleans, so that `off`, `no` and `yes` are words; dates, sexagesimal (`1:30`) and octal (`010`) numbers are texts.
+booleans, not `off`, `no` and `yes`; dates, sexagesimal (`1:30`) and octal (`010`) numbers are strings.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import yaml
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 100
-"""Nested lists and mappings. Deeper ones would overflow the stack of libyaml's C code."""
+"""Limit for nested lists and mappings. Deeper ones would overflow the stack of libyaml's C code."""
 MAX_NODES = 1_000_000
-"""Scalars, lists and mappings, with aliases counted as often as they are written out."""
+"""Limit for the number of scalars, lists and mappings, counted with all aliases expanded."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F_]+")
@@ -41,7 +41,7 @@ class _Refused(yaml.MarkedYAMLError):
 
 
 class _Loader(_Base):
-    """The safe loader, with the scalars of YAML 1.2, and keys that must be plain and differ."""
+    """The safe loader with the scalars of YAML 1.2; keys must be scalars and unique."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
     yaml_constructors: ClassVar[dict[str, Any]] = {
@@ -70,7 +70,7 @@ class _Loader(_Base):
 
 
 class _Dumper(yaml.SafeDumper):
-    """The safe dumper, which also quotes texts that only `_Loader` would take for numbers, such as `1e5`."""
+    """The safe dumper, which also quotes strings that `_Loader` reads as numbers, such as `1e5`."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -84,7 +84,7 @@ for _name, _pattern, _first in _RESOLVERS:
 
 
 def _represent_as(kind: type[Any]) -> Any:
-    """How a subclass of a plain type is written: as that type, and of an enumeration the value."""
+    """Return a representer that writes a subclass of a plain type as that type, and an enum member as its value."""
 
     def represent(dumper: Any, value: Any) -> Any:
         return dumper.represent_data(kind(value.value if isinstance(value, Enum) else value))
@@ -92,25 +92,25 @@ def _represent_as(kind: type[Any]) -> Any:
     return represent
 
 
-for _kind in (str, int, float):  # Lightning's callbacks have defaults of enumerations
+for _kind in (str, int, float):  # defaults of Lightning's callbacks include enum members
     _Dumper.add_multi_representer(_kind, _represent_as(_kind))
 
 
 def load_yaml(text: str) -> Any:
-    """The value of one YAML document; None if it is empty.
+    """Parse one YAML document; returns None if it is empty.
 
     Raises:
-        yaml.YAMLError: it is no YAML, a key occurs twice, or it is larger or more deeply nested than the bounds.
+        yaml.YAMLError: it is not YAML, a key occurs twice, or it exceeds the limits of size or nesting.
     """
     try:
         _check_size(text)
         return yaml.load(text, Loader=_Loader)
-    except (ValueError, OverflowError, KeyError) as error:  # a tag such as !!bool on another word, or too long a number
+    except (ValueError, OverflowError, KeyError) as error:  # such as the tag !!bool on another word, or a huge number
         raise yaml.YAMLError(f"a value cannot be read: {error}") from error
 
 
 def read_yaml(path: Path) -> Any:
-    """The value of a YAML file.
+    """Read the value of a YAML file.
 
     Raises:
         OSError, UnicodeDecodeError: the file cannot be read.
@@ -124,20 +124,21 @@ def read_yaml(path: Path) -> Any:
 
 
 def dump_yaml(value: Any) -> str:
-    """YAML that `load_yaml` reads as the same value; keys keep their order."""
+    """Return YAML that `load_yaml` reads as the same value; keys keep their order."""
     return yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
 def _check_size(text: str) -> None:
-    """Raise YAMLError for a text that is too large, nested too deeply, or would be by its aliases.
+    """Raise YAMLError for a text that is too large or nested too deeply, also after expanding aliases.
 
-    Reads the stream of events, which needs no recursion: the loader's C code has no bound of its own.
+    Reads the stream of events, which needs no recursion: the loader's C code has no limits.
     """
     if len(text) > MAX_BYTES:
         raise yaml.YAMLError(f"the text has more than {MAX_BYTES // 2**20} MiB")
     counts = [0]  # nodes of each open list or mapping, outermost first
     anchors: list[str | None] = []
-    sizes: dict[str, int] = {}  # of the nodes that have an anchor, once they are closed
+    sizes: dict[str, int] = {}  # nodes below each anchor that is closed
+
     for event in yaml.parse(text, Loader=_Base):
         if isinstance(event, yaml.CollectionStartEvent):
             counts.append(1)

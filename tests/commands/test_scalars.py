@@ -47,7 +47,7 @@ def test_refused_in_a_file_of_each_verb(verb: str, value: str, run: Run, error_o
     assert main([verb, "--config", str(run.path)]) == 2
     told = error_of()
     assert told.startswith(
-        (f"error: --config {run.path}: {folder} ", "error: the path 'a\\x00b' holds a NUL character")
+        (f"error: --config {run.path}: {folder} ", "error: the path 'a\\x00b' contains a NUL character")
     )
 
 

@@ -247,7 +247,7 @@ def test_a_second_call_is_refused(error_of: Callable[[], str]) -> None:
     told = error_of()
     assert told == (
         f"error: output_dir out is in use by process {os.getpid()}. "
-        "Wait for it to end, or choose another folder with --output_dir."
+        "Wait until it ends, or choose another folder with --output_dir."
     )
     assert not Path("out/result.json").exists()
 

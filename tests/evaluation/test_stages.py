@@ -148,7 +148,7 @@ def test_a_half_written_line_is_made_again_and_a_broken_one_is_an_error(
     assert len(generator.asked) == 1
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
     path.write_bytes(checked_line({"schema": "other/1"}) + whole)
-    with pytest.raises(DataError, match=r"line 1: no line of grsap.answer/1\. Restore the file"):
+    with pytest.raises(DataError, match=r"line 1: not a line of grsap.answer/1\. Restore the file"):
         run(evaluation(generator, [RowBenchmark(ITEMS)], [judge()]), tmp_path)
 
 
