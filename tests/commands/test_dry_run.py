@@ -69,7 +69,7 @@ def test_replay_that_no_objective_reads(run: Run, no_weights: None, error_of: Ca
     for words in (["--dry-run"], []):
         assert run.fit(*words) == 2
         assert (
-            "an epoch has 3 replay rows, and no objective learns from them; model.objectives: task_cross_entropy "
+            "an epoch has 3 replay rows, but no objective learns from them; model.objectives: task_cross_entropy "
             "(source task). Add an objective with the source replay, or set data.replay to null and replay_ratio to 0"
         ) in error_of()
     assert run.fit("--dry-run", "--data.sampler.init_args.replay_ratio=0") == 0

@@ -331,7 +331,7 @@ def test_a_start_that_lightning_refuses_takes_nothing(run: Run, error_of: Callab
     assert "no.jsonl: no such file" in error_of()
     del run.config["trainer"]["callbacks"]
     assert run.fit("--trainer.gradient_clip_val=1") == 2
-    assert "trainer.gradient_clip_val is set. Set model.step.max_grad_norm in its place." in error_of()
+    assert "trainer.gradient_clip_val is set. Set model.step.max_grad_norm instead." in error_of()
     assert run.fit() == 0
 
 

@@ -59,7 +59,7 @@ def test_replay_of_the_weight_0_is_not_called_learned(run: Run, capsys: pytest.C
         {"class_path": "CrossEntropy", "init_args": {"source": "task"}},
         {"class_path": "CrossEntropy", "init_args": {"source": "replay", "weight": 0.0}},
     ]
-    with pytest.warns(UserWarning, match=r"3 replay rows, and no objective learns from them: the weight of each"):
+    with pytest.warns(UserWarning, match=r"3 replay rows, but no objective learns from them: the weight of each"):
         assert run.fit() == 0
     summary = json.loads((run.run_dir / "summary.json").read_text())
     assert summary["rows_learned"] == {"task": 9, "replay": 0}

@@ -79,8 +79,8 @@ def test_progress_may_be_shown_by_another_or_by_none(run: Run, settings: dict[st
         (f"--seed_everything={2**32}", f"seed_everything is {2**32}. Give a number from 0 to 2^32 - 1."),
         ("--data.num_workers=-1", "data.num_workers is -1. Give 0 to "),
         ("--data.num_workers=99999", "data.num_workers is 99999. Give 0 to "),
-        ("--model.lora.lora_alpha=0", "model.lora.lora_alpha is 0, and the adapter is scaled by lora_alpha / r."),
-        ("--model.lora.lora_alpha=-8", "model.lora.lora_alpha is -8, and the adapter is scaled by lora_alpha / r."),
+        ("--model.lora.lora_alpha=0", "model.lora.lora_alpha is 0, but the adapter is scaled by lora_alpha / r."),
+        ("--model.lora.lora_alpha=-8", "model.lora.lora_alpha is -8, but the adapter is scaled by lora_alpha / r."),
     ],
 )
 def test_numbers_out_of_range(run: Run, option: str, told: str, error_of: Callable[[], str]) -> None:

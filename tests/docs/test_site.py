@@ -35,7 +35,7 @@ def test_a_setting_has_key_type_default_and_meaning(pages: dict[str, str]) -> No
 
 def test_lightnings_defaults_are_not_told_where_grsap_has_others(pages: dict[str, str]) -> None:
     assert "1000" not in pages["fit.md"]
-    assert "grsap rejects a value that leaves out checkpoints and the adapter." in pages["fit.md"]
+    assert "grsap rejects a value that writes no checkpoints and no adapter." in pages["fit.md"]
 
 
 def test_a_setting_without_a_line_in_a_docstring_fails(monkeypatch: pytest.MonkeyPatch) -> None:

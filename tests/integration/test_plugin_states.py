@@ -164,7 +164,7 @@ def test_a_checkpoint_without_the_state_of_a_balancer_or_with_one_too_many_is_re
 
     saved = collect({"model.balancer": Counts(), "data.sampler": object()})
     assert saved == {"model.balancer (Counts)": {"n": 1}}
-    told = r"step=4 holds the state of model\.balancer \(Counts\), which nothing in this run takes\. Resume with"
+    told = r"step=4 holds the state of model\.balancer \(Counts\), which is not in this run\. Resume with"
     with pytest.raises(ConfigError, match=told):
         restore({"model.balancer": object()}, saved, "step=4")
     with pytest.raises(ConfigError, match=r"step=4 lacks the state of data\.sampler \(Counts\), which this run needs"):
@@ -179,7 +179,7 @@ def test_a_checkpoint_without_the_state_of_a_balancer_or_with_one_too_many_is_re
             r"LeavesOut.weights (my_plugins.py, line 71) returns weights of task_cross_entropy. Return",
             True,
         ),
-        ("OneWay", "OneWay.state_dict (my_plugins.py, line 84) has no load_state_dict beside it. Write", True),
+        ("OneWay", "OneWay.state_dict (my_plugins.py, line 84) comes without load_state_dict. Write", True),
         ("Unreadable", "The state of model.balancer (Unreadable) holds", False),
     ],
 )

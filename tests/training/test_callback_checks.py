@@ -63,7 +63,7 @@ def test_a_callback_that_cannot_work_is_refused_with_what_to_do(kind: type[Callb
 @pytest.mark.parametrize(
     ("callback", "told"),
     [
-        (EarlyStopping("val_loss"), "EarlyStopping monitors 'val_loss', which is no metric of this run. Give one"),
+        (EarlyStopping("val_loss"), "EarlyStopping monitors 'val_loss', which is not a metric of this run. Give one"),
         (ModelCheckpoint("work", monitor="val_loss"), "ModelCheckpoint monitors 'val_loss', which is no metric"),
         (EarlyStopping("validation/loss"), "; validation/loss needs validation rows of data.task."),
         (EarlyStopping("check/task_score/test"), "; a bound on a check's rate is HarmfulnessCheck.max_harmful"),
@@ -89,7 +89,7 @@ def test_a_metric_that_exists_passes_and_so_does_one_that_a_callback_of_ones_own
 
 
 def test_plugins_that_write_or_compute_otherwise_are_refused() -> None:
-    with pytest.raises(ConfigError, match="AsyncCheckpointIO writes checkpoints in its own way"):
+    with pytest.raises(ConfigError, match="AsyncCheckpointIO writes checkpoints in its own format"):
         check_callbacks(trainer_with(plugins=[AsyncCheckpointIO()]), METRICS)
     with pytest.raises(ConfigError, match="MixedPrecision changes number formats"):
         check_callbacks(trainer_with(precision="bf16-mixed"), METRICS)
@@ -143,7 +143,7 @@ def test_processes_that_are_not_started_anew_are_refused(method: Any) -> None:
 
 
 def test_more_processes_than_cores_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.devices is 1000, and this machine has \d+ processor cores"):
+    with pytest.raises(ConfigError, match=r"trainer\.devices is 1000, but this machine has \d+ processor cores"):
         check_trainer(trainer_with(strategy="ddp", devices=1000))
 
 
@@ -153,7 +153,7 @@ def test_more_processes_than_cores_are_refused() -> None:
         (torch.optim.LBFGS, "LBFGS cannot make a step on cpu: TypeError"),
         (torch.optim.SparseAdam, "SparseAdam cannot make a step on cpu: RuntimeError"),
         (lambda parameters: torch.optim.AdamW(parameters, capturable=True), "AdamW cannot make a step on cpu: Asser"),
-        (lambda parameters: "text", "model.optimizer makes a str"),
+        (lambda parameters: "text", "model.optimizer creates a str"),
     ],
 )
 def test_an_optimizer_that_cannot_make_a_step_is_refused(make: Callable[..., Any], told: str) -> None:

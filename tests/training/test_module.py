@@ -57,7 +57,7 @@ def test_a_model_in_which_packed_rows_see_each_other_is_trained_padded_only(
     base: BaseModel, replay_path: str, tmp_path: Path
 ) -> None:
     eager = opt(base, tmp_path, "eager")
-    with pytest.raises(ConfigError, match=r"see each other in .*opt\. Set data\.batching\.packing to off"):
+    with pytest.raises(ConfigError, match=r"attend to each other in .*opt\. Set data\.batching\.packing to off"):
         train(eager, replay_path, packing="auto")
     one = weights(train(eager, replay_path, packing="off"))
     many = weights(train(eager, replay_path, packing="off", max_tokens=100))
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_rows(
     named = "nan" if value == 0 else "inf"
     with pytest.raises(NonFiniteLossError, match=rf"Step 0: broken is {named} on rows .*safe-\d") as error:
         train(base, replay_path, objectives=[CrossEntropy("task"), Broken(value, gradient)])
-    assert "The weights were left as they were" in str(error.value)
+    assert "The weights are unchanged" in str(error.value)
 
 
 def ask_rank(rank: int, file: str, queue: Any) -> None:

@@ -1,4 +1,4 @@
-"""Loss terms and their coefficients."""
+"""Objectives (terms of the loss) and balancers (their coefficients)."""
 
 from grsap.objectives.base import Balancer, Objective, StepReport, TokenChunk
 from grsap.objectives.cross_entropy import CrossEntropy

@@ -1,4 +1,4 @@
-"""Objectives, which compute per-token losses, and balancers, which compute their coefficients.
+"""Base classes of objectives, which compute per-token losses, and balancers, which compute their coefficients.
 
 Shapes: T supervised tokens, H hidden size, V vocabulary.
 """
@@ -35,7 +35,8 @@ class TokenChunk:
         targets: (T,) int64 token ids.
         rows: (T,) int64, index of the row in the micro-batch.
         offsets: (T,) int64, position in the response, from 0.
-        reference_hidden: (T, H) of the base model with the adapter off; None unless an objective asked for it.
+        reference_hidden: (T, H) hidden states of the base model with the adapter off; None unless an objective has
+            `needs_reference`.
         row_ids: ids of the micro-batch's rows, indexed by `rows`.
     """
 
@@ -70,11 +71,11 @@ class TokenChunk:
 class Objective(ABC):
     """One term of the loss: per-token losses of one source.
 
-    A subclass writes `token_losses`. The step sums it over all tokens of the source, all micro-batches and devices.
-    One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
+    A subclass implements `token_losses`. The step sums it over all tokens of the source, all micro-batches and devices.
+    A subclass with a state implements `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
 
     Args:
-        source: the rows that it reads.
+        source: source of the rows, `task` or `replay`.
         weight: its coefficient, >= 0.
         name: its name in logs, `train/loss/<name>`.
     """
@@ -89,11 +90,11 @@ class Objective(ABC):
         self.name = name
 
     def setup(self, rows: Sequence[EncodedRow]) -> None:  # noqa: B027
-        """Prepare for the rows of `source`, all those of the training data, before weights load; by default nothing."""
+        """Prepare for training on `rows`, all rows of `source`; called before weights load. By default nothing."""
 
     @abstractmethod
     def token_losses(self, chunk: TokenChunk) -> Tensor:
-        """(T,) float32 losses of the chunk's tokens."""
+        """Return the (T,) float32 losses of the chunk's tokens."""
 
     def checked_losses(self, chunk: TokenChunk) -> Tensor:
         """Call `token_losses` and check the result: (T,).
@@ -109,7 +110,7 @@ class Objective(ABC):
                 self,
                 "token_losses",
                 f"returns {described(losses)}{kind} for {num} tokens",
-                "Return a float tensor of shape (T,), one loss per token; grsap averages them",
+                "Return one float loss per token, of shape (T,); the step sums and divides them",
             )
         if self.weight > 0 and chunk.hidden.requires_grad and torch.is_grad_enabled() and not losses.requires_grad:
             raise PluginError(
@@ -148,7 +149,7 @@ class StepReport:
 
     Attributes:
         step: optimizer step, from 0.
-        losses: mean loss per token over all devices, by objective; without those whose source had no rows.
+        losses: objective name -> mean loss per token over all devices; without objectives whose source had no rows.
     """
 
     step: int
@@ -158,26 +159,26 @@ class StepReport:
 class Balancer(ABC):
     """Computes the coefficient of each objective before each step.
 
-    One with a state writes `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
+    A subclass with a state implements `state_dict` and `load_state_dict` (`grsap.plugins.Stateful`).
     """
 
     def check(self, objectives: Sequence[Objective]) -> None:
-        """Check, on a copy and before weights load, that each objective and nothing else gets a coefficient.
+        """Check on a copy, before weights load, that `weights` returns a coefficient for each objective.
 
         Raises:
             PluginError: see `checked_weights`.
         """
         try:
             trial = deepcopy(self)
-        except Exception:  # not copyable, such as an open file: the first step checks it
+        except Exception:  # cannot be copied, such as an open file; the first step checks it then
             return
         trial.checked_weights(objectives, None)
 
     def observe(self, rates: Mapping[str, float], step: int) -> None:  # noqa: B027
-        """React to the result of a check, called on all ranks with the same numbers; by default nothing.
+        """Receive the results of a check; called on all ranks with equal values. By default nothing.
 
         Args:
-            rates: by logged key, such as `check/harmfulness_rate/harmful`.
+            rates: logged key, such as `check/harmfulness_rate/harmful` -> value in [0, 1].
             step: optimizer steps done.
         """
 
@@ -185,7 +186,7 @@ class Balancer(ABC):
         """Call `weights` and check the result.
 
         Raises:
-            PluginError: an objective is missing or unknown, or a value is not a finite number of at least 0.
+            PluginError: an objective is missing or unknown, or a coefficient is not a finite number >= 0.
         """
         weights: Any = self.weights(objectives, previous)
         names = [objective.name for objective in objectives]
@@ -204,9 +205,9 @@ class Balancer(ABC):
 
     @abstractmethod
     def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
-        """Return the coefficient of each objective, by name; called before the first micro-batch of a step.
+        """Return the coefficient of each objective by name; called before the first micro-batch of a step.
 
         Args:
-            objectives: those of the run.
-            previous: the last step's report; None at the first step.
+            objectives: objectives of the run.
+            previous: report of the previous step; None at the first step.
         """

@@ -1,9 +1,9 @@
-"""Losses of a micro-batch's supervised tokens, without holding all their logits at once.
+"""Compute the losses of a micro-batch's supervised tokens without holding all their logits in memory.
 
-The output layer and the losses run chunk by chunk, and each chunk's gradient is taken at once and kept in place of its
-logits (as in Liger's fused linear cross-entropy, arXiv 2410.10989): memory for logits is chunk_size x V x 4 bytes
-whatever the length of the batch, and nothing is computed twice. Where the output layer is trained itself, its chunks
-are recomputed in the backward pass instead.
+Output layer and losses run chunk by chunk. The gradient of each chunk is computed in the forward pass and stored in
+place of its logits, as in Liger's fused linear cross-entropy (arXiv 2410.10989): logits take chunk_size x V x 4 bytes
+for any batch length, and nothing is computed twice. If the output layer is trained, its chunks are recomputed in the
+backward pass instead.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def chunked_loss(
         head: the output layer.
         batch: the micro-batch; its targets are ordered by source.
         objectives: the terms of the loss.
-        factors: coefficient of each objective's sum in the loss, by name. They are known before the forward pass, so
+        factors: coefficient of each objective's sum in the loss, by name. They are fixed before the forward pass, so
             that all objectives of a chunk share one backward pass through the output layer.
-        reference_hidden: (T, H) of the base model; sources without such an objective are not read.
+        reference_hidden: (T, H) hidden states of the base model; read only for objectives with `needs_reference`.
         chunk_size: tokens per chunk.
-        head_is_trained: the output layer's own weights need a gradient.
+        head_is_trained: whether the output layer's weights need a gradient.
 
     Returns:
-        the loss, () float32, attached to `hidden` also where there are no tokens; and name -> () float32, the sum of
-        each objective over the tokens of its source, detached.
+        The loss, () float32, attached to `hidden` even without tokens; and name -> () float32, the sum of each
+        objective over the tokens of its source, detached.
     """
-    # Zero times a sum keeps every parameter in the graph when a device has no target in this step.
+    # Zero times a sum keeps all parameters in the graph, as DDP requires, if a device has no target in this step.
     loss = hidden.sum().float() * 0.0
     if head_is_trained and not len(hidden):
         loss = loss + head(hidden.new_zeros(1, hidden.shape[-1])).sum().float() * 0.0
@@ -79,7 +79,7 @@ def _losses(
     factors: Sequence[float],
     reference_hidden: Tensor | None,
 ) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Return the function from the hidden states of a chunk to its part of the loss and the sums of `terms`."""
+    """Return a function that maps the hidden states of a chunk to its part of the loss and the sums of `terms`."""
     reference = reference_hidden[part] if reference_hidden is not None else None
 
     def run(states: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Plain supervised fine-tuning."""
+"""Cross-entropy: supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grsap.records import Source
 class CrossEntropy(Objective):
     """Negative log-likelihood of the reference answer, on the rows of one source.
 
-    One with source `task` and one with `replay`, both of weight 1, are plain supervised fine-tuning on the union of
-    the rows, as in GR-SAP (arXiv 2603.10243).
+    Two of them with the sources `task` and `replay`, both with weight 1, are supervised fine-tuning on the union of the
+    rows, as in GR-SAP (arXiv 2603.10243).
     """
 
     def __init__(self, source: Source, weight: float = 1.0, name: str | None = None) -> None:
         super().__init__(source, weight, name or f"{source}_cross_entropy")
 
     def token_losses(self, chunk: TokenChunk) -> Tensor:
-        """(T,) nats."""
+        """Return (T,) losses in nats."""
         return nll_loss(chunk.log_probs, chunk.targets, reduction="none")

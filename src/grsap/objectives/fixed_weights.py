@@ -11,5 +11,5 @@ class FixedWeights(Balancer):
     """Uses each objective's own weight."""
 
     def weights(self, objectives: Sequence[Objective], previous: StepReport | None) -> dict[str, float]:
-        """The objectives' own weights."""
+        """Return the objectives' own weights."""
         return {objective.name: objective.weight for objective in objectives}

@@ -1,4 +1,4 @@
-"""Divergence from the aligned base model."""
+"""KL divergence from the base model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from grsap.records import Source
 class KLToBase(Objective):
     """Exact KL(base || model) of each next-token distribution.
 
-    The base is the model with its adapter off, so that no second model is in memory; it is run on the rows of
-    `source` alone. As knowledge distillation on replay: Buzzega et al. 2020 (DER), arXiv 2512.10150 for safety.
+    The base is the model with its adapter off, so that no second model is in memory; it runs on the rows of `source`
+    only. Used as knowledge distillation on replay by Buzzega et al. 2020 (DER) and, for safety, arXiv 2512.10150.
     """
 
     needs_reference = True
@@ -22,6 +22,7 @@ class KLToBase(Objective):
         super().__init__(source, weight, name or f"{source}_kl_to_base")
 
     def token_losses(self, chunk: TokenChunk) -> Tensor:
-        """(T,) nats, >= 0."""
+        """Return (T,) losses in nats, >= 0."""
+
         base = log_softmax(chunk.reference_logits, dim=-1)
         return (base.exp() * (base - chunk.log_probs)).sum(-1)

@@ -1,4 +1,4 @@
-"""Training: the LightningModule, learning-rate schedules and the metrics of a run."""
+"""Training: the LightningModule, learning-rate schedules and the metrics log."""
 
 from grsap.training.metrics_log import MetricsLog
 from grsap.training.module import SafetyFineTuning

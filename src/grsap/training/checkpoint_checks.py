@@ -1,4 +1,4 @@
-"""Reject checkpoints that do not belong to this model."""
+"""Reject checkpoints of other models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def check_same_base(base: BaseModel, content: Mapping[str, str | None] | None, c
 
     Args:
         base: the loaded base.
-        content: of the base at that time, see `BaseModel.content`; None for checkpoints without it.
-        checkpoint: its path, for the error.
+        content: hashes stored in the checkpoint, see `BaseModel.content`; None for checkpoints without them.
+        checkpoint: path of the checkpoint, for the error.
 
     Raises:
         ModelError: files of the base or of its merged adapter have changed since.
@@ -26,7 +26,7 @@ def check_same_base(base: BaseModel, content: Mapping[str, str | None] | None, c
         raise ModelError(
             f"{checkpoint} belongs to other weights than those at model.base.path {base.path}: its files, or those of "
             "model.base.merge_adapter, have changed",
-            "Put them back as they were, or begin a new run",
+            "Restore the files, or start a new run",
         )
 
 
@@ -34,9 +34,9 @@ def check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], c
     """Check that a checkpoint holds the trainable tensors of this model, with finite values.
 
     Args:
-        expected: of the model.
-        given: of the checkpoint.
-        checkpoint: its path, for the error.
+        expected: trainable tensors of the model.
+        given: tensors of the checkpoint.
+        checkpoint: path of the checkpoint, for the error.
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape or not finite.
@@ -46,7 +46,7 @@ def check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], c
         raise ModelError(
             f"{checkpoint} holds {len(stored)} trainable tensors, this model has {len(own)}; "
             f"for instance {min(own ^ stored)[0]} is not in both, or has another shape",
-            "Resume with the settings of model.lora that the run began with",
+            "Resume with the original settings of model.lora",
         )
     for name, value in given.items():
         if not is_finite(value):

@@ -1,4 +1,4 @@
-"""One forward pass for all objectives."""
+"""Compute hidden states and losses; all objectives share one forward pass."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from grsap.records import Source
 from grsap.text.collation import SOURCES, MicroBatch
 
 PROBE_LENGTH = 32
-"""Total tokens of the two rows on which packing is tested."""
+"""Total tokens of the two rows with which packing is tested."""
 MAX_DIFFERENCE = 0.05
-"""Relative difference of hidden states; it is 0.5 where rows attend to each other (SmolLM2), in bf16 too."""
+"""Limit for the relative difference of hidden states; 0.5 occurs if rows attend to each other (SmolLM2, bf16 too)."""
 
 ReferenceStates = Mapping[Source, Tensor]
-"""Source -> (targets of that source, H) hidden states of the base, for one micro-batch."""
+"""Source -> (targets of that source, H) hidden states of the reference, for one micro-batch."""
 
 
 class Reference(Protocol):
-    """Provides the model that objectives compare with; its hidden states are `TokenChunk.reference_hidden`."""
+    """The model that objectives compare with; its hidden states are `TokenChunk.reference_hidden`."""
 
     def weights(self, model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
-        """Return a context in which `model` computes the reference; it is entered once a step, without gradient."""
+        """Return a context in which `model` computes the reference; entered once per step, without gradient."""
         ...
 
 
 class BaseReference:
-    """The base model: the adapter is bypassed, so that no second model is in memory."""
+    """The base model: the adapter is bypassed, so that no second model is needed in memory."""
 
     def weights(self, model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
         """Bypass the adapter.
 
         Raises:
-            ConfigError: the model has none.
+            ConfigError: the model has no adapter.
         """
         return adapter_off(model)
 
@@ -60,8 +60,8 @@ class Forward:
         model: the model with its adapter.
         objectives: terms of the loss.
         dtype: number format of the matrix products.
-        chunk_size: supervised tokens whose logits are held at once; None for what suits the model's device.
-        reference: the model that objectives compare with.
+        chunk_size: supervised tokens whose logits are in memory at once; None for the default of the model's device.
+        reference: the model that objectives compare with; by default the base model.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Forward:
 
     @cached_property
     def keeps_rows_apart(self) -> bool:
-        """Whether a row has the same hidden states packed behind another row as alone, up to rounding."""
+        """Whether a row has the same hidden states packed after another row as alone, up to rounding."""
         if self._are_rows_apart():
             return True
         if not attends_by_row(inner_model(self.model)):
@@ -123,8 +123,8 @@ class Forward:
     def references(self, batches: Sequence[MicroBatch]) -> list[ReferenceStates]:
         """Compute the reference's hidden states for each micro-batch, where objectives need them.
 
-        It runs for a whole step at once, before the model's own passes: switching the adapter and the modes visits
-        every module, which takes 80 ms at the size of Llama 3 8B, and the memory of the activations is still free.
+        All micro-batches of a step are computed before the model's own passes: switching the adapter and the modes
+        visits every module, which takes 80 ms at the size of Llama 3 8B, and activation memory is still free.
         """
         sources = [source for source in self.reference_sources if any(source in batch.sources for batch in batches)]
         if not sources:
@@ -140,9 +140,9 @@ class Forward:
     def loss(
         self, batch: MicroBatch, factors: Mapping[str, float], reference: ReferenceStates | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The micro-batch's loss, () float32, and the sum of each objective in it, detached: name -> () float32.
+        """Return the micro-batch's loss, () float32, and the sum of each objective: name -> () float32, detached.
 
-        `without_input_casts` around it, over the backward pass too, makes it faster.
+        It is faster inside `without_input_casts`, which must then include the backward pass.
 
         Args:
             batch: the micro-batch.
@@ -158,7 +158,7 @@ class Forward:
             )
 
     def task_loss(self, batches: Sequence[MicroBatch]) -> Tensor:
-        """Sum of cross-entropy over all supervised tokens of a step, without gradient: () float32."""
+        """Return the sum of cross-entropy over all supervised tokens of a step, without gradient: () float32."""
         device = batches[0].input_ids.device
         losses: list[Tensor] = []
         with evaluating(self.model), compute_context(self.model, device, self.dtype):
@@ -169,7 +169,7 @@ class Forward:
         return torch.stack(losses).sum()
 
     def _hidden(self, batch: MicroBatch, rows: slice, columns: slice) -> Tensor:
-        """(B x L, H) last hidden states of a part of the batch."""
+        """Return the (B x L, H) last hidden states of a part of the batch."""
         mask = None if batch.attention_mask is None else batch.attention_mask[rows, columns]
         ids = batch.input_ids[rows, columns]
         width = ids.shape[1]
@@ -178,7 +178,7 @@ class Forward:
         return self._states(ids, batch.position_ids[rows, columns], mask, bounds).flatten(0, 1)
 
     def _states(self, ids: Tensor, positions: Tensor, mask: Tensor | None, row_bounds: list[int]) -> Tensor:
-        """(B, L, H) last hidden states; `row_bounds` say where packed rows begin, and where the last ends."""
+        """Return the (B, L, H) last hidden states; `row_bounds` has the starts of packed rows and the last end."""
         by_row: dict[str, Any] = {}
         if mask is None and attends_by_row(inner_model(self.model)):
             bounds = torch.tensor(row_bounds, dtype=torch.int32).to(ids.device, non_blocking=True)
@@ -195,7 +195,7 @@ class Forward:
         return states
 
     def _reference(self, batch: MicroBatch, sources: Sequence[Source]) -> ReferenceStates:
-        """Hidden states at the targets of each source that has any, by the current weights."""
+        """Return the hidden states at the targets of each source that has any, by the current weights."""
         found = {}
         for source in sources:
             wanted = batch.target_slice(source)
@@ -207,7 +207,7 @@ class Forward:
 
     @staticmethod
     def _part(batch: MicroBatch, source: Source) -> tuple[slice, slice, int]:
-        """Location of a source's rows: rows and columns of the tensors, and the flat index of their first position."""
+        """Locate a source's rows: rows and columns of the tensors, and the flat index of their first position."""
         spans = [span for span, name in zip(batch.spans, batch.sources, strict=True) if name == source]
         if batch.attention_mask is None:
             start, stop = spans[0].start, spans[-1].start + spans[-1].length
@@ -217,7 +217,7 @@ class Forward:
 
 
 def _at_targets(reference: ReferenceStates, batch: MicroBatch) -> Tensor | None:
-    """(T, H) with zeros at the targets of other sources; None without any reference."""
+    """Place reference states at their targets: (T, H), zero for other sources; None without any reference."""
     placed: Tensor | None = None
     for source, states in reference.items():
         if placed is None:

@@ -1,4 +1,4 @@
-"""One optimizer step: the gradient of all micro-batches, and the check that it is finite before weights change."""
+"""Compute the gradient of one optimizer step, and check that it is finite before weights change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grsap.errors import NonFiniteLossError
 from grsap.models.lora import without_input_casts
 from grsap.objectives import Objective, StepReport
 from grsap.training.forward import Forward
-from grsap.training.placement import Placement, told_by_any
+from grsap.training.placement import Placement, first_message
 from grsap.training.step_settings import StepSettings
 
 Number = TypeVar("Number", float, Tensor)
@@ -27,11 +27,11 @@ class StepSums:
 
     Args:
         batch: of the step.
-        local: this device's sums: for each micro-batch the sum of each objective, () float32 by name.
-        on_device: (K + 1,) float32: the sums of the K objectives over all devices, and the gradient's norm.
+        local: for each micro-batch of this device, the sum of each objective by name, () float32.
+        on_device: (K + 1,) float32: the sums of the K objectives over all devices, and the gradient norm.
         weights: coefficient of each objective, in the order of `on_device`.
-        divisors: what the sum of each objective is divided by in the loss.
-        counts: supervised tokens that each objective reads in this step.
+        divisors: divisor of each objective's sum in the loss.
+        counts: supervised tokens of each objective in this step.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class StepSums:
 
     @cached_property
     def values(self) -> list[float]:
-        """`on_device` on the host, which waits for the device the first time."""
+        """`on_device` on the host; the first access waits for the device."""
         values: list[float] = self.on_device.tolist()
         return values
 
     @property
     def is_finite(self) -> bool:
-        """Whether no sum and not the norm is NaN or infinite; reads `values`."""
+        """Whether all sums and the norm are finite; reads `values`."""
         return all(map(math.isfinite, self.values))
 
     def means(self, values: Sequence[Number]) -> dict[str, Number]:
-        """Mean loss a token by objective; one without tokens in this step has none: 0 would be taken for a loss."""
+        """Return the mean loss per token by objective, without objectives that have no tokens in this step."""
         return {name: value / count for (name, count), value in zip(self.counts.items(), values, strict=False) if count}
 
     @property
@@ -73,8 +73,8 @@ class StepSums:
         return "values" in self.__dict__
 
     def losses_and_norm(self) -> tuple[dict[str, Any], Any]:
-        """Losses by logged key, and the gradient's norm: numbers if they were read, else float32 on the device."""
-        # In float64 as on the host, so that callbacks see the same float32 whenever the numbers are read.
+        """Return losses by logged key, and the gradient norm: numbers if they were read, else float32 on the device."""
+        # Float64 as on the host, so that callbacks get the same float32 values on either path.
         values: Sequence[Any] = self.values if self.is_read else self.on_device.double().unbind()
         losses = {f"train/loss/{name}": value for name, value in self.means(values).items()}
         terms = zip(self.weights.values(), values, self._divisors.values(), strict=False)
@@ -82,19 +82,19 @@ class StepSums:
         return losses if self.is_read else {key: value.float() for key, value in losses.items()}, values[-1]
 
     def report(self) -> StepReport:
-        """What a balancer learns of the step; the losses are read only if it looks at them."""
+        """Return the report for the balancer; the losses are read from the device only on access."""
         return StepReport(self.step, _Losses(self))
 
     def error(self, world_size: int) -> NonFiniteLossError:
-        """The error that names the step and, if a loss is not finite, its rows; all ranks must call it."""
-        found = told_by_any(self._bad_rows(), world_size)
-        told = f"{found}. The weights were left as they were."
+        """Return the error that names the step and, if a loss is not finite, its rows; all ranks must call it."""
+        found = first_message(self._bad_rows(), world_size)
+        problem = f"{found}. The weights are unchanged."
         if found is None:
-            told = "the gradient is not finite, the losses are. Lower the learning rate or use bfloat16."
-        return NonFiniteLossError(f"Step {self.step}: {told}")
+            problem = "the gradient is not finite, but the losses are. Lower the learning rate or use bfloat16."
+        return NonFiniteLossError(f"Step {self.step}: {problem}")
 
     def _bad_rows(self) -> str | None:
-        """Which objective is not finite on which rows of this device; None if all are."""
+        """Name an objective that is not finite, and its rows on this device; None if all are finite."""
         for row_ids, sums in zip(self._row_ids, self._local, strict=True):
             for name, value in sums.items():
                 if not torch.isfinite(value):
@@ -103,7 +103,7 @@ class StepSums:
 
 
 class _Losses(Mapping[str, float]):
-    """Mean loss a token by objective, read from the device when first looked at."""
+    """Mean loss per token by objective, read from the device on first access."""
 
     def __init__(self, sums: StepSums) -> None:
         self._sums = sums
@@ -119,16 +119,16 @@ class _Losses(Mapping[str, float]):
 
 
 class GradientStep:
-    """Computes the gradient of a step, and keeps one that is not finite from changing the weights.
+    """Computes the gradient of a step, and prevents a non-finite one from changing the weights.
 
     The loss of a step is (1/N) sum_k w_k S_k, with S_k the sum of objective k over all micro-batches and devices.
 
     Args:
-        forward: the model's passes.
-        parameters: that are trained.
+        forward: computes the losses.
+        parameters: trained parameters.
         settings: of the step.
         placement: of the weights.
-        backward: adds a loss's gradient to the parameters.
+        backward: runs the backward pass of a loss.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class GradientStep:
         self._has_failed: Tensor | None = None
 
     def gradient(self, batch: StepBatch, weights: Mapping[str, float]) -> StepSums:
-        """Compute the step's gradient, exchanged between devices and clipped.
+        """Compute the step's gradient, reduced over devices and clipped.
 
         Args:
             batch: this device's rows of the step.
@@ -156,7 +156,7 @@ class GradientStep:
         """
         objectives = self._forward.objectives
         divisors = {each.name: self._divisor(each, batch) for each in objectives}
-        # DDP averages over devices; the step's loss is a sum over them.
+        # DDP averages gradients over devices, but the step's loss is a sum over them.
         scale = float(self._placement.world_size)
         factors = {name: scale * weights[name] / divisor for name, divisor in divisors.items()}
         references = self._forward.references(batch.micro_batches)
@@ -175,15 +175,15 @@ class GradientStep:
         return StepSums(batch, local, on_device, {name: weights[name] for name in divisors}, divisors, counts)
 
     def guard(self, sums: StepSums, optimizer: torch.optim.Optimizer, is_read: bool) -> None:
-        """Make sure that the optimizer's next step changes no weight unless this and all earlier steps are finite.
+        """Ensure that the optimizer's next step changes no weight unless this and all earlier steps are finite.
 
-        An optimizer that can skip a step on the device is told by a tensor, so that the host does not wait. From the
-        first bad step on all are skipped, and `check` raises. Others need the numbers now.
+        An optimizer that can skip steps on the device reads a tensor, so that the host does not wait: all steps from
+        the first bad one are skipped, until `check` raises. For other optimizers the numbers are read now.
 
         Args:
-            sums: of the step whose gradient is to be applied.
-            optimizer: that will apply it.
-            is_read: the numbers are read at this step anyway.
+            sums: of the step whose gradient will be applied.
+            optimizer: applies it.
+            is_read: whether the numbers are read at this step anyway.
 
         Raises:
             NonFiniteLossError: before the weights change.
@@ -203,7 +203,7 @@ class GradientStep:
         """Read the steps since the last check; all ranks must call it.
 
         Raises:
-            NonFiniteLossError: names the first step that was not finite; neither it nor a later one changed weights.
+            NonFiniteLossError: names the first step that was not finite; it and later ones changed no weights.
         """
         unread, self._unread, self._has_failed = self._unread, [], None
         for sums in unread:
@@ -211,7 +211,7 @@ class GradientStep:
                 raise sums.error(self._placement.world_size)
 
     def _divisor(self, objective: Objective, batch: StepBatch) -> int:
-        """What an objective's sum is divided by; an objective without tokens has the sum 0."""
+        """Return the divisor of an objective's sum; an objective without tokens has the sum 0."""
         if self._settings.normalisation == "step":
             return max(1, sum(batch.num_targets.values()))
         return max(1, batch.num_targets.get(objective.source, 0))

@@ -1,4 +1,4 @@
-"""Writes the numbers of a run to one CSV file as they arrive."""
+"""Log the metrics of a run to one CSV file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _STEP = re.compile(r"[0-9]{1,12}")
 class MetricsLog(Logger):
     """Writes `metrics.csv`, one number per line: `step,key,value`, with keys `stage/metric/subset`.
 
-    Long rather than wide: a check's numbers come at other steps than the loss, new keys need no new column, and a line
-    once written never changes. `pd.read_csv(path).pivot_table(index="step", columns="key", values="value")` is the wide
-    form. `step` is the number of optimizer steps that were done when the number was taken.
+    The format is long because checks log at other steps than the loss, new keys need no new column, and lines never
+    change once written. `pd.read_csv(path).pivot_table(index="step", columns="key", values="value")` is the wide form.
+    `step` is the number of optimizer steps done.
 
-    A run that resumes appends to the file; its first line first removes those of steps that are done again.
+    A resumed run appends to the file, after removing the lines of steps that are repeated.
 
     Args:
         run_dir: the run folder; the file is `metrics.csv` in it.
@@ -58,16 +58,16 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: settings are in `config.yaml` and `manifest.json`."""
+        """Do nothing: settings are in `config.yaml` and `manifest.json`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Append one line per number.
 
         Args:
-            metrics: numbers, or short texts, by key.
-            step: optimizer steps done. Lightning itself counts the step being done from 0, and is corrected here: its
-                own calls are known by the key `epoch`, which is not written.
+            metrics: numbers or short texts, by key.
+            step: optimizer steps done. Lightning's own calls, recognised by the key `epoch`, pass the index of the
+                current step instead: 1 is added, and `epoch` is not written.
         """
         values = dict(metrics)
         by_lightning = values.pop("epoch", None) is not None
@@ -76,24 +76,24 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def resume_after(self, step: int) -> None:
-        """Remove the lines of later steps when the next one is written; until then the resume may still be rejected.
+        """Remove the lines of later steps before the next line is written; until then the resume may be rejected.
 
         Args:
-            step: from which the run resumes; 0 for a new run, which keeps no line.
+            step: step that the run resumes from; 0 for a new run, which keeps no line.
         """
         self._resumed_step = step or -1
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Remove the lines of later steps if no line was written since."""
+        """Remove the lines of later steps if no line has been written since."""
         if status == "success":
             self._append([])
 
     @rank_zero_only
     def truncate_after(self, step: int) -> None:
-        """Remove the lines of later steps, and a last line that a killed process left incomplete; 0 keeps step 0.
+        """Remove the lines of later steps, and an incomplete last line of a killed process; 0 keeps step 0.
 
-        A file that is no log of metrics is set aside.
+        A file that is not a log of metrics is set aside.
         """
         if not self.path.is_file():
             return
@@ -107,7 +107,7 @@ class MetricsLog(Logger):
             rows = [
                 row for row in csv.reader(io.StringIO(whole)) if len(row) == len(COLUMNS) and _STEP.fullmatch(row[0])
             ]
-        except csv.Error:  # a cell beyond the reader's limit
+        except csv.Error:  # a cell exceeds the reader's limit
             set_aside([self.path])
             return
         kept = [row for row in rows if int(row[0]) <= step]

@@ -55,18 +55,18 @@ class SafetyFineTuning(LightningModule):
     step's supervised tokens. It does not depend on how rows are divided into micro-batches.
 
     Args:
-        base: the model to start from.
+        base: the base model.
         lora: PEFT's settings of the adapter; null trains all weights, as in the paper.
         objectives: terms of the loss; by default cross-entropy on task rows and on replay rows.
         balancer: computes the coefficient of each objective; by default their own weights.
         optimizer: creates the optimizer of the trainable parameters; by default AdamW at 1e-4, a rate for adapters.
-        schedule: of the learning rate.
-        step: how one step is made.
-        seed: of the adapter's initial weights and, with step and rank, of dropout.
+        schedule: learning-rate schedule.
+        step: settings of an optimizer step.
+        seed: seed of the adapter's initial weights and, with step and rank, of dropout.
 
     Attributes:
         saved_adapter: folder of a trained adapter to load, frozen, instead of a new one; not for training.
-        learned_sources: of the last step, the sources that an objective read with a weight above 0.
+        learned_sources: sources for which an objective had a weight above 0 in the last step.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SafetyFineTuning(LightningModule):
         return self.base.template
 
     def configure_model(self) -> None:
-        """Load and quantize the base, and add the adapter. Lightning calls it when the device is known."""
+        """Load and quantize the base, and add the adapter. Lightning calls it once the device is known."""
         if self.model is not None:
             return
         device = self.trainer.strategy.root_device
@@ -148,12 +148,12 @@ class SafetyFineTuning(LightningModule):
             return Forward(self.loaded_model, self.objectives, self.compute_dtype, self.step_settings.chunk_size)
         except AttributeError as error:  # nn.Module would report a missing attribute `_forward`
             raise ModelError(
-                f"{self.base.path}: this architecture is not known to grsap: {error}", "Use another model"
+                f"{self.base.path}: this architecture is not supported: {error}", "Use another model"
             ) from error
 
     @property
     def trainable_weights(self) -> TrainableWeights:
-        """The adapter's parameters, or all; only after `configure_model`."""
+        """The adapter's parameters, or all in full fine-tuning; only after `configure_model`."""
         return TrainableWeights(self)
 
     @property
@@ -162,7 +162,7 @@ class SafetyFineTuning(LightningModule):
         return self.base.dtype_on(self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over trainable parameters, and its schedule by step."""
+        """Return the optimizer of the trainable parameters, and its schedule by step."""
         optimizer = self.optimizer_factory(self.trainable_weights.parameters)
         self._groups = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
         num_steps = self.num_training_steps()
@@ -172,10 +172,10 @@ class SafetyFineTuning(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Check before weights load that the run has a length, and that Trainer, data and plug-ins fit.
+        """Check before weights load that the run has a length, and that Trainer, data and plug-ins are valid.
 
         Raises:
-            ConfigError: nothing bounds the run, or the Trainer shards weights or changes their number format.
+            ConfigError: no setting ends the run, or the Trainer shards weights or changes their number format.
         """
         if stage == "fit":
             self.num_training_steps()
@@ -191,16 +191,16 @@ class SafetyFineTuning(LightningModule):
             check_liger(self.trainer.strategy.root_device, self.base.load_config().model_type)
 
     def num_training_steps(self) -> int:
-        """Optimizer steps of the whole run, at least 1.
+        """Return the optimizer steps of the whole run, at least 1.
 
         Raises:
-            ConfigError: nothing bounds it.
+            ConfigError: no setting ends the run.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         steps = planned_steps(self.trainer, limited_steps(self.trainer, data.steps_per_epoch))
         if steps is None:
             raise ConfigError(
-                "neither trainer.max_epochs nor trainer.max_steps ends the run, and the learning rate needs its length",
+                "neither trainer.max_epochs nor trainer.max_steps ends the run, but the learning rate needs its length",
                 "Set one of them",
             )
         return max(1, steps)
@@ -217,19 +217,19 @@ class SafetyFineTuning(LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if data.packs_rows and not self._forward.keeps_rows_apart:
             raise ConfigError(
-                f"rows that are packed into one sequence see each other in {self.base.path}",
+                f"rows that are packed into one sequence attend to each other in {self.base.path}",
                 "Set data.batching.packing to off",
             )
 
     on_validation_start = on_test_start = on_fit_start
 
     def on_train_start(self) -> None:
-        """Re-apply the configured optimizer hyperparameters, which a checkpoint overwrote; start the clock."""
+        """Re-apply the configured optimizer hyperparameters, which a checkpoint overwrote, and restore plug-ins."""
         optimizer = self.trainer.optimizers[0]
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         scheduler.base_lrs = [settings["lr"] for settings in self._groups]
         rates = [group["lr"] for group in optimizer.param_groups]
-        if not isinstance(self.schedule, Stateful):  # a state may change with each call of `factor`
+        if not isinstance(self.schedule, Stateful):  # each call of a stateful schedule may change its state
             factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
             rates = [settings["lr"] * factor for settings, factor in zip(self._groups, factors, strict=True)]
         for group, settings, rate in zip(optimizer.param_groups, self._groups, rates, strict=True):
@@ -237,15 +237,15 @@ class SafetyFineTuning(LightningModule):
         parameters, placement = self.trainable_weights.parameters, Placement(self.trainer)
         self._step = GradientStep(self._forward, parameters, self.step_settings, placement, self.manual_backward)
         self._log = StepLog(self, logs_weights=not isinstance(self.balancer, FixedWeights))
-        if self._plugin_states is not None:  # creating the optimizer has called the schedule since
+        if self._plugin_states is not None:  # again, because creating the optimizer has called the schedule
             restore(self._plugins, self._plugin_states, self._checkpoint_name)
             self._plugin_states = None
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """One optimizer step.
+        """Run one optimizer step.
 
         Raises:
-            NonFiniteLossError: before weights change.
+            NonFiniteLossError: a loss or the gradient is not finite; raised before weights change.
         """
         torch.manual_seed(int(hash_json([self.seed, batch.step, self.global_rank]), 16) % 2**63)
         assert self._step is not None  # since on_train_start
@@ -263,7 +263,7 @@ class SafetyFineTuning(LightningModule):
         self._log.write(sums, learning_rate)
 
     def on_train_end(self) -> None:
-        """Check the steps that were not read yet.
+        """Check the steps whose numbers have not been read yet.
 
         Raises:
             NonFiniteLossError: a step was not finite.
@@ -272,11 +272,11 @@ class SafetyFineTuning(LightningModule):
             self._step.check()
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Mean cross-entropy per supervised token of the task's validation rows."""
+        """Add the cross-entropy of a batch of the task's validation rows."""
         self._evaluate(batch, "validation")
 
     def test_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Mean cross-entropy per supervised token of the task's test rows."""
+        """Add the cross-entropy of a batch of the task's test rows."""
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: StepBatch, stage: str) -> None:
@@ -289,13 +289,13 @@ class SafetyFineTuning(LightningModule):
         self._evaluated = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean over all tokens of all devices."""
+        """Log the mean per supervised token over all devices."""
         self._log_evaluation("validation")
 
     on_test_epoch_start = on_validation_epoch_start
 
     def on_test_epoch_end(self) -> None:
-        """Log the mean over all tokens of all devices."""
+        """Log the mean per supervised token over all devices."""
         self._log_evaluation("test")
 
     def _log_evaluation(self, stage: str) -> None:
@@ -319,8 +319,8 @@ class SafetyFineTuning(LightningModule):
         """Restore what `on_save_checkpoint` saved.
 
         Raises:
-            ModelError: the base is not the one that the checkpoint's weights were trained on.
-            ConfigError: the state of a balancer, schedule, objective or sampler is missing, or none takes it.
+            ModelError: the checkpoint's weights were trained on another base.
+            ConfigError: a state of a balancer, schedule, objective or sampler is missing or surplus.
         """
         check_same_base(self.base, checkpoint.get("base"), self._checkpoint_name)
         previous = checkpoint.get("previous_step")
@@ -342,14 +342,14 @@ class SafetyFineTuning(LightningModule):
         return str(getattr(trainer_of(self), "ckpt_path", None) or "The checkpoint")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Trainable parameters alone: a checkpoint holds no base weights."""
+        """Return trainable parameters only: a checkpoint holds no base weights."""
         return self.trainable_weights.of(super().state_dict(*args, **kwargs))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load trainable parameters.
 
         Raises:
-            ModelError: the checkpoint holds other parameters than this adapter has, or values that are not finite.
+            ModelError: the checkpoint's parameters differ from the model's, or are not finite.
         """
         check_tensors(self.state_dict(), state_dict, self._checkpoint_name)
         return super().load_state_dict(state_dict, strict=False, assign=assign)

@@ -1,4 +1,4 @@
-"""Where the weights are: on one device, or a copy on each device of DDP."""
+"""Placement of the weights: on one device, or a copy on each device with DDP."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class Placement:
-    """What a step needs to know of the Trainer's strategy: when gradients are exchanged, and sums over devices.
+    """Reduces gradients and sums over the devices of the Trainer's strategy.
 
     Args:
-        trainer: of the run, whose strategy is set up.
+        trainer: of the run; its strategy must be set up.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -22,7 +22,7 @@ class Placement:
         self._wrapper: Any = trainer.strategy.model
 
     def exchange(self, is_last: bool) -> AbstractContextManager[None]:
-        """Return the context of a micro-batch's passes: devices exchange gradients with the last one of a step only."""
+        """Return the context of a micro-batch's passes: gradients are reduced only in the last one of a step."""
         if is_last or self.world_size == 1:
             return nullcontext()
         context: AbstractContextManager[None] = self._wrapper.no_sync()
@@ -31,7 +31,7 @@ class Placement:
     def total(self, values: Tensor) -> Tensor:
         """Sum over devices; all ranks must call it.
 
-        `Strategy.reduce` does the same behind a barrier, for which the host waits.
+        Unlike `Strategy.reduce` it has no barrier, which would make the host wait.
         """
         if self.world_size == 1:
             return values
@@ -40,8 +40,8 @@ class Placement:
         return values
 
 
-def told_by_any(message: str | None, world_size: int) -> str | None:
-    """Return the first message of any rank; all ranks must call it."""
+def first_message(message: str | None, world_size: int) -> str | None:
+    """Return the message of the lowest rank that has one; all ranks must call it."""
     if world_size == 1:
         return message
     everyone: list[str | None] = [None] * world_size

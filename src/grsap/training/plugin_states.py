@@ -1,4 +1,4 @@
-"""States of the classes that settings name (balancer, schedule, objectives, sampler) in a checkpoint."""
+"""Save and restore the states of plug-ins (balancer, schedule, objectives, sampler) in checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grsap.plugins import PluginError, Stateful
 
 
 def plugins_of(model: Any, data: Any) -> dict[str, object]:
-    """Return the objects of a run that may have a state, by their key in the settings."""
+    """Return the objects of a run that may have a state, by their keys in the settings."""
     objectives = {f"model.objectives: {each.name}": each for each in model.objectives}
     sampler = {"data.sampler": data.sampler} if hasattr(data, "sampler") else {}
     return {"model.balancer": model.balancer, "model.schedule": model.schedule, **objectives, **sampler}
@@ -22,18 +22,18 @@ def collect(plugins: Mapping[str, object]) -> dict[str, Any]:
 
 
 def restore(plugins: Mapping[str, object], states: Mapping[str, Any], checkpoint: str) -> None:
-    """Give each object its state back.
+    """Restore the state of each object.
 
     Raises:
-        ConfigError: the checkpoint lacks a state, or has one that no object of this run takes.
+        ConfigError: the checkpoint lacks a state, or holds one without an object in this run.
     """
     own = _stateful(plugins)
     for there, here, problem in ((own, states, "lacks"), (states, own, "holds")):
         if surplus := sorted(set(there) - set(here)):
-            needs = "which this run needs" if problem == "lacks" else "which nothing in this run takes"
+            needs = "which this run needs" if problem == "lacks" else "which is not in this run"
             raise ConfigError(
                 f"{checkpoint} {problem} the state of {', '.join(surplus)}, {needs}",
-                "Resume with the settings and classes that the run began with, or start a new run",
+                "Resume with the original settings and classes, or start a new run",
             )
     for name, plugin in own.items():
         plugin.load_state_dict(states[name])
@@ -45,7 +45,7 @@ def _stateful(plugins: Mapping[str, object]) -> dict[str, Stateful]:
         saves, loads = hasattr(plugin, "state_dict"), hasattr(plugin, "load_state_dict")
         if saves != loads:
             has, other = ("state_dict", "load_state_dict") if saves else ("load_state_dict", "state_dict")
-            raise PluginError(plugin, has, f"has no {other} beside it", f"Write {other} too: a resumed run needs both")
+            raise PluginError(plugin, has, f"comes without {other}", f"Write {other} too: a resumed run needs both")
         if isinstance(plugin, Stateful):
             found[f"{name} ({type(plugin).__name__})"] = plugin
     return found

@@ -9,16 +9,16 @@ from grsap.errors import RunFolderError
 
 
 def limited_steps(trainer: Trainer, steps_per_epoch: int) -> int:
-    """Optimizer steps of an epoch under `trainer.limit_train_batches`, a number or a share, as Lightning counts."""
+    """Return the optimizer steps of an epoch under `trainer.limit_train_batches`, an int or a fraction."""
     limit = trainer.limit_train_batches
     return min(steps_per_epoch, limit) if isinstance(limit, int) else int(steps_per_epoch * limit)
 
 
 def planned_steps(trainer: Trainer, steps_per_epoch: int | None) -> int | None:
-    """Optimizer steps of the whole run; None if neither `max_epochs` nor `max_steps` bounds it.
+    """Return the optimizer steps of the whole run; None if neither `max_epochs` nor `max_steps` limits it.
 
     Args:
-        trainer: of the run; -1 is no bound.
+        trainer: of the run; -1 means no limit.
         steps_per_epoch: None if an epoch has no end.
     """
     bounds = []
@@ -30,7 +30,7 @@ def planned_steps(trainer: Trainer, steps_per_epoch: int | None) -> int | None:
 
 
 def bound_of(trainer: Trainer, steps_per_epoch: int | None) -> str | None:
-    """Which setting bounds the steps of the run: `max_steps`, `max_epochs`, or None."""
+    """Return the setting that limits the steps of the run: `max_steps`, `max_epochs`, or None."""
     steps = planned_steps(trainer, steps_per_epoch)
     if steps is None:
         return None
@@ -38,13 +38,13 @@ def bound_of(trainer: Trainer, steps_per_epoch: int | None) -> str | None:
 
 
 def total_steps(trainer: Trainer) -> int | None:
-    """Optimizer steps of the whole run; one item of the training loader is one step. None if nothing bounds it."""
+    """Return the optimizer steps of the whole run, one per batch of the loader; None if no setting limits it."""
     batches = trainer.num_training_batches
     return planned_steps(trainer, batches if isinstance(batches, int) else None)
 
 
 def is_last_step(trainer: Trainer) -> bool:
-    """Whether the step that was just done is the last."""
+    """Return whether the step that was just done is the last one."""
     total = total_steps(trainer)
     return trainer.should_stop or (total is not None and trainer.global_step >= total)
 
@@ -53,7 +53,7 @@ def check_same_step(trainer: Trainer, step: int) -> None:
     """Check that all ranks resume from the same step. A collective: all ranks must call it.
 
     Raises:
-        RunFolderError: they do not; raised on every rank.
+        RunFolderError: they do not; raised on all ranks.
     """
     if trainer.world_size == 1:
         return
@@ -62,5 +62,5 @@ def check_same_step(trainer: Trainer, step: int) -> None:
     if last != -first:
         raise RunFolderError(
             f"some processes found the checkpoint of step {-first} to be the newest, others that of step {last}",
-            "See that all machines have the same run_dir, and give the same command again",
+            "Check that run_dir is the same folder on all machines, and give the same command again",
         )

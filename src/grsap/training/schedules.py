@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor of the optimizer's rate, by step."""
+"""Learning-rate schedules: a factor of the optimizer's learning rate at each step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class LearningRateSchedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, num_steps: int) -> float:
-        """The factor at optimizer step `step` (from 0) of a run of `num_steps`: finite, >= 0, and usually <= 1."""
+        """Return the factor at optimizer step `step` (from 0) of `num_steps`: finite, >= 0, and usually <= 1."""
 
 
 def learning_rate_factor(schedule: LearningRateSchedule, step: int, num_steps: int) -> float:
-    """The schedule's factor at a step.
+    """Return the schedule's factor at a step.
 
     Raises:
-        PluginError: it is no number, not finite or below 0.
+        PluginError: it is not a finite number of at least 0.
     """
     factor: Any = schedule.factor(step, num_steps)
     if not is_finite(factor) or factor < 0:
@@ -52,7 +52,7 @@ class CosineWithFloor(LearningRateSchedule):
         self.floor = floor
 
     def factor(self, step: int, num_steps: int) -> float:
-        """Rises to 1 over round(warmup_ratio x num_steps) steps, reaches `floor` at the last step."""
+        """Rise to 1 over round(warmup_ratio x num_steps) steps, then fall to `floor` at the last step."""
         warmup = round(self.warmup_ratio * num_steps)
         if step < warmup:
             return (step + 1) / warmup
@@ -61,8 +61,8 @@ class CosineWithFloor(LearningRateSchedule):
 
 
 class ConstantRate(LearningRateSchedule):
-    """The optimizer's own rate throughout."""
+    """The optimizer's learning rate at all steps."""
 
     def factor(self, step: int, num_steps: int) -> float:
-        """1."""
+        """Return 1."""
         return 1.0

@@ -41,7 +41,7 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
         base.check_unquantized()
     if lora is not None and lora.lora_alpha <= 0:
         raise ConfigError(
-            f"model.lora.lora_alpha is {lora.lora_alpha}, and the adapter is scaled by lora_alpha / r",
+            f"model.lora.lora_alpha is {lora.lora_alpha}, but the adapter is scaled by lora_alpha / r",
             "Give more than 0",
         )
     if base.compute_dtype == "float16":
@@ -50,15 +50,15 @@ def check_settings(base: BaseModel, lora: LoraConfig | None, objectives: Sequenc
             "Use auto, bfloat16 or float32",
         )
     if any(objective.needs_reference for objective in objectives):
-        _check_base_stays(lora)
+        _check_base_unchanged(lora)
     if lora is not None and starts_from_base(lora):
-        _check_start(base, str(lora.init_lora_weights))
+        _check_initialization(base, str(lora.init_lora_weights))
 
 
-def _check_base_stays(lora: LoraConfig | None) -> None:
+def _check_base_unchanged(lora: LoraConfig | None) -> None:
     """Check that no base weight is trained, because an objective compares with the base (adapter off)."""
     if lora is None:
-        raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Give model.lora")
+        raise ConfigError("An objective needs the base model, which full fine-tuning overwrites", "Set model.lora")
     changed = {
         "init_lora_weights": starts_from_base(lora),
         "modules_to_save": bool(lora.modules_to_save),
@@ -72,22 +72,23 @@ def _check_base_stays(lora: LoraConfig | None) -> None:
             )
 
 
-def _check_start(base: BaseModel, start: str) -> None:
+def _check_initialization(base: BaseModel, method: str) -> None:
     """Check an initialization that modifies base weights (PiSSA, OLoRA)."""
-    if base.quantization != "none" and start.startswith(("pissa", "corda")):
+    if base.quantization != "none" and method.startswith(("pissa", "corda")):
         raise ConfigError(
-            f"model.lora.init_lora_weights {start} needs weights that are not quantized, and "
+            f"model.lora.init_lora_weights {method} needs weights that are not quantized, but "
             f"model.base.quantization is {base.quantization}",
             "Leave init_lora_weights out, or set model.base.quantization to none",
         )
-    if start.startswith("pissa_niter"):
+    if method.startswith("pissa_niter"):
         raise ConfigError(
-            f"model.lora.init_lora_weights {start} begins by chance, and could not be loaded again", "Use pissa"
+            f"model.lora.init_lora_weights {method} is random, so that the adapter could not be loaded again",
+            "Use pissa",
         )
 
 
 def check_run(model: Any, data: Any, trainer: Trainer) -> None:
-    """Check everything about a run that needs rows but no weights.
+    """Run all checks that need rows but no weights.
 
     Args:
         model: the `SafetyFineTuning`.
@@ -95,8 +96,8 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
         trainer: of the run.
 
     Raises:
-        ConfigError: optimizer, Trainer or callbacks cannot work, or rows are learned by no objective.
-        PluginError: the schedule gives no factor.
+        ConfigError: optimizer, Trainer or callbacks cannot work, or no objective learns from some rows.
+        PluginError: the schedule returns an invalid factor.
     """
     check_trainer(trainer, data.steps_per_epoch)
     check_sources(model.objectives, data.schedule)
@@ -116,24 +117,24 @@ def check_run(model: Any, data: Any, trainer: Trainer) -> None:
 
 
 def check_sources(objectives: Sequence[Objective], schedule: Schedule) -> None:
-    """Check that an objective learns from each source in the steps; warn if those that do have the weight 0.
+    """Check that an objective learns from each source that has rows; warn if all its objectives have the weight 0.
 
     Raises:
-        ConfigError: no objective reads the rows of a source that has some in each epoch.
+        ConfigError: no objective reads the rows of a source.
     """
     learned = {objective.source for objective in objectives if objective.weight > 0}
     num_replay = schedule.replay_before(schedule.steps_per_epoch)
     for source, num_rows in (("task", schedule.num_rows - num_replay), ("replay", num_replay)):
         if not num_rows or source in learned:
             continue
-        problem = f"an epoch has {num_rows} {source} rows, and no objective learns from them"
+        problem = f"an epoch has {num_rows} {source} rows, but no objective learns from them"
         if any(objective.source == source for objective in objectives):
             rank_zero_warn(f"{problem}: the weight of each that reads them is 0.")
             continue
-        told = ", ".join(f"{objective.name} (source {objective.source})" for objective in objectives)
+        names = ", ".join(f"{objective.name} (source {objective.source})" for objective in objectives)
         without = "set data.replay to null and" if source == "replay" else "set"
         raise ConfigError(
-            f"{problem}; model.objectives: {told}",
+            f"{problem}; model.objectives: {names}",
             f"Add an objective with the source {source}, or {without} replay_ratio to {0 if source == 'replay' else 1}",
         )
 
@@ -142,24 +143,24 @@ def check_optimizer(make: OptimizerCallable, device: torch.device) -> None:
     """Take one optimizer step on a scratch matrix, to find invalid hyperparameters early.
 
     Args:
-        make: of the setting `model.optimizer`.
+        make: creates the optimizer of parameters (`model.optimizer`).
         device: of the run.
 
     Raises:
-        ConfigError: the optimizer cannot be made, or makes no step by gradients.
+        ConfigError: the optimizer cannot be created, or cannot step.
     """
     weights = torch.nn.Parameter(torch.zeros(2, 2, device=device))
     optimizer = make([weights])
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ConfigError(f"model.optimizer makes {described(optimizer)}", "Give a subclass of torch.optim.Optimizer")
+        raise ConfigError(f"model.optimizer creates {described(optimizer)}", "Use a subclass of torch.optim.Optimizer")
     weights.grad = torch.ones_like(weights)
     try:
         optimizer.step()
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"model.optimizer: {type(optimizer).__name__} cannot make a step on {device.type}: {said}",
-            "Change its arguments, or give another; it gets dense gradients and no closure",
+            f"model.optimizer: {type(optimizer).__name__} cannot make a step on {device.type}: {reason}",
+            "Change its arguments, or use another; it gets dense gradients and no closure",
         ) from error
 
 
@@ -168,24 +169,24 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
 
     Args:
         trainer: of the run.
-        steps_per_epoch: of the data; None skips the check of the validation interval.
+        steps_per_epoch: optimizer steps per epoch; None skips the check of the validation interval.
 
     Raises:
-        ConfigError: it would cast or shard weights, redefine a step, or never validate.
+        ConfigError: it would cast or shard weights, change what a step is, or never validate.
     """
     if trainer.gradient_clip_val is not None:
-        raise ConfigError("trainer.gradient_clip_val is set", "Set model.step.max_grad_norm in its place")
+        raise ConfigError("trainer.gradient_clip_val is set", "Set model.step.max_grad_norm instead")
     if trainer.accumulate_grad_batches != 1:
         raise ConfigError(
             "trainer.accumulate_grad_batches is set",
-            "Leave it out: a step has data.batching.global_batch_size rows, in as many micro-batches as it takes",
+            "Leave it out: a step has data.batching.global_batch_size rows, in as many micro-batches as needed",
         )
     if steps_per_epoch is not None:
         _check_validation(trainer, limited_steps(trainer, steps_per_epoch))
     if trainer.precision != "32-true":
         raise ConfigError(
             f"trainer.precision is {trainer.precision}, which would change the adapter's number format",
-            "Leave it out: model.base.compute_dtype says what is computed in",
+            "Leave it out: model.base.compute_dtype sets the format of computations",
         )
     smallest = {"min_epochs": 0, "min_steps": 0, "num_sanity_val_steps": -1}
     for name, least in smallest.items():
@@ -195,24 +196,24 @@ def check_trainer(trainer: Trainer, steps_per_epoch: int | None = None) -> None:
     num_cpus = max(2, os.cpu_count() or 1)
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > num_cpus:
         raise ConfigError(
-            f"trainer.devices is {trainer.num_devices}, and this machine has {num_cpus} processor cores",
+            f"trainer.devices is {trainer.num_devices}, but this machine has {num_cpus} processor cores",
             "Give fewer: each device is a process",
         )
     strategy = trainer.strategy
     if not isinstance(strategy, (SingleDeviceStrategy, DDPStrategy)) or isinstance(strategy, DeepSpeedStrategy):
         raise ConfigError(
-            f"trainer.strategy is {type(strategy).__name__}, which shards weights; grsap does not",
+            f"trainer.strategy is {type(strategy).__name__}, but grsap does not support sharded weights",
             "Use ddp, or one device",
         )
     if (method := start_method(strategy)) != "popen":
         raise ConfigError(
-            f"trainer.strategy starts processes by {method}, which loses what callbacks know",
+            f"trainer.strategy starts processes by {method}, which loses the results of callbacks",
             "Use ddp",
         )
 
 
 def finds_unused_parameters(strategy: Strategy) -> bool:
-    """Whether DDP searches for parameters without a gradient, which mixtures of experts need."""
+    """Return whether DDP searches for parameters without a gradient, which mixtures of experts need."""
     return bool(ddp_arguments(strategy).get("find_unused_parameters"))
 
 
@@ -222,6 +223,6 @@ def _check_validation(trainer: Trainer, num_steps: int) -> None:
     is_within_epoch = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches
     if isinstance(interval, int) and is_within_epoch and interval > num_steps:
         raise ConfigError(
-            f"trainer.val_check_interval is {interval}, and an epoch has {num_steps} steps",
-            "Set it lower, or trainer.check_val_every_n_epoch to null to count steps over epochs",
+            f"trainer.val_check_interval is {interval}, but an epoch has {num_steps} steps",
+            "Lower it, or set trainer.check_val_every_n_epoch to null to count steps over epochs",
         )

@@ -1,4 +1,4 @@
-"""The numbers of each step: for callbacks at every step, for loggers every `trainer.log_every_n_steps`."""
+"""Log the metrics of each step: for callbacks at every step, for loggers every `trainer.log_every_n_steps`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class StepLog:
     """Logs losses, speed, gradient norm and learning rate.
 
     Args:
-        module: whose metrics they become.
-        logs_weights: also log the objectives' coefficients, as `train/weight/<name>`.
+        module: logs the metrics.
+        logs_weights: whether to log the objectives' coefficients, as `train/weight/<name>`.
     """
 
     def __init__(self, module: LightningModule, logs_weights: bool) -> None:
@@ -23,12 +23,12 @@ class StepLog:
         self._started, self._num_tokens = time.perf_counter(), 0
 
     def is_due(self, step: int) -> bool:
-        """Whether loggers get the numbers of step `step`, from 0."""
+        """Return whether loggers get the metrics of step `step`, from 0."""
         trainer = self._module.trainer
         return bool(trainer.loggers) and (step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def write(self, sums: StepSums, learning_rate: float) -> None:
-        """Log a step. `train/tokens_per_second` is the mean since the last step whose numbers were read.
+        """Log a step. `train/tokens_per_second` is the mean since the last step whose losses were read.
 
         Args:
             sums: of the step.
@@ -44,7 +44,7 @@ class StepLog:
             log |= {f"train/weight/{name}": weight for name, weight in sums.weights.items()}
         self._module.log_dict(log, logger=False, on_step=True, on_epoch=False, batch_size=1)
         if self.is_due(sums.step):
-            # Lightning would log after the step's checkpoint is written: a run killed in between would lose the numbers
+            # Lightning logs after the step's checkpoint is written: a run killed in between would lose the metrics.
             for logger in self._module.trainer.loggers:
                 logger.log_metrics(log, step=sums.step + 1)
         if sums.is_read:

@@ -1,4 +1,4 @@
-"""How one optimizer step is made."""
+"""Settings of an optimizer step."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from grsap.errors import ConfigError
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How one optimizer step is made.
+    """Settings of an optimizer step.
 
     Args:
-        max_grad_norm: the gradient is scaled down to this norm; null for no limit.
+        max_grad_norm: maximum norm of the gradient, which is scaled down to it; null for no limit.
         normalisation: `step` divides all objectives by the step's supervised tokens, so that weights of 1 are plain
             fine-tuning on the union of rows; `per_objective` divides each by its own tokens.
-        chunk_size: supervised tokens whose logits are held at once; by default 1,024, and 256 on a processor, where
-            that takes less memory and no more time.
-        compile: `torch.compile` the decoder layers.
-        use_liger_kernel: take Liger's fused kernels for norms, rotary embeddings and gated layers, on a GPU.
+        chunk_size: supervised tokens whose logits are in memory at once; by default 1,024 on a GPU, and 256 on a CPU,
+            where that takes less memory and no more time.
+        compile: whether to `torch.compile` the decoder layers.
+        use_liger_kernel: whether to use Liger's fused kernels for norms, rotary embeddings and gated layers, on a GPU.
     """
 
     max_grad_norm: float | None = 1.0
@@ -32,7 +32,7 @@ class StepSettings:
         """Check the bounds.
 
         Raises:
-            ConfigError: a chunk without tokens, a norm that would stop all learning, or ways that exclude each other.
+            ConfigError: chunk size or norm is out of range, or two options exclude each other.
         """
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ConfigError(f"chunk_size is {self.chunk_size}", "Give supervised tokens, at least 1, or leave it out")
@@ -40,6 +40,6 @@ class StepSettings:
             raise ConfigError(f"max_grad_norm is {self.max_grad_norm}", "Give more than 0, or null for no limit")
         if self.compile and self.use_liger_kernel:
             raise ConfigError(
-                "compile and use_liger_kernel are both on, and Liger's kernels cannot be compiled again",
+                "compile and use_liger_kernel are both on, but Liger's kernels cannot be compiled again",
                 "Leave one of them out",
             )

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 
 class TrainableWeights:
-    """The parameters of a module that require a gradient, by name; those of an adapter, or all.
+    """The parameters of a module that require a gradient: those of an adapter, or all.
 
     Args:
-        module: whose weights are loaded.
+        module: module with loaded weights.
+
+    Attributes:
+        named: name -> parameter, in the module's order.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -29,11 +32,11 @@ class TrainableWeights:
         return {name: value for name, value in state.items() if name in self.named}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Copy them into the processor's memory."""
+        """Return copies in CPU memory."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self.named.items()}
 
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Put the values of a snapshot back, in place."""
+        """Copy the values of a snapshot into the parameters."""
         for name, value in self.named.items():
             value.copy_(snapshot[name])
