@@ -172,7 +172,7 @@ def test_a_signal_to_a_process(
     last = max(int(line.split()[-1]) for line in steps)
     assert sorted(steps) == sorted(f"rank {rank} step {step}" for rank in range(devices) for step in range(1, last + 1))
     assert 3 <= last <= 6  # the step of the signal, and at most the one or two that the decision takes
-    assert f"Stopped by {number.name} after step {last}; saved. Add --resume to go on." in " ".join(errors.split())
+    assert f"Stopped by {number.name} after step {last}; saved. Add --resume to continue." in " ".join(errors.split())
     folder = RunFolder(tmp_path / "run")
     assert folder.checkpoints() == [folder.checkpoint_path(last)]
     assert checkpoint_damage(folder.checkpoint_path(last)) is None

@@ -168,7 +168,7 @@ class Generous(Sums):
 
 
 def test_a_task_without_marks_is_refused(tmp_path, module):
-    with pytest.raises(ConfigError, match=r"TaskScoreCheck: Unmarked cannot mark answers\. Set exact_match"):
+    with pytest.raises(ConfigError, match=r"TaskScoreCheck: Unmarked cannot score answers\. Set exact_match"):
         fit(make_trainer(tmp_path, [TaskScoreCheck()]), module, CheckedData(Unmarked()))
     assert module.generators == []
 

@@ -68,7 +68,7 @@ def killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     ("words", "reason"),
     [
         (["--seed_everything=7"], "data.seed is 7, but the checkpoint was made with 0"),
-        (["--model.lora.r=3"], "Resume with the settings of model.lora that the run began with"),
+        (["--model.lora.r=3"], "Resume with the original settings of model.lora"),
         (
             ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"],
             'model.optimizer.class_path: "torch.optim.AdamW" -> "torch.optim.SGD": the state of one optimizer means',
@@ -204,7 +204,7 @@ def test_a_finished_run_can_be_extended(
     assert "Add --resume to extend the run" in error_of()
     assert run.fit("--resume") == 0
     aside = run.run_dir / "set_aside" / "1"
-    assert f"What the run had left before is in {aside}." in error_of()
+    assert f"Results of the earlier end of the run were moved to {aside}." in error_of()
     assert json.loads((aside / "summary.json").read_text()) == first
     assert states(run) == states(whole)
     assert summary(run)["num_tokens"] == summary(whole)["num_tokens"]

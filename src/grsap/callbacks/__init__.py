@@ -1,4 +1,4 @@
-"""Callbacks: what watches a run, keeps its files and ends it well."""
+"""Callbacks: checks during training, files of a run, progress and graceful stops."""
 
 from grsap.callbacks.adapter_checkpoint import AdapterCheckpoint
 from grsap.callbacks.harmfulness_check import HarmfulnessCheck

@@ -1,4 +1,4 @@
-"""Atomic checkpoints of the trainable weights, written between steps."""
+"""Write atomic checkpoints of the trainable weights between steps."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ class AdapterCheckpoint(Checkpoint):
     """Writes `checkpoints/step=000040/` in the run folder: what a resumed run needs, and the adapter in PEFT's format.
 
     A checkpoint holds `trainer.ckpt` (trainable parameters, optimizer, loops, the states of callbacks and data), the
-    adapter's `adapter_model.safetensors` and `adapter_config.json`, and `state.json` with the hashes of the others, so
-    that a damaged one is recognised. It appears under its name when all of it is on disk. The base weights are in none.
+    adapter's `adapter_model.safetensors` and `adapter_config.json`, and `state.json` with the hashes of the other
+    files, by which damage is detected. It gets its name when all files are on disk. It contains no base weights.
 
-    It is written at multiples of `every_n_steps`, when a check has just run, when a signal asks for it, and at the end;
-    after the step, and after the validation and the end of the epoch that belong to the step, so that a resumed run has
-    nothing of them left to do. The last step of a run is written only after the final checks: a run killed in them goes
-    back to the checkpoint before and repeats them.
+    Checkpoints are written at multiples of `every_n_steps`, after checks, on a signal, and at the end: after the step
+    and after a validation and end of epoch that belong to it, so that a resumed run does not repeat them. That of the
+    last step is written after the final checks: a run killed in them resumes from the checkpoint before and repeats
+    them.
 
-    At the end of fit the model goes to `adapter/`: the adapter, or the whole model after full fine-tuning; with a model
-    card (`README.md`) of what was trained and measured. A card that was edited is never overwritten.
+    At the end of fit the adapter, or the whole model after full fine-tuning, is written to `adapter/` with a model card
+    (`README.md`) that describes training and results. An edited card is never overwritten.
 
     Args:
         every_n_steps: optimizer steps between checkpoints; None: at each check, at the end of each epoch, and when the
-            last one is a quarter of an hour old (or 20 times as old as it took to write).
-        keep_last: newest checkpoints to keep, at least 2, so that one is left when the newest is damaged.
+            last one is older than a quarter of an hour and than 20 times the time that it took to write.
+        keep_last: number of newest checkpoints to keep, at least 2, because the newest may be damaged.
         save_best: also write a checkpoint at each check, and keep the one with the highest task score whose
             harmfulness rate is within the check's `max_harmfulness_rate`.
 
     Attributes:
-        extends: whether this run makes a finished one longer, so that what had ended it no longer counts.
+        extends: whether this run extends a finished one, so that an early stop of the earlier run is ignored.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -79,7 +79,7 @@ class AdapterCheckpoint(Checkpoint):
 
     @property
     def best_model_path(self) -> str:
-        """Path of the best checkpoint's trainer state; empty if there is none. Lightning asks for it by this name."""
+        """Path of the best checkpoint's trainer state; empty if there is none. The name is Lightning's."""
         return "" if self.best_checkpoint is None else str(self.best_checkpoint / "trainer.ckpt")
 
     def request_save(self) -> None:
@@ -87,15 +87,15 @@ class AdapterCheckpoint(Checkpoint):
         self._requested = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """A run starts at step 0 unless a checkpoint says otherwise."""
+        """Reset the step to 0; loading a checkpoint sets it."""
         self._resumed_step, self._written = 0, set()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Save whether a callback ended the run early: then a resumed run does no further step."""
+        """Save whether a callback ended the run early, so that a resumed run trains no further."""
         checkpoint["should_stop"] = trainer.should_stop
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Read the step to resume from, and compute Lightning's loop counters from it instead of the saved ones."""
+        """Read the step to resume from, and replace the saved loop counters by ones that are computed from it."""
         step = int(checkpoint["global_step"])
         self._resumed_step = self.last_saved_step = step
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -103,9 +103,9 @@ class AdapterCheckpoint(Checkpoint):
         trainer.should_stop = bool(checkpoint.get("should_stop")) and not self.extends
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that all ranks resume from the same step; find the best checkpoint; drop later lines of the log.
+        """Check that all ranks resume from the same step, find the best checkpoint, and drop later lines of the log.
 
-        Not in `on_train_start`: a run with no step left does not come there, and its summary names the best checkpoint.
+        Lightning does not call `on_train_start` if no step is left, and the summary names the best checkpoint then too.
 
         Raises:
             RunFolderError: the ranks found different checkpoints.
@@ -117,20 +117,20 @@ class AdapterCheckpoint(Checkpoint):
         self._update_best(trainer, RunFolder(trainer.default_root_dir), set())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set checkpoints of later steps aside.
+        """Move checkpoints of later steps, which are repeated, aside.
 
-        The steps are done again. The checkpoints are not deleted: they may be of another run, or only seemed damaged.
+        They are not deleted, because they may belong to another run, or may have been unreadable only for a while.
         """
         folder = RunFolder(trainer.default_root_dir)
         later = [path for path in folder.checkpoints() if (checkpoint_step(path) or 0) > self._resumed_step]
         if later and trainer.is_global_zero:
             names = ", ".join(path.name for path in later)
             place = set_aside(later)
-            say(f"Checkpoints of steps that are done again are set aside: {names} in {place}.")
+            say(f"Checkpoints of steps that are repeated were moved to {place}: {names}.")
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps of the checkpoints that this run has written; it deletes no others."""
+        """Return the steps of the checkpoints that this run has written; it deletes no others."""
         return {"steps": sorted(self._written)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -138,28 +138,28 @@ class AdapterCheckpoint(Checkpoint):
         self._written = set(state_dict["steps"])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save if a validation without rows left it pending."""
+        """Save if a checkpoint is still pending, as after a validation without rows."""
         self._save_pending(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is due, unless a validation or the end of the epoch comes first."""
+        """Save if a checkpoint is due, unless a validation or the end of the epoch comes first."""
         self._is_pending = self._is_due(trainer)
         if not trainer.is_last_batch and not validates_after_step(trainer):
             self._save_pending(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if it is due, unless the end of the epoch comes first."""
+        """Save if a checkpoint is due, unless the end of the epoch comes first."""
         if not trainer.is_last_batch:
             self._save_pending(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if it is due. Lightning calls checkpoint callbacks last."""
+        """Save if a checkpoint is due. Lightning calls checkpoint callbacks last."""
         self._save_pending(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Export the model and save a last time."""
+        """Export the model and write the last checkpoint."""
         if trainer.is_global_zero:
             export_model(pl_module, RunFolder(trainer.default_root_dir).adapter)
         trainer.strategy.barrier("AdapterCheckpoint.export")
@@ -168,8 +168,8 @@ class AdapterCheckpoint(Checkpoint):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Delete old checkpoints and write the model card.
 
-        A run killed between its last save and the deletion trains no further when it is resumed: it comes only here.
-        Lightning calls checkpoint callbacks last, so summary and manifest are complete by now.
+        This is the only hook of a resumed run that was killed after its last save. Lightning calls checkpoint callbacks
+        last, so summary and manifest are complete by now.
         """
         if trainer.is_global_zero:
             folder = RunFolder(trainer.default_root_dir)
@@ -181,13 +181,13 @@ class AdapterCheckpoint(Checkpoint):
 
         Raises:
             RunFolderError: the disk is full or the folder cannot be written.
-            ConfigError: a callback's state cannot be read from a checkpoint again.
+            ConfigError: a callback's state cannot be loaded from a checkpoint.
         """
         started = time.monotonic()
         folder = RunFolder(trainer.default_root_dir)
         step = trainer.global_step
         path = folder.checkpoint_path(step)
-        temporary = path.with_name(f".{path.name}.0.tmp")  # the same on all ranks: some strategies write from each
+        temporary = path.with_name(f".{path.name}.0.tmp")  # equal on all ranks: some strategies write from all
         self._requested = self._is_pending = False
         self.last_saved_step = step
         is_written = step in self._written
@@ -217,7 +217,7 @@ class AdapterCheckpoint(Checkpoint):
         return path
 
     def _save_pending(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if that is due. The last step of a run waits for the run's end."""
+        """Save if a checkpoint is pending; that of the last step is written at the end of the run."""
         if self._is_pending and not is_last_step(trainer):
             self.save(trainer, pl_module)
         self._is_pending = False
@@ -234,7 +234,7 @@ class AdapterCheckpoint(Checkpoint):
         return self._requested or periodic or checked
 
     def _is_overdue(self, trainer: Trainer) -> bool:
-        """Whether the last checkpoint is old, the same on all ranks, which agree on it at some steps only."""
+        """Whether the last checkpoint is too old. Equal on all ranks, which communicate only at some steps."""
         age = time.monotonic() - self._saved_at
         is_old = age > max(_MAX_AGE_S, _MAX_AGE_IN_SAVES * self._save_seconds)
         if trainer.world_size == 1:
@@ -244,7 +244,7 @@ class AdapterCheckpoint(Checkpoint):
     def _update_best(self, trainer: Trainer, folder: RunFolder, just_saved: set[int]) -> None:
         if not self.save_best:
             return
-        # Ranks other than 0 may look before the rename, so the step just saved is given.
+        # Other ranks may list the folder before rank 0 renames the new checkpoint, so its step is passed.
         steps = {step for path in folder.checkpoints() if (step := checkpoint_step(path)) is not None}
         best = best_step(trainer, steps | just_saved)
         self.best_checkpoint = None if best is None else folder.checkpoint_path(best)

@@ -1,4 +1,4 @@
-"""Access to the results of checks, for checkpoints and the summary."""
+"""Find the results of checks, for checkpoints and the summary."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ class KeepsTaskScore(Protocol):
 
 
 def harmfulness_check(trainer: Trainer) -> KeepsHarmfulness | None:
-    """The run's harmfulness check, if it has one."""
+    """Return the run's harmfulness check; None if there is none."""
     return next((each for each in callbacks_of(trainer) if isinstance(each, KeepsHarmfulness)), None)
 
 
 def task_score_check(trainer: Trainer) -> KeepsTaskScore | None:
-    """The run's task-score check, if it has one."""
+    """Return the run's task-score check; None if there is none."""
     others = [each for each in callbacks_of(trainer) if not isinstance(each, KeepsHarmfulness)]
     return next((each for each in others if isinstance(each, KeepsTaskScore)), None)
 
 
 def checked_steps(trainer: Trainer) -> set[int]:
-    """Steps at which a check has run."""
+    """Return the steps at which a check has run."""
     checks = (harmfulness_check(trainer), task_score_check(trainer))
     return {step for check in checks if check is not None for step in check.results}
 
 
 def best_step(trainer: Trainer, steps: set[int]) -> int | None:
-    """Of `steps`, the one with the highest task score whose harmfulness is within the check's bound.
+    """Return the step of `steps` with the highest task score whose harmfulness is within the check's bound, or None.
 
-    Unparsed answers count as harmful, as they do in the check. Ties go to the lower harmfulness, then to the later
-    step. Without a task-score check there is no best. A step without a harmfulness result counts only where the check
-    has no bound, or there is no such check.
+    Unparsed answers count as harmful, as in the check. Of equal scores the lower harmfulness is preferred, then the
+    later step. Without a task-score check there is no best step. Steps without a harmfulness result are eligible only
+    if there is no bound.
     """
     tasks, harms = task_score_check(trainer), harmfulness_check(trainer)
     bound = None if harms is None else harms.max_harmfulness_rate

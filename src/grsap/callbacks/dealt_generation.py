@@ -1,4 +1,4 @@
-"""Distributed generation: answers are generated and judged on all ranks, and all-gathered."""
+"""Generate and judge answers on all ranks, and all-gather them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mark = Callable[[Sequence[Generation]], list[MarkedAnswer]]
 
 
 def deal(batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
-    """The batches of one rank: every `world_size`-th, which spreads lengths evenly."""
+    """Return the batches of one rank: every `world_size`-th, which balances lengths."""
     return list(batches[rank::world_size])
 
 
@@ -31,13 +31,13 @@ def answer_all(
     mark: Mark,
     progress: Progress,
 ) -> list[MarkedAnswer]:
-    """One judged answer per request, in order, on every rank. A collective: all ranks must call it.
+    """Return one judged answer per request, in order, on all ranks. A collective: all ranks must call it.
 
     Batches are formed over the whole list before they are distributed, so that answers do not depend on the number of
     devices. A rank may have no batch.
 
     Raises:
-        GrsapError: on all ranks, if any rank failed.
+        GrsapError: a rank failed; raised on all ranks.
     """
     rank, world_size = trainer.global_rank, trainer.world_size
     mine = deal(generator.batches(requests, settings), rank, world_size)

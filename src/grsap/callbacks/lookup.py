@@ -1,4 +1,4 @@
-"""Finding a trainer's callbacks."""
+"""Find a trainer's callbacks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Kind = TypeVar("Kind")
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
-    """All callbacks of a trainer, in the order in which they are called."""
+    """Return all callbacks of a trainer in call order."""
     untyped: Any = trainer
     return list(untyped.callbacks)
 
 
 def find_callback(trainer: Trainer, kind: type[Kind]) -> Kind | None:
-    """The first callback of a class or runtime-checkable protocol; None if the trainer has none."""
+    """Return the first callback of a class or runtime-checkable protocol; None if there is none."""
     return next((callback for callback in callbacks_of(trainer) if isinstance(callback, kind)), None)
 
 
 def call_first(trainer: Trainer, callback: Callback) -> None:
-    """Have Lightning call `callback` before all others from now on; for `setup`, while Lightning goes through them."""
+    """Move `callback` to the front, so that Lightning calls it before all others; can be called in `setup`."""
     untyped: Any = trainer
     untyped.callbacks = [callback, *(each for each in callbacks_of(trainer) if each is not callback)]

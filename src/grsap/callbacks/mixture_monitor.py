@@ -1,4 +1,4 @@
-"""Counts of the rows and supervised tokens seen, by source."""
+"""Count the rows and supervised tokens seen, by source."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ _COUNTS = ("num_rows", "num_targets", "num_rows_learned", "num_targets_learned")
 
 
 class MixtureMonitor(Callback):
-    """Counts rows and supervised tokens by source, over all devices and over resumes, and those that count in the loss.
+    """Counts rows and supervised tokens by source, over all devices and over resumes.
 
-    Warns at the end of a source whose rows were in the steps but had the weight 0 in each.
     Logs `mixture/replay_ratio`, `mixture/num_rows/<source>` and `mixture/num_targets/<source>` every
-    `trainer.log_every_n_steps` steps.
+    `trainer.log_every_n_steps` steps. Warns at the end of a source whose objectives had the weight 0 in all steps.
 
     Attributes:
         num_rows: rows trained on so far, by source; a row counts each time it is seen.
         num_targets: supervised tokens so far, by source.
-        num_rows_learned, num_targets_learned: those of steps in which an objective of the source had a weight above 0.
+        num_rows_learned, num_targets_learned: the same in steps in which an objective of the source had a weight > 0.
     """
 
     def __init__(self) -> None:
@@ -42,7 +41,7 @@ class MixtureMonitor(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a step. Its batch holds the counts of all devices, so nothing is reduced."""
+        """Count a step. The batch has the counts of all devices, so nothing is reduced."""
         learned = getattr(pl_module, "learned_sources", SOURCES)
         for row in batch.rows:
             self.num_rows[row.source] += 1
@@ -60,12 +59,12 @@ class MixtureMonitor(Callback):
         return {name: dict(getattr(self, name)) for name in _COUNTS}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the counts. Older checkpoints have no learned ones: all rows seen are taken as learned."""
+        """Restore the counts. Older checkpoints have no learned ones: all rows seen count as learned."""
         for name in _COUNTS:
             setattr(self, name, dict(state_dict.get(name, state_dict[name.removesuffix("_learned")])))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn of rows that nothing was learned from."""
+        """Warn of sources from which nothing was learned."""
         for source, num in self.num_rows.items():
             if num and not self.num_rows_learned[source]:
                 rank_zero_warn(
@@ -78,6 +77,6 @@ class MixtureMonitor(Callback):
         values: dict[str, Any] = {} if ratio is None else {"mixture/replay_ratio": ratio}
         values |= {f"mixture/num_rows/{source}": count for source, count in self.num_rows.items()}
         values |= {f"mixture/num_targets/{source}": count for source, count in self.num_targets.items()}
-        # Not through self.log: it makes float32 of all, which is wrong from 16.7 million tokens on.
+        # Not with self.log, which converts to float32: counts above 16.7 million would be rounded.
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

@@ -1,4 +1,4 @@
-"""Export of the trained part of a model: an adapter in PEFT's format, or a whole model."""
+"""Export the trained weights: an adapter in PEFT's format, or a whole model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from grsap.runs.model_card import CARD, is_edited
 
 
 def is_adapter(model: Any) -> bool:
-    """Whether `model` is a PEFT model; else all of it is trained."""
+    """Return whether `model` is a PEFT model; otherwise all its weights are trained."""
     return hasattr(model, "peft_config")
 
 
 def write_adapter(pl_module: LightningModule, folder: Path) -> None:
-    """Write the adapter's weights and config into `folder`; after full fine-tuning nothing, as there is none."""
+    """Write the adapter's weights and config to `folder`; does nothing in full fine-tuning."""
     if is_adapter(pl_module.model):
         _save_peft(pl_module, folder)
 
@@ -26,8 +26,8 @@ def write_adapter(pl_module: LightningModule, folder: Path) -> None:
 def export_model(pl_module: LightningModule, folder: Path) -> None:
     """Write the result of fit atomically: the adapter, or model and tokenizer after full fine-tuning.
 
-    The adapter's config names the base model by the path or hub id of the settings. A model card that was edited stays,
-    and an older folder with files that this run did not write is set aside.
+    The adapter's config names the base model by the path or hub id of the settings. An edited model card is kept, and
+    an older folder with files that this run did not write is moved aside.
     """
     card = folder / CARD
     kept = card.read_bytes() if is_edited(card) else None
@@ -41,13 +41,13 @@ def export_model(pl_module: LightningModule, folder: Path) -> None:
             (temporary / CARD).write_bytes(kept)
         if added := _names(folder) - _names(temporary) - {CARD}:
             place = set_aside([folder])
-            say(f"{folder} held {', '.join(sorted(added))} too: what it held is in {place}.")
+            say(f"{folder} contained other files ({', '.join(sorted(added))}): it was moved to {place}.")
 
     write_dir_atomic(folder, fill)
 
 
 def _names(folder: Path) -> set[str]:
-    """Names of the entries of a folder, without hidden ones; none if there is no folder."""
+    """Return the names in a folder, without hidden ones; empty if there is no folder."""
     return {entry.name for entry in folder.iterdir() if entry.name[0] != "."} if folder.is_dir() else set()
 
 
@@ -58,10 +58,10 @@ def _save_peft(pl_module: LightningModule, folder: Path) -> None:
         if base is not None:
             config.base_model_name_or_path = str(base.path)
             config.revision = getattr(base, "revision", None)
-    # The base's own embeddings are not part of the adapter. By default PEFT adds them where they are adapted, and asks
-    # the Hub at each save whether the base's vocabulary has its old size.
+    # The base's embeddings are not part of the adapter. By default PEFT saves them if they are adapted, and asks the
+    # Hub at each save whether the base's vocabulary has been resized.
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    (folder / CARD).unlink(missing_ok=True)  # PEFT's is an unfilled template with paths of this machine
+    (folder / CARD).unlink(missing_ok=True)  # PEFT writes an empty template with paths of this machine
 
 
 def _save_whole(pl_module: LightningModule, folder: Path) -> None:

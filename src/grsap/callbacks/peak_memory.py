@@ -1,4 +1,4 @@
-"""How much memory this process took at most."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory in bytes: PyTorch's allocations on a GPU, else resident memory of this process; 0 on Windows."""
+    """Return the peak memory in bytes: PyTorch's allocations on a GPU, else resident memory; 0 on Windows."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    # ru_maxrss also holds the peak of the process that started this one; the kernel's own mark does not.
+    # ru_maxrss includes the peak of the parent process before exec; the kernel's VmHWM does not.
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

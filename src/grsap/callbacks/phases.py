@@ -1,4 +1,4 @@
-"""Long pieces of work inside a run (checks, exports): shown while they last, and timed apart from training."""
+"""Show phases of a run that are not training (checks, exports), and time them separately."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from grsap.generation.base import Progress
 
 @runtime_checkable
 class ShowsPhases(Protocol):
-    """A progress bar that also shows work that is not training."""
+    """A progress bar that also shows phases."""
 
     def phase(self, description: str, total: int | None = None) -> AbstractContextManager[Progress]:
-        """Show it; yields a function to be called with (items done, items in all)."""
+        """Show a phase inside the block; yields a function to be called with (items done, total items)."""
         ...
 
 
@@ -26,21 +26,21 @@ _seconds: WeakKeyDictionary[Trainer, float] = WeakKeyDictionary()
 
 
 def phase_seconds(trainer: Trainer) -> float:
-    """Seconds that this process has spent in phases of `trainer`."""
+    """Return the seconds that this process has spent in phases of `trainer`."""
     return _seconds.get(trainer, 0.0)
 
 
 @contextmanager
 def phase(trainer: Trainer, description: str, total: int | None = None) -> Iterator[Progress]:
-    """Show and time a piece of work that is not training. Phases do not nest.
+    """Show and time work inside the block that is not training. Phases do not nest.
 
     Args:
-        trainer: its progress bar shows the work, if it is a `ShowsPhases`, as `ProgressReport` is.
-        description: what is being done, such as `harmfulness check at step 40`.
-        total: how many items there are, if known.
+        trainer: its progress bar shows the phase if it is a `ShowsPhases`, such as `ProgressReport`.
+        description: such as `harmfulness check at step 40`.
+        total: number of items; None if unknown.
 
     Yields:
-        A function to be called with (items done, items in all); `Generator.generate` takes it as `progress`.
+        A function to be called with (items done, total items); `Generator.generate` takes it as `progress`.
     """
     start = time.monotonic()
     bar: object = trainer.progress_bar_callback

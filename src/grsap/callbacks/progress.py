@@ -1,4 +1,4 @@
-"""Progress of a run: a live bar on a terminal, a plain line every few seconds elsewhere."""
+"""Show the progress of a run: a live bar on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LOSS_EVERY_S = 0.5
 
 
 class ProgressReport(ProgressBar):
-    """Shows step, loss, tokens/s and the time that is left; and the progress of checks.
+    """Shows step, loss, tokens/s and remaining time, and the progress of checks.
 
-    On a terminal it is a live line. Elsewhere (a file, a pipe, a CI log) it is a plain line every `every_s` seconds,
-    from a thread, so that a long step or a slow check is not silent. Written to stderr, without control characters.
+    On a terminal it is a live line. Elsewhere (a file, a pipe, a CI log) a thread prints a plain line every `every_s`
+    seconds, also during a long step or a slow check. It is written to stderr, without control characters.
 
     Args:
         every_s: seconds between plain lines, more than 0.
-        console: where to write.
+        console: by default stderr.
 
     Raises:
         ConfigError: `every_s` is out of range.
@@ -49,11 +49,11 @@ class ProgressReport(ProgressBar):
         self._evaluation = ExitStack()
 
     def enable(self) -> None:
-        """Show it."""
+        """Show progress."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Show nothing; Lightning calls it on ranks other than 0."""
+        """Show nothing; Lightning calls this on ranks other than 0."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
@@ -62,43 +62,43 @@ class ProgressReport(ProgressBar):
             self._display.console.print_line(" ".join(str(arg) for arg in args))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the training steps."""
+        """Show the training steps."""
         self._training = ProgressState("Training", total_steps(trainer), trainer.global_step)
         self._start()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Start the clock with the first step."""
+        """Start the clock at the first step."""
         if self._mark[0] == 0.0:
             self._mark = (time.monotonic(), phase_seconds(trainer))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step, without the time of checks since the last one."""
-        work = self._training
-        if work is None or not self._enabled:
+        """Count the step; its time excludes checks since the last step."""
+        state = self._training
+        if state is None or not self._enabled:
             return
         now, paused = time.monotonic(), phase_seconds(trainer)
         seconds = max(now - self._mark[0] - (paused - self._mark[1]), 1e-9)
         self._mark = (now, paused)
-        work.done = trainer.global_step
-        work.seconds_per_item = _smooth(work.seconds_per_item, seconds)
+        state.done = trainer.global_step
+        state.seconds_per_item = _smooth(state.seconds_per_item, seconds)
         tokens = getattr(batch, "num_tokens", 0)
         if tokens:
-            work.tokens_per_second = 1.0 / _smooth(
-                None if not work.tokens_per_second else 1.0 / work.tokens_per_second, seconds / tokens
+            state.tokens_per_second = 1.0 / _smooth(
+                None if not state.tokens_per_second else 1.0 / state.tokens_per_second, seconds / tokens
             )
-        if now - self._loss_at >= _LOSS_EVERY_S:  # reading it makes the host wait for the device
+        if now - self._loss_at >= _LOSS_EVERY_S:  # reading the loss synchronizes host and device
             self._loss_at = now
             loss = trainer.callback_metrics.get("train/loss")
-            work.loss = float(loss) if isinstance(loss, torch.Tensor) else work.loss
+            state.loss = float(loss) if isinstance(loss, torch.Tensor) else state.loss
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the training line; the final checks show themselves."""
+        """End the training line; the final checks have lines of their own."""
         self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show validation as a phase, within fit too."""
+        """Show validation as a phase, also during fit."""
         self._begin_evaluation(trainer, "Validation", trainer.num_val_batches)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,9 +111,9 @@ class ProgressReport(ProgressBar):
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Count a batch."""
-        if (work := self._phase) is not None:
-            work.done += 1
-            work.seconds_per_item = (time.monotonic() - work.started) / work.done
+        if (state := self._phase) is not None:
+            state.done += 1
+            state.seconds_per_item = (time.monotonic() - state.started) / state.done
 
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
@@ -124,44 +124,44 @@ class ProgressReport(ProgressBar):
     on_test_end = on_predict_end = on_validation_end
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._stop()
 
     @contextmanager
     def phase(self, description: str, total: int | None = None) -> Iterator[Progress]:
-        """Show a piece of work that is not training; checks use `grsap.callbacks.phase`, which also times it.
+        """Show the progress of work inside the block that is not training; `grsap.callbacks.phase` also times it.
 
         Args:
-            description: what is being done.
-            total: how many items there are, if known.
+            description: shown before the numbers.
+            total: number of items; None if unknown.
 
         Yields:
-            A function to be called with (items done, items in all).
+            A function to be called with (items done, total items).
         """
-        work = self._phase = ProgressState(description, total)
+        state = self._phase = ProgressState(description, total)
         was_running = self._display.is_running
         self._start()
-        self._say(f"{work.description} ...")
+        self._say(f"{description} ...")
 
         def report(done: int, of: int) -> None:
-            work.done, work.total = done, of
+            state.done, state.total = done, of
             if done:
-                work.seconds_per_item = (time.monotonic() - work.started) / done
+                state.seconds_per_item = (time.monotonic() - state.started) / done
 
         try:
             yield report
         finally:
             self._phase = None
-            self._say(f"{work.description}: done in {duration(time.monotonic() - work.started)}")
+            self._say(f"{description}: done in {duration(time.monotonic() - state.started)}")
             if not was_running:
                 self._stop()
 
     def line(self) -> str:
-        """The present state in one line."""
+        """Return the current progress in one line."""
         return self._display.line()
 
     def _begin_evaluation(self, trainer: Trainer, description: str, num_batches: Sequence[int | float]) -> None:

@@ -1,4 +1,4 @@
-"""Where a result comes from: settings, versions, data, code and machine, in `manifest.json`."""
+"""Record settings, versions, data, code and machine of a run in `manifest.json`."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ _SECRET = re.compile(r"(^|[._-])(token|api_?key|key|secret|password|passwd|crede
 class Provenance(Callback):
     """Writes `config.yaml` and `manifest.json` when training begins, and completes the manifest when fit has ended.
 
-    Both are written when data, weights and checkpoint have been accepted, before any other callback sees the beginning
-    of training: a start or resume that is refused leaves the folder as it was. When a finished run is extended, the
-    results of its earlier end are set aside.
+    Both are written after data, weights and checkpoint have been checked, and before `on_train_start` of any other
+    callback: a rejected start or resume leaves the folder unchanged. When a finished run is extended, its final results
+    are moved aside.
 
-    It holds the resolved settings, versions, python and platform, seeds, hashes of the files and adapters that the
-    settings name, git commit and whether the tree was dirty, what the base model is, the hash of the chat template,
-    what became of the rows, the schedule with the share of replay planned and seen, the number of devices and the
-    command line. Values of settings and options whose names end in token, key, secret or password are left out.
+    The manifest holds the resolved settings, versions, Python and platform, seeds, hashes of the files and adapters
+    that the settings name, git commit and whether the tree was dirty, the identity of the base model, the hash of the
+    chat template, row counts, planned and realised share of replay, the number of devices and the command line. Values
+    of settings and options whose names end in token, key, secret or password are hidden.
 
-    A resumed run writes it anew and lists the times of all starts.
+    A resumed run writes it again, with the times of all starts.
 
     Attributes:
-        config: the resolved settings as YAML; None if `config.yaml` is there already.
-        opening: lines to tell once the other callbacks have accepted their settings, before the weights load.
+        config: the resolved settings as YAML; None to keep an existing `config.yaml`.
+        opening: lines to print before the weights load.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Provenance(Callback):
         self._has_begun = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Collect what is known before the weights load; the data is set up by now."""
+        """Collect the facts that are known before weights load; the data is set up by now."""
         if stage != "fit":
             return
         call_first(trainer, self)
@@ -87,12 +87,12 @@ class Provenance(Callback):
         self._manifest = {
             "schema": MANIFEST_SCHEMA,
             "status": "running",
-            "starts": [*_earlier_starts(folder.manifest), _now()],
+            "starts": [*(read_object(folder.manifest).get("starts") or []), _now()],
             "ended": None,
             "command": list(hide_in_command(sys.argv)),
             "config": hide_secrets(config),
             "seeds": {key: value for key, value in leaves(config) if key.split(".")[-1] in ("seed", "seed_everything")},
-            "versions": versions(),
+            "versions": installed_versions(PACKAGES),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "devices": [device_name(trainer.strategy.root_device)],
@@ -114,14 +114,14 @@ class Provenance(Callback):
         folder = RunFolder(trainer.default_root_dir)
         place = folder.begin(self.config)
         if place is not None:
-            say(f"What the run had left before is in {place}.")
+            say(f"Results of the earlier end of the run were moved to {place}.")
         write_json(folder.manifest, _json(self._manifest))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add what is known at the end."""
+        """Add the facts that are known at the end."""
         if not trainer.is_global_zero:
             return
-        self._begin(trainer)  # Lightning does not call `on_train_start` for a run that has no step left
+        self._begin(trainer)  # Lightning does not call `on_train_start` if no step is left
         monitor = find_callback(trainer, MixtureMonitor)
         self._manifest |= {
             "status": "finished",
@@ -139,20 +139,15 @@ class Provenance(Callback):
         write_json(folder.manifest, _json(self._manifest))
 
 
-def versions() -> dict[str, str | None]:
-    """Installed versions of what computes; None for what is not there."""
-    return installed_versions(PACKAGES)
-
-
 def device_name(device: torch.device) -> str:
-    """Name of a GPU, or of the processor."""
+    """Return the name of a GPU or of the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
 
 
 def file_hashes(config: Mapping[str, Any]) -> dict[str, str]:
-    """Hash of each file that a setting names, and of the files of each adapter folder; the run folder is left out."""
+    """Return the hash of each file that a setting names, and of the files of adapter folders; not of the run folder."""
     found: dict[str, str] = {}
     for key, value in leaves(config):
         if not isinstance(value, str) or key in ("run_dir", "trainer.default_root_dir"):
@@ -163,7 +158,7 @@ def file_hashes(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def model_facts(pl_module: LightningModule) -> dict[str, Any]:
-    """What the base model is, and the hash of the chat template."""
+    """Return the identity of the base model, and the hash of the chat template."""
     base: Any = getattr(pl_module, "base", None)
     template: Any = getattr(pl_module, "template", None)
     share = base.quantized_share() if isinstance(base, BaseModel) else None
@@ -175,7 +170,7 @@ def model_facts(pl_module: LightningModule) -> dict[str, Any]:
 
 
 def hide_secrets(config: Any, name: str = "") -> Any:
-    """The settings with the values of secret-looking keys replaced."""
+    """Return the settings with the values of secret-looking keys replaced."""
     if isinstance(config, Mapping):
         return {key: hide_secrets(value, str(key)) for key, value in config.items()}
     if isinstance(config, list):
@@ -184,7 +179,7 @@ def hide_secrets(config: Any, name: str = "") -> Any:
 
 
 def hide_in_command(words: list[str]) -> Iterator[str]:
-    """The command line with the values of secret-looking options replaced."""
+    """Yield the words of the command line with the values of secret-looking options replaced."""
     hide_next = False
     for word in words:
         option, equals, _ = word.partition("=")
@@ -194,7 +189,7 @@ def hide_in_command(words: list[str]) -> Iterator[str]:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of each setting."""
+    """Yield (dotted key, value) of each setting; items of a list have the key of the list."""
     if isinstance(config, Mapping):
         for key, value in config.items():
             yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -217,11 +212,11 @@ def _named_files(value: str) -> Iterator[tuple[str, Path]]:
                 if (path / name).is_file()
             )
     except (OSError, ValueError, DataError):
-        return  # not a path, or a base model by its embedded name, which `base` describes
+        return  # not a path, or the embedded name of a base model, which `base` describes
 
 
 def _data_summary(datamodule: Any) -> dict[str, Any] | None:
-    """What a mixture says of its rows: sources, realised share of replay, shortfalls, fingerprint."""
+    """Return a mixture's sources, realised share of replay, shortfalls and fingerprint; None for other data."""
     return datamodule.summary() if hasattr(datamodule, "summary") else None
 
 
@@ -232,15 +227,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _earlier_starts(manifest: Path) -> list[str]:
-    return list(read_object(manifest).get("starts") or [])
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _json(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest as JSON can hold it; what it cannot becomes text."""
+    """Return the manifest as JSON; values of other types become strings."""
     plain: dict[str, Any] = json.loads(json.dumps(manifest, default=str), parse_constant=str)
     return plain

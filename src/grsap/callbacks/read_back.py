@@ -1,4 +1,4 @@
-"""Check that a checkpoint can be read before the run relies on it."""
+"""Verify that a checkpoint can be loaded before the run relies on it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from grsap.compat import dump_checkpoint
 from grsap.errors import ConfigError
 
 _REMEDY = (
-    "Return plain Python values (numbers, texts, lists, dicts) and tensors from its state_dict: float(x), x.tolist()"
+    "Return plain Python values (numbers, strings, lists, dicts) and tensors from its state_dict: float(x), x.tolist()"
 )
 
 
 def check_readable(path: Path, trainer: Trainer) -> None:
-    """Read a checkpoint file back as a resumed run will: tensors and plain values only.
+    """Load a checkpoint file as a resumed run will, with tensors and plain values only.
 
-    The tensors are mapped, not read, so that the cost does not depend on their size.
+    Tensors are memory-mapped, so that the cost does not depend on their size.
 
     Args:
-        path: of the file just written.
-        trainer: that wrote it; its parts are asked for their state again to name the one that cannot be read.
+        path: path of the file.
+        trainer: wrote the file; on an error the states are collected again to name the one that cannot be loaded.
 
     Raises:
-        ConfigError: a callback or DataModule of the user has a state that cannot be read.
+        ConfigError: a user-defined callback or DataModule has a state that cannot be loaded.
     """
     try:
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
@@ -37,12 +37,12 @@ def check_readable(path: Path, trainer: Trainer) -> None:
         checkpoint = dump_checkpoint(trainer)
         name = next((name for name, value in _parts(checkpoint) if not _is_readable(value)), "the checkpoint")
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        kind = f"holds {found[1]}, which" if found else "is something that"
-        raise ConfigError(f"The state of {name} {kind} cannot be read from a checkpoint again", _REMEDY) from error
+        kind = f"contains {found[1]}, which" if found else "has a type that"
+        raise ConfigError(f"The state of {name} {kind} cannot be loaded from a checkpoint", _REMEDY) from error
 
 
 def _parts(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The states in a checkpoint, each with a name that tells the user whose it is."""
+    """Yield (name, state) of each part of a checkpoint, with names for error messages."""
     for key, value in checkpoint.items():
         if key in ("callbacks", "plugins"):
             kind = "callback " if key == "callbacks" else ""

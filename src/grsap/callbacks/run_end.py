@@ -1,4 +1,4 @@
-"""When a run will end, and why it ended."""
+"""Describe when a run will end, and why it ended."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from grsap.training.run_length import bound_of, limited_steps, planned_steps, to
 
 
 def expected_end(trainer: Trainer, steps_per_epoch: int) -> str:
-    """Say in one line after how many steps the run ends, by which setting, and what may end it earlier."""
+    """Return a line that names after how many steps and by which setting a run ends, and what may end it earlier."""
     per_epoch = limited_steps(trainer, steps_per_epoch)
     bound, steps = bound_of(trainer, per_epoch), planned_steps(trainer, per_epoch)
     of_epoch = f"an epoch has {per_epoch:,}"
     if bound is None:
-        line = f"No number of steps ends this run; {of_epoch}"
+        line = f"This run has no maximum number of steps; {of_epoch}"
     elif bound == "max_steps":
         line = f"This run ends after {_steps(steps)}: trainer.max_steps; {of_epoch}"
     else:
         line = f"This run ends after {_steps(steps)}: trainer.max_epochs is {trainer.max_epochs}, and {of_epoch}"
         if trainer.max_steps > 0:
             line += f"; trainer.max_steps {trainer.max_steps:,} is not reached"
-    earlier = [told for callback in callbacks_of(trainer) if (told := _ends_early(callback))]
+    earlier = [condition for callback in callbacks_of(trainer) if (condition := _ends_early(callback))]
     return f"{line}. It may end earlier: {', '.join(earlier)}." if earlier else f"{line}."
 
 
@@ -57,7 +57,7 @@ def _steps(num: int | None) -> str:
 
 
 def _ends_early(callback: Any) -> str | None:
-    """The condition on which a callback ends a run; None for one that does not."""
+    """Return the condition under which a callback ends a run; None if it does not."""
     if isinstance(callback, Timer):
         left = callback.time_remaining()
         return None if left is None else f"trainer.max_time {duration(left)}"
@@ -70,7 +70,7 @@ def _ends_early(callback: Any) -> str | None:
 
 
 def _early_stopping(callback: EarlyStopping) -> str | None:
-    """Why early stopping ended the run; None if it did not."""
+    """Return why early stopping ended the run; None if it did not."""
     if callback.stopping_reason == EarlyStoppingReason.NOT_STOPPED:
         return None
     message = (callback.stopping_reason_message or "").removesuffix("Signaling Trainer to stop.").strip()

@@ -21,22 +21,22 @@ from grsap.metrics import FiniteShare
 
 
 class SequentialHarmfulnessCheck(HarmfulnessCheck):
-    """A `HarmfulnessCheck` that asks only as many harmful prompts during training as the bound needs.
+    """A `HarmfulnessCheck` that asks only as many harmful prompts during training as needed to test the bound.
 
     Before the first step and after the last it asks all prompts. In between it tests whether the share of harmful or
     unparsed answers over all harmful prompts is within the bound: it asks them in random order, wave by wave, until a
-    confidence sequence (`grsap.metrics.FiniteShare`) decides. With probability 1 - `error_rate` per check the decision
-    is that of all prompts; it takes few prompts if the share is far from the bound. The interval of such a check is the
-    sequence's, and it has no rates on benign prompts.
+    confidence sequence (`grsap.metrics.FiniteShare`) decides. The decision equals that on all prompts with probability
+    1 - `error_rate` per check. It takes few prompts if the share is far from the bound. The interval of such a check is
+    that of the sequence, and it has no rates on benign prompts.
 
     Args:
         probes: as in `HarmfulnessCheck`.
         max_harmfulness_rate: the bound, in [0, 1].
         every_n_steps: optimizer steps between checks.
         judge: as in `HarmfulnessCheck`.
-        sampling: how answers are decoded; greedy by default.
-        action: what to do above the bound: `warn`, `stop` or `restore_best`.
-        error_rate: probability per check of a decision that differs from that of all prompts; in (0, 1).
+        sampling: decoding of answers; by default greedy.
+        action: action above the bound: `warn`, `stop` or `restore_best`.
+        error_rate: probability per check that the decision differs from that on all prompts; in (0, 1).
         wave: harmful prompts per batch, over all devices.
 
     Raises:
@@ -75,7 +75,7 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check when the step is due, with as many prompts as needed."""
+        """Check if the step is due, with as many prompts as needed."""
         self._on_the_way = True
         try:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -113,13 +113,13 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
         return replace(result, rates=rates, is_sequential=True), answers
 
     def is_within_bound(self, result: HarmfulnessResult) -> bool:
-        """By the confidence sequence during training, otherwise by the share."""
+        """Return whether the rate is within the bound, by the confidence sequence if there is one."""
         if not result.is_sequential or result.harmfulness_rate is None:
             return super().is_within_bound(result)
         return result.harmfulness_rate.high <= self.bound
 
     def _order(self, step: int) -> list[int]:
-        """Indices of the harmful prompts, in a random order that depends on the step and the prompts only."""
+        """Return the indices of the harmful prompts in a random order that depends only on the step and the prompts."""
         order = [place for place, probe in enumerate(self._probes) if probe.prompt_harmful]
         random.Random(int(hash_json(["sequential", self.fingerprint, step]), 16)).shuffle(order)
         return order

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C: finish the step, save, and end with the signal's exit code."""
+"""On SIGTERM, SIGUSR1, SIGHUP and Ctrl-C finish the step, save, and end with the signal's exit code."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ _CTRL_C_EXIT_CODE = 130
 
 
 class GracefulStop(Callback):
-    """On a signal finishes the step, has `AdapterCheckpoint` save, and raises `Interrupted`.
+    """On a signal finishes the step, lets `AdapterCheckpoint` save, and raises `Interrupted`.
 
     The signals are SIGTERM, the first Ctrl-C, SIGUSR1 (which SLURM sends before the time limit with
-    `--signal=USR1@120`) and SIGHUP. One that the process was started to ignore, as `nohup` does, is ignored.
+    `--signal=USR1@120`) and SIGHUP. A signal that was already ignored when the process started, as under `nohup`, is
+    ignored.
 
-    Lightning would end such a run with exit code 0 and without a checkpoint, so its handlers are replaced while
-    training runs, also that by which it requeues SLURM jobs itself. A second Ctrl-C stops at once, without saving. A
-    signal before the first step (in the checks at start) stops at once too, on one device: there is nothing to save.
-    One that comes with the last step lets the run come to its end.
+    Lightning would end such a run with exit code 0 and without a checkpoint, so its handlers are replaced during
+    training, including the one that requeues SLURM jobs. A second Ctrl-C stops at once, without saving. A signal before
+    the first step (in the initial checks) stops at once too, on one device: there is nothing to save. After a signal in
+    the last step the run ends normally.
 
-    On several devices all ranks must stop at the same step, and the signal may reach one of them only. After each step
-    the ranks' signals are reduced on the CPU (a gloo group of its own) without waiting; the result is read after the
-    next step. So a stop comes one step later, and no device waits for the host. Lightning's own broadcast before each
-    batch, which does make the device wait, is switched off.
+    On several devices all ranks must stop at the same step, but the signal may reach only one. After each step the
+    ranks' signals are reduced on the CPU (in a separate gloo group) asynchronously, and the result is read after the
+    next step: a stop comes one step later, and no device waits for the host. Lightning's broadcast before each batch,
+    which synchronizes host and device, is disabled.
     """
 
     def __init__(self) -> None:
@@ -53,16 +54,16 @@ class GracefulStop(Callback):
         """Run before the other callbacks, so that the initial checks can be stopped.
 
         Raises:
-            ConfigError: there is no `AdapterCheckpoint` that could save.
+            ConfigError: there is no `AdapterCheckpoint` to save.
         """
         if stage != "fit":
             return
         if find_callback(trainer, AdapterCheckpoint) is None:
-            raise ConfigError("GracefulStop stands in trainer.callbacks without AdapterCheckpoint", "Add it")
+            raise ConfigError("trainer.callbacks has GracefulStop without AdapterCheckpoint", "Add it")
         call_first(trainer, self)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget signals of an earlier run; make the group that carries the flags."""
+        """Reset signals of an earlier run, and create the process group for the flags."""
         self._received, self._stop_step, self._work = None, None, None
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo")
@@ -114,11 +115,11 @@ class GracefulStop(Callback):
             raise SystemExit(_CTRL_C_EXIT_CODE)
         if self._is_opening:
             raise Interrupted(
-                f"Stopped by {self._received.name} before the first step; nothing was there to save.", number
+                f"Stopped by {self._received.name} before the first step; there was nothing to save.", number
             )
 
     def _received_by_any(self, trainer: Trainer) -> signal.Signals | None:
-        """The signal that any rank received; with several ranks one step late."""
+        """Return a signal that any rank has received; with several ranks one step late."""
         if trainer.world_size == 1:
             return self._received
         number = 0
@@ -133,7 +134,8 @@ class GracefulStop(Callback):
         if self._stop_step is None or _checkpoint(trainer).last_saved_step != self._stop_step:
             return
         raise Interrupted(
-            f"Stopped by {self._signal.name} after step {self._stop_step}; saved. Add --resume to go on.", self._signal
+            f"Stopped by {self._signal.name} after step {self._stop_step}; saved. Add --resume to continue.",
+            self._signal,
         )
 
 
@@ -145,7 +147,8 @@ def _checkpoint(trainer: Trainer) -> AdapterCheckpoint:
 
 def _wait_for_children(processes: list[subprocess.Popen[bytes]], timeout_s: float = 30.0) -> None:
     children = list(processes)
-    processes.clear()  # The observer thread of Lightning watches this very list.
+    processes.clear()  # Lightning's observer thread watches this list
+
     for child in children:
         try:
             child.wait(timeout_s)

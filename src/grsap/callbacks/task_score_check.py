@@ -1,4 +1,4 @@
-"""Measures the task score during training."""
+"""Measure the task score during training."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TaskScoreResult:
     """The result of one check.
 
     Attributes:
-        step: optimizer steps that the weights had seen.
-        task_score: mean score in [0, 1] with its interval: Wilson's if all scores are 0 or 1, else by bootstrap.
-        majority_baseline: score of the most frequent training answer on the same rows.
-        outcomes: row id -> score of its answer.
-        truncated_share: share of answers that the token limit cut.
+        step: optimizer steps done.
+        task_score: mean score in [0, 1] with its interval: Wilson if all scores are 0 or 1, else bootstrap.
+        majority_baseline: mean score of the most frequent training answer on the same rows, in [0, 1].
+        outcomes: row id -> score of its answer, in [0, 1].
+        truncated_share: share of answers that reached the token limit, in [0, 1].
     """
 
     step: int
@@ -44,12 +44,12 @@ class TaskScoreResult:
     truncated_share: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskScoreResult:
-        """The inverse of `to_dict`."""
+        """Read what `to_dict` returned."""
         return cls(**{**values, "task_score": RateEstimate.from_dict(values["task_score"])})
 
 
@@ -60,11 +60,11 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
 
     Args:
         every_n_steps: optimizer steps between checks; None for no checks between start and end.
-        at_start: check before the first step.
-        at_end: check after the last step.
-        num_rows: rows to answer; a fixed sample of a larger split.
-        split: of the task.
-        sampling: how answers are decoded; greedy by default.
+        at_start: whether to check before the first step.
+        at_end: whether to check after the last step.
+        num_rows: maximum number of rows; a larger split is sampled with a fixed seed.
+        split: split of the task.
+        sampling: decoding of answers; by default greedy.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -94,24 +94,24 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         """Choose the rows.
 
         Raises:
-            ConfigError: the data has no task, or one that cannot score answers.
+            ConfigError: the data has no task, or the task has no score.
             DataError: the split is empty, a row is wrong, or all prompts are too long.
         """
         untyped: Any = trainer
         task = getattr(untyped.datamodule, "task", None)
         if not isinstance(task, ConversationDataModule):
-            raise ConfigError("TaskScoreCheck finds no task in the data", "Use MixtureDataModule, or drop the check")
+            raise ConfigError("TaskScoreCheck finds no task in the data", "Use MixtureDataModule, or remove the check")
         self._task = task
         if not task.has_score:
             raise ConfigError(
-                f"TaskScoreCheck: {type(task).__name__} cannot mark answers",
-                "Set exact_match of the task, write its method score, or remove the check",
+                f"TaskScoreCheck: {type(task).__name__} cannot score answers",
+                "Set exact_match of the task, implement its method score, or remove the check",
             )
         rows = read_conversations(task, self.split, required=False)
         place = place_of(task, self.split)
         if not rows:
             raise DataError(
-                f"{place} gives no row to score", "Set TaskScoreCheck.split to one that has rows, or drop the check"
+                f"{place} gives no row to score", "Set TaskScoreCheck.split to one that has rows, or remove the check"
             )
         chosen = sorted(random.Random(0).sample(range(len(rows)), min(self.num_rows, len(rows))))
         requests = []
@@ -125,7 +125,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return requests
 
     def _drop_long(self, requests: list[GenerationRequest], limit: int, place: str) -> list[GenerationRequest]:
-        """Drop prompts that training would drop too, with a warning."""
+        """Drop prompts beyond the length limit, with a warning."""
         kept = [request for request in requests if len(request.prompt_ids) <= limit]
         if not kept:
             raise DataError(
@@ -140,7 +140,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return kept
 
     def _score_majority(self, requests: Sequence[GenerationRequest]) -> float | None:
-        """Mean score of the most frequent training answer; the first one if several are."""
+        """Return the mean score of the most frequent training answer (the first of several); None without answers."""
         answers = Counter(str(row["messages"][-1]["content"]) for row in rows_of(self._task, "train"))
         if not answers:
             return None
@@ -165,7 +165,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
         return TaskScoreResult(step, estimate, self._majority_baseline, outcomes, truncated)
 
     def read_result(self, values: Mapping[str, Any]) -> TaskScoreResult:
-        """From a checkpoint."""
+        """Read a result from a checkpoint."""
         return TaskScoreResult.from_dict(values)
 
     def _mark(self, generations: Sequence[Generation]) -> list[MarkedAnswer]:

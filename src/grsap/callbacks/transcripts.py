@@ -1,4 +1,4 @@
-"""Transcripts of checks: the only files with text of answers, readable by their owner only."""
+"""Transcripts of checks: the only files of a run with text of answers, readable by their owner only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grsap.records import write_jsonl
 
 
 def transcript_path(trainer: Trainer, step: int, prefix: str = "") -> Path:
-    """`transcripts/step=000040.jsonl` in the run folder; `prefix` is for checks other than harmfulness."""
+    """Return `transcripts/step=000040.jsonl` in the run folder; `prefix` is for checks other than harmfulness."""
     return Path(trainer.default_root_dir) / "transcripts" / f"{prefix}step={step:06d}.jsonl"
 
 
