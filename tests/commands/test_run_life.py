@@ -71,7 +71,7 @@ def killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         (["--model.lora.r=3"], "Resume with the original settings of model.lora"),
         (
             ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"],
-            'model.optimizer.class_path: "torch.optim.AdamW" -> "torch.optim.SGD": the state of one optimizer means',
+            'model.optimizer.class_path: "torch.optim.AdamW" -> "torch.optim.SGD": the saved optimizer state does not',
         ),
         (
             ["--data.batching.max_tokens_per_micro_batch=1"],
@@ -237,7 +237,7 @@ def test_a_finished_run_is_not_made_shorter(run: Run, error_of: Callable[[], str
     assert run.fit("--trainer.max_epochs=2") == 0
     before = content(run.run_dir)
     assert run.fit("--trainer.max_epochs=1", "--resume") == 2
-    assert "holds a finished run of 4 steps, and these settings end after 2" in error_of()
+    assert "holds a finished run of 4 steps, but these settings end after 2" in error_of()
     assert content(run.run_dir) == before
 
 

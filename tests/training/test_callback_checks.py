@@ -64,7 +64,7 @@ def test_a_callback_that_cannot_work_is_refused_with_what_to_do(kind: type[Callb
     ("callback", "told"),
     [
         (EarlyStopping("val_loss"), "EarlyStopping monitors 'val_loss', which is not a metric of this run. Give one"),
-        (ModelCheckpoint("work", monitor="val_loss"), "ModelCheckpoint monitors 'val_loss', which is no metric"),
+        (ModelCheckpoint("work", monitor="val_loss"), "ModelCheckpoint monitors 'val_loss', which is not a metric"),
         (EarlyStopping("validation/loss"), "; validation/loss needs validation rows of data.task."),
         (EarlyStopping("check/task_score/test"), "; a bound on a check's rate is HarmfulnessCheck.max_harmful"),
     ],

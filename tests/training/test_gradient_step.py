@@ -118,7 +118,7 @@ def test_no_checkpoint_is_written_after_a_step_that_was_not_finite(base: BaseMod
     bad = torch.tensor([1.0, float("inf")])
     sums = StepSums(batch, [{} for _ in batch.micro_batches], bad, {}, {}, {})
     step.guard(sums, module.trainer.optimizers[0], is_read=False)
-    with pytest.raises(NonFiniteLossError, match=r"Step 0: the gradient is not finite, the losses are\."):
+    with pytest.raises(NonFiniteLossError, match=r"Step 0: the gradient is not finite, but the losses are\."):
         module.on_save_checkpoint({})
 
 

@@ -100,7 +100,7 @@ def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(ba
     lora = LoraConfig(r=4, init_lora_weights="pissa_niter_4")
     with pytest.raises(ConfigError, match="pissa_niter_4 changes the base's weights, and an objective needs the base"):
         SafetyFineTuning(base, lora, [CrossEntropy("task"), KLToBase()])
-    with pytest.raises(ConfigError, match=r"not quantized, and model\.base\.quantization is nf4"):
+    with pytest.raises(ConfigError, match=r"not quantized, but model\.base\.quantization is nf4"):
         SafetyFineTuning(replace(base, quantization="nf4"), lora)
     with pytest.raises(ConfigError, match="pissa_niter_4 is random"):
         SafetyFineTuning(base, lora)
