@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from grsap.cli import VERBS
 from grsap.commands import stages
+from grsap.commands.config_keys import option_values
 from grsap.commands.parsing import check_order
 from grsap.commands.settings import RunSettings
 from grsap.commands.stage import stage_parser
@@ -181,3 +182,15 @@ def test_an_argument_before_its_class_is_refused(words: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--a\.b(\.class_path)? follows --a\.b\.\w+, which it would reset"):
         check_order(words)
     check_order([*words[len(words) // 2 :], *words[: len(words) // 2]])
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ([], []),
+        (["--config"], []),  # the parser reports the missing value
+        (["--config", "a.yaml", "-c=b=c.yaml", "--other", "d"], [("--config", "a.yaml"), ("-c", "b=c.yaml")]),
+    ],
+)
+def test_values_of_options_are_read_in_either_spelling(words: list[str], values: list[tuple[str, str]]) -> None:
+    assert list(option_values(words, "--config", "-c")) == values

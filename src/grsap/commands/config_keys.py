@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ _SPEC = {"class_path", "init_args", "dict_kwargs"}
 
 def option_values(args: Sequence[str], *names: str) -> Iterator[tuple[str, str]]:
     """Yield (option, value) of each occurrence of `names`, in order, as `--option value` or `--option=value`."""
-    for word, following in zip(args, [*args[1:], None], strict=True):
+    for word, following in zip_longest(args, args[1:]):
         option, equals, value = word.partition("=")
         if option in names and (equals or following is not None):
-            yield option, value if equals else str(following)
+            yield option, value if equals else following
 
 
 def config_files(args: Sequence[str]) -> Iterator[str]:
