@@ -22,7 +22,7 @@ from grsap.commands.quiet import quieten
 from grsap.commands.stage_folder import StageFolder
 from grsap.commands.trust import restrict_imports
 from grsap.errors import Interrupted, UserError
-from grsap.files import remove_leftovers
+from grsap.files import folder_lock, remove_leftovers
 
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 """Signals that stop a stage; Windows has only the first."""
@@ -95,7 +95,7 @@ def run_stage(
         stage.show_plan(settings, folder.path)
         return 0
     folder.check(config, may_change)
-    with folder.lock(), signals_raise():
+    with folder_lock(folder.path, "output_dir"), signals_raise():
         if folder.check(config, may_change):  # again, because another call may have written before it released the lock
             print(f"Continuing the work in {folder.path}.", file=sys.stderr)
         remove_leftovers(folder.path)

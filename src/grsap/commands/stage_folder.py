@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
 
 from grsap.differences import setting_differences
 from grsap.errors import RunFolderError, first_line
-from grsap.files import folder_lock, user_path, write_atomic
+from grsap.files import user_path, write_atomic
 from grsap.yaml_text import load_yaml
 
 CONFIG = "config.yaml"
@@ -29,10 +28,6 @@ class StageFolder:
         self.path = user_path(path)
         self.verb = verb
         self.config = self.path / CONFIG
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Lock the folder; see `grsap.files.folder_lock`."""
-        return folder_lock(self.path, "output_dir")
 
     def check(self, config: str, may_change: Collection[str] = ()) -> bool:
         """Check that a call with this config may use the folder, without writing to it.
