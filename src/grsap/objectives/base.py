@@ -110,7 +110,7 @@ class Objective(ABC):
                 self,
                 "token_losses",
                 f"returns {described(losses)}{kind} for {num} tokens",
-                "Return one float loss per token, of shape (T,); the step sums and divides them",
+                "Return a float tensor of shape (T,), one loss per token; grsap averages them",
             )
         if self.weight > 0 and chunk.hidden.requires_grad and torch.is_grad_enabled() and not losses.requires_grad:
             raise PluginError(
