@@ -162,7 +162,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         ([([0, 1], np.ones(2))], "yields vectors of shape (2,) for 2 indices"),
         ([([0, 1], np.ones((1, 3)))], "yields vectors of shape (1, 3) for 2 indices"),
         ([([0, 1], np.ones((2, 0)))], "yields vectors of shape (2, 0) for 2 indices"),
-        ([([0], np.ones((1, 3)))], "leaves 1 of 2 texts out"),
+        ([([0], np.ones((1, 3)))], "leaves out 1 of 2 texts"),
         ([([0], np.ones((1, 3))), ([1], np.ones((1, 4)))], "for 1 indices, after vectors of 3 dimensions"),
         ([([0, 0], np.ones((2, 3)))], "yields the indices [0, 0]"),
         ([([0, 5], np.ones((2, 3)))], "yields the indices [0, 5]"),

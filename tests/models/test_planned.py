@@ -67,7 +67,7 @@ def test_attention_auto_takes_what_the_architecture_has(tmp_path: Path, config: 
 def test_attention_that_an_architecture_does_not_have_is_told_before_weights_load(tmp_path: Path) -> None:
     save(tmp_path, Gemma2Config(**SIZES, head_dim=8))
     base = BaseModel(str(tmp_path), attention="sdpa", quantization="none")
-    message = r"attention is sdpa, which Gemma2ForCausalLM does not have. Set attention to auto or"
+    message = r"attention is sdpa, which Gemma2ForCausalLM does not support. Set attention to auto or"
     for check in (base.check_weights, base.empty):
         with pytest.raises(ConfigError, match=message):
             check()
@@ -87,7 +87,7 @@ def test_an_architecture_that_names_no_backbone_is_told(tmp_path: Path, monkeypa
     monkeypatch.setattr("transformers.LlamaForCausalLM.base_model_prefix", "decoder")
     assert type(backbone(base.empty())).__name__ == "LlamaModel"  # the only part that is a model
     monkeypatch.setattr("transformers.LlamaForCausalLM.children", lambda self: iter(()))
-    with pytest.raises(ModelError, match="LlamaForCausalLM: this architecture is not known to grsap"):
+    with pytest.raises(ModelError, match="LlamaForCausalLM: grsap does not support this architecture"):
         check_model(base, LoraConfig())
 
 
@@ -95,7 +95,7 @@ def test_a_head_of_another_width_is_an_unknown_architecture(tmp_path: Path) -> N
     model: Any = save(tmp_path, LlamaConfig(**SIZES)).load(CPU)
     head = OutputHead(model)
     head.layer = torch.nn.Linear(5, 64)
-    with pytest.raises(ModelError, match=r"base: the model's own logits differ from its output layer's by inf%"):
+    with pytest.raises(ModelError, match=r"base: the model's logits differ from those of its output layer by inf%"):
         head.check(model, torch.float32, "base")
 
 
@@ -154,7 +154,7 @@ def test_the_head_is_not_quantized_whatever_its_name(tmp_path: Path) -> None:
 
 def test_a_part_to_skip_that_is_not_there_is_refused(tmp_path: Path) -> None:
     save(tmp_path, LlamaConfig(**SIZES))
-    with pytest.raises(ConfigError, match=r"skip_modules names model.layers.7, and the model has no such part"):
+    with pytest.raises(ConfigError, match=r"skip_modules names model.layers.7, and the model has no such module"):
         BaseModel(str(tmp_path), skip_modules=["model.layers.0", "model.layers.7"]).quantized_share()
 
 
@@ -189,13 +189,13 @@ def test_another_quantization_than_the_stored_one_is_refused(stored_nf4: Path, q
     base = BaseModel(str(stored_nf4), quantization=quantization)
     for call in (base.check_weights, lambda: base.load(CPU)):
         with pytest.raises(
-            ConfigError, match=rf"quantization is {quantization}.*stored quantized \(nf4\). Set .* to nf4"
+            ConfigError, match=rf"quantization is {quantization}.*quantized weights \(nf4\). Set .* to nf4"
         ):
             call()
 
 
 def test_what_needs_full_weights_refuses_stored_quantization(stored_nf4: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"stored quantized .*full fine-tuning .* needs full weights"):
+    with pytest.raises(ConfigError, match=r"quantized weights .*full fine-tuning .* needs full weights"):
         check_model(BaseModel(str(stored_nf4), quantization="nf4"), None)
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"merge_adapter needs full weights"):

@@ -314,7 +314,7 @@ def test_a_head_that_is_not_all_between_states_and_logits_is_refused(
         return output
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", capped)
-    with pytest.raises(ModelError, match="the model's own logits differ from its output layer's by"):
+    with pytest.raises(ModelError, match="the model's logits differ from those of its output layer by"):
         train(base, replay_path)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grsap.errors import ModelError, first_line
 from grsap.files import user_path
 from grsap.models.pretrained import hub_commit
 from grsap.models.weight_files import WeightFiles
@@ -60,7 +61,7 @@ class Embedder(ABC):
             advance(len(indices))
         if missing.any():
             raise PluginError(
-                self, "batches", f"leaves {missing.sum()} of {len(texts)} texts out", "Yield each index once"
+                self, "batches", f"leaves out {missing.sum()} of {len(texts)} texts", "Yield each index once"
             )
         return np.zeros((0, 0), np.float32) if result is None else result
 
@@ -100,6 +101,28 @@ class Embedder(ABC):
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Free memory; reloads on next use."""
+
+
+def load_from(path: str, load: Callable[[str], Any], embedder: Embedder) -> Any:
+    """Load a model from a folder or a Hub id.
+
+    Args:
+        path: as configured.
+        load: loads the model, given the expanded path of a folder, or the Hub id.
+        embedder: owner of the argument `path`, for error messages.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    folder = user_path(path)
+    try:
+        return load(str(folder) if folder.exists() else path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"path {path} cannot be loaded: {first_line(error)}",
+            "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
+            part=embedder,
+        ) from error
 
 
 def weights_revision(path: str, revision: str | None) -> str | None:

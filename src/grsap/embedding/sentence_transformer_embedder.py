@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from packaging.version import Version
 
-from grsap.embedding.base import Embedder, by_length, check_folder, weights_revision
-from grsap.errors import ConfigError, MissingPackageError, ModelError, first_line
+from grsap.embedding.base import Embedder, by_length, check_folder, load_from, weights_revision
+from grsap.errors import ConfigError, MissingPackageError, ModelError
 from grsap.files import user_path
 from grsap.json_text import read_json
 from grsap.versions import installed_versions
@@ -99,16 +100,7 @@ class SentenceTransformerEmbedder(Embedder):
         from sentence_transformers import SentenceTransformer
 
         device = None if self.device == "auto" else self.device
-        folder = user_path(self.path)
-        source = str(folder) if folder.exists() else self.path
-        try:
-            self._model = SentenceTransformer(source, device=device, revision=self.revision)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"path {self.path} cannot be loaded: {first_line(error)}",
-                "Check the id and the network, or give a folder; offline, MiniLMEmbedder needs neither",
-                part=self,
-            ) from error
+        self._model = load_from(self.path, partial(SentenceTransformer, device=device, revision=self.revision), self)
 
 
 def module_types(path: Path) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from grsap.embedding.base import Embedder, check_folder, weights_revision
-from grsap.errors import MissingPackageError, ModelError, first_line
-from grsap.files import user_path
+from grsap.embedding.base import Embedder, check_folder, load_from, weights_revision
+from grsap.errors import MissingPackageError
 
 BATCH_SIZE = 1024
 
@@ -59,12 +59,4 @@ class StaticEmbedder(Embedder):
         self.check()
         from model2vec import StaticModel
 
-        folder = user_path(self.path)
-        try:
-            self._model = StaticModel.from_pretrained(folder if folder.exists() else self.path, force_download=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"path {self.path} cannot be loaded: {first_line(error)}",
-                "Check the id and the network, or give a folder",
-                part=self,
-            ) from error
+        self._model = load_from(self.path, partial(StaticModel.from_pretrained, force_download=False), self)

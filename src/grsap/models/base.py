@@ -1,4 +1,4 @@
-"""The base model: where it is, how it is quantized, and the template it talks in."""
+"""The base model: source, quantization and chat template."""
 
 from __future__ import annotations
 
@@ -50,18 +50,17 @@ class BaseModel:
     Args:
         path: a Hub id, a folder, or `embedded:NAME` for a model that a package ships.
         revision: commit of a Hub id; required with `trust_remote_code`.
-        merge_adapter: folder of a PEFT adapter to merge into the weights before they are quantized; the merged model is
-            cached, and is then the model with the adapter off.
+        merge_adapter: folder of a PEFT adapter to merge into the weights before quantization; the merged model is
+            cached, and counts as the base.
         quantization: format of the frozen weights; `none` for plain LoRA and full fine-tuning.
-        double_quantization: quantize the 4-bit scales too; saves about 0.4 bit a weight.
-        quant_storage: how bitsandbytes stores 4-bit weights.
-        skip_modules: parts of the model, by name (`model.layers.0`), whose weights are not quantized. The output head
-            never is.
-        compute_dtype: number format of the matrix products; `auto` is bf16 where the hardware is good at it.
-        attention: attention kernel; `auto` takes FlashAttention 2 where it is installed on CUDA, else PyTorch's SDPA
-            (varlen for packed rows), and `eager` for architectures that support neither.
+        double_quantization: quantize the 4-bit scales too; saves about 0.4 bits per weight.
+        quant_storage: dtype in which bitsandbytes stores 4-bit weights.
+        skip_modules: names of modules (`model.layers.0`) whose weights are not quantized. The output head never is.
+        compute_dtype: dtype of matrix products; `auto` is bf16 if the hardware supports it, else float32.
+        attention: attention kernel; `auto` uses FlashAttention 2 if installed on CUDA, else PyTorch's SDPA (varlen for
+            packed rows), and `eager` for architectures that support neither.
         gradient_checkpointing: recompute activations in the backward pass: less memory, a third more computation, and
-            up to twice the time where kernel launches are the bottleneck.
+            up to twice the time if kernel launches are the bottleneck.
         chat_template: file with a Jinja chat template, for models that come without one.
         chat_template_kwargs: passed to the template wherever text is rendered, e.g. `enable_thinking: false`.
         trust_remote_code: run code that comes with the model. Needs `revision`.
@@ -86,8 +85,8 @@ class BaseModel:
 
         Raises:
             ConfigError: settings contradict each other.
-            ModelError: a folder is missing.
-            MissingPackageError: an embedded model whose package is not installed.
+            ModelError: a folder or file is missing.
+            MissingPackageError: the package of an embedded model is not installed.
         """
         with arguments_of(self):
             if self.trust_remote_code and not self.revision:
@@ -101,13 +100,13 @@ class BaseModel:
         self._merge_folder()
 
     def check_weights(self) -> None:
-        """Check by file headers that weights, config and `merge_adapter` belong together; loads no weights.
+        """Check by file headers that weights, config and `merge_adapter` match; loads no weights.
 
-        A model that is not on this machine yet, or not converted, is checked when it is loaded.
+        A model that is not on this machine yet, or not yet converted, is checked when it is loaded.
 
         Raises:
             ModelError: a file is damaged or missing, or a tensor is missing, unexpected or of another shape.
-            ConfigError: the model does not have the attention that is set.
+            ConfigError: the model does not support the configured attention.
         """
         self.check()
         if self._is_converted and self._stored().folder is not None:
@@ -129,11 +128,11 @@ class BaseModel:
             check_adapter(self.load_config(), folder, trust_remote_code=self.trust_remote_code)
 
     def empty(self) -> PreTrainedModel:
-        """The model without weights, on the meta device.
+        """Return the model on the meta device, without weights.
 
         Raises:
             ModelError: config.json describes no model.
-            ConfigError: the model does not have the attention that is set.
+            ConfigError: the model does not support the configured attention.
         """
         model = self._stored().empty()
         self._check_attention(type(model))
@@ -141,26 +140,26 @@ class BaseModel:
 
     @cached_property
     def limits(self) -> Limits:
-        """Tokens and positions that the model has; loads no weights."""
+        """Token ids and positions of the model; loads no weights."""
         return model_limits(self.empty())
 
     def quantized_share(self) -> QuantizedShare | None:
-        """How much of the model will be quantized; None without quantization. Loads no weights."""
+        """Return how much of the model will be quantized; None without quantization. Loads no weights."""
         empty = self.empty()
         settings = self._quantization_config(torch.float32, empty)
         return None if settings is None else quantized_share(empty, settings, self.quantization)
 
     @property
     def looks_local(self) -> bool:
-        """Whether `path` is meant as a folder rather than a Hub id."""
+        """Return whether `path` looks like a folder rather than a Hub id."""
         return user_path(self.path).exists() or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1
 
     @property
     def supports_packing(self) -> bool:
-        """Whether the model can separate packed rows by their positions; loads no weights.
+        """Return whether the model can separate packed rows by their positions; loads no weights.
 
-        Models that carry a state from token to token (Mamba and its hybrids) cannot. Where the class does not say,
-        `Forward.keeps_rows_apart` tries it before the first step.
+        Models that carry a state from token to token (Mamba and its hybrids) cannot. If the class does not declare it,
+        `Forward.keeps_rows_apart` tests it before the first step.
         """
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(self.load_config()), None)
         return not carries_state(model_class)
@@ -171,16 +170,16 @@ class BaseModel:
 
         Raises:
             ModelError: the tokenizer cannot be found.
-            TemplateError: it has no chat template.
+            TemplateError: the tokenizer has no chat template.
         """
         return ChatTemplate(self.tokenizer, dict(self.chat_template_kwargs or {}))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer, with `chat_template` on it if that is set; loaded once.
+        """The tokenizer, with `chat_template` if configured; loaded once.
 
         Raises:
-            ModelError: it cannot be found.
+            ModelError: the tokenizer cannot be found.
         """
         self.check()
         tokenizer: PreTrainedTokenizerBase = self._stored().tokenizer()
@@ -188,24 +187,26 @@ class BaseModel:
             try:
                 tokenizer.chat_template = resolve(self.chat_template).read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
-                raise ModelError(f"chat_template {self.chat_template} is not UTF-8", "Save it so", part=self) from error
+                raise ModelError(
+                    f"chat_template {self.chat_template} is not UTF-8", "Save it as UTF-8", part=self
+                ) from error
         return tokenizer
 
     def load_config(self) -> Any:
-        """The model's configuration (shapes); loads no weights."""
+        """Load the model's configuration (shapes), without weights."""
         self.check()
         return self._stored().config()
 
     def load(
         self, device: torch.device, *, full_precision: bool = False, reentrant_checkpointing: bool = True
     ) -> PreTrainedModel:
-        """The frozen model on `device`, quantized as set.
+        """Load the frozen model onto `device`, with the configured quantization.
 
         Args:
-            device: where the weights go.
-            full_precision: keep float32 weights, for full fine-tuning.
-            reentrant_checkpointing: checkpoint gradients by nested backward passes, which cost less host time (decision
-                0013). DDP with `find_unused_parameters` needs False.
+            device: device of the weights.
+            full_precision: load float32 weights with gradients, for full fine-tuning.
+            reentrant_checkpointing: use reentrant gradient checkpointing, which costs less host time (decision 0013).
+                DDP with `find_unused_parameters` needs False.
         """
         self.check()
         if full_precision:
@@ -223,14 +224,14 @@ class BaseModel:
         keep_quantized_weights(model)
         model.requires_grad_(full_precision)
         if self.gradient_checkpointing:
-            # Keys and values that layers share would lose their gradient (Gemma 3n and 4).
+            # With reentrant checkpointing, keys and values that layers share (Gemma 3n and 4) would have no gradient.
             shares = getattr(model.config.get_text_config(), "num_kv_shared_layers", 0)
             model.gradient_checkpointing_enable({"use_reentrant": reentrant_checkpointing and not shares})
             model.enable_input_require_grads()
         return model
 
     def weights_source(self) -> str:
-        """Folder or Hub id of the weights before they are quantized; `merge_adapter` is merged in."""
+        """Return the folder or Hub id of the unquantized weights, with `merge_adapter` merged in."""
         stored, adapter = self._stored(), self._merge_folder()
         if adapter is None:
             return stored.source
@@ -239,17 +240,17 @@ class BaseModel:
                 stored,
                 adapter,
                 self.tokenizer,
-                # keep float32 bases in float32: merging must not round
+                # The base's own dtype: storing a float32 base in bf16 would round it.
                 getattr(self.load_config(), "dtype", None) or torch.bfloat16,
             )
         )
 
     def content(self) -> dict[str, str | None]:
-        """Hashes of the base's files and of those of `merge_adapter`."""
+        """Return hashes of the files of the base and of `merge_adapter`."""
         return {"content_hash": self.content_hash, "merge_adapter_content_hash": self._merge_hash()}
 
     def identity(self) -> dict[str, Any]:
-        """Identifies the base in manifests."""
+        """Identify the base in manifests."""
         return {
             "path": self.path,
             "revision": self.revision,
@@ -263,28 +264,28 @@ class BaseModel:
 
     @cached_property
     def content_hash(self) -> str:
-        """Of all files of the folder that load, or the commit of a Hub id; before merging and quantization.
+        """Hash of all files of the folder that are loaded, or commit of a Hub id; before merge and quantization.
 
-        Reads the weights of a folder, which takes seconds for a large model the first time.
+        Reads the weights of a folder, which takes seconds for a large model at first.
         """
         return self._stored().content_hash()
 
     def settings_hash(self) -> str:
-        """Of all files of the folder but the weights, or the commit of a Hub id."""
+        """Return a hash of all files of the folder except weights, or the commit of a Hub id."""
         return self._stored().settings_hash()
 
     def content_identity(self) -> dict[str, Any]:
-        """`identity` without file paths, and with the model's name."""
+        """Return `identity` without file paths, and with the model's name."""
         placeless = {key: value for key, value in self.identity().items() if key not in ("path", "merge_adapter")}
         return {**placeless, "model": self.name}
 
     @property
     def name(self) -> str:
-        """The Hub id, or the folder's name without its place."""
+        """Return the Hub id, or the name of the folder without its path."""
         return Path(self.path).name if self.looks_local and not is_embedded(self.path) else self.path
 
     def weights_revision(self) -> str:
-        """`content_hash` of the model, the merged adapter's, and what else is done to the weights."""
+        """Identify the weights: `content_hash`, hash of the merged adapter, quantization and compute dtype."""
         parts = [self.content_hash, self._merge_hash()]
         if self.quantization != "none":
             parts.append(self.quantization)
@@ -299,24 +300,24 @@ class BaseModel:
         return adapter_hash(self._merge_folder())
 
     def _merge_folder(self) -> Path | None:
-        """The folder of `merge_adapter`, if that is set."""
+        """Return the folder of `merge_adapter`; None if it is not set."""
         with arguments_of(self):
             return adapter_folder(self.merge_adapter, MERGE_KEY) if self.merge_adapter else None
 
     @property
     def _is_converted(self) -> bool:
-        """Whether the files are such as transformers reads: False for a packaged model that was not used yet."""
+        """Return whether transformers can read the files; False for a packaged model before its conversion."""
         return not is_embedded(self.path) or converted_folder(self.path).is_dir()
 
     def _stored(self) -> Pretrained:
-        """The model as it is stored; a packaged one is converted first."""
+        """Return the stored model; a packaged model is converted first."""
         if is_embedded(self.path):
             return Pretrained(str(embedded_folder(self.path)), part=self)
         source = str(user_path(self.path)) if self.looks_local else self.path
         return Pretrained(source, self.revision, self.trust_remote_code, part=self)
 
     def _attention(self, device: torch.device) -> str | None:
-        """The attention implementation to ask transformers for; None for its own choice: SDPA, or eager without."""
+        """Return transformers' attention implementation; None for its default: SDPA, or eager without SDPA support."""
         if self.attention != "auto":
             return self.attention
         from transformers.utils.import_utils import is_flash_attn_2_available
@@ -331,18 +332,18 @@ class BaseModel:
         return "flash_attention_2" if is_half and supported_attention(type(self.empty()))["flash_attention_2"] else None
 
     def _check_attention(self, model_class: type[PreTrainedModel]) -> None:
-        """Raise ConfigError if the architecture does not have the attention that is set."""
+        """Raise ConfigError if the architecture does not support the configured attention."""
         has = supported_attention(model_class)
         if not has.get(self.attention, True):
             others = ["auto", *(name for name, is_there in has.items() if is_there), "eager"]
             raise ConfigError(
-                f"attention is {self.attention}, which {model_class.__name__} does not have",
+                f"attention is {self.attention}, which {model_class.__name__} does not support",
                 f"Set attention to {' or '.join(others)}",
                 part=self,
             )
 
     def check_quantization(self, full_weights_for: str | None = None) -> None:
-        """Check that the model's files allow the quantization that is set.
+        """Check that the model's files allow the configured quantization.
 
         Args:
             full_weights_for: a setting that needs unquantized weights.
@@ -358,22 +359,22 @@ class BaseModel:
         """Raise ConfigError if quantization is set: quantized weights cannot be trained."""
         if self.quantization != "none":
             raise ConfigError(
-                f"quantization is {self.quantization}, and {FULL} needs full weights",
+                f"quantization is {self.quantization}, but {FULL} needs full weights",
                 "Set quantization to none, or give model.lora",
                 part=self,
             )
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
-        """The number format of matrix products on a device.
+        """Return the dtype of matrix products on a device.
 
         Raises:
-            ConfigError: the device does not compute in the one that is set.
+            ConfigError: the device does not support `compute_dtype`.
         """
         with arguments_of(self):
             return resolve_dtype(self.compute_dtype, device)
 
     def _quantization_config(self, dtype: torch.dtype, empty: PreTrainedModel) -> BitsAndBytesConfig | None:
-        """bitsandbytes' settings; the output head stays in full precision, as in QLoRA (Dettmers et al. 2023)."""
+        """Return bitsandbytes' settings; the output head is not quantized, as in QLoRA (Dettmers et al. 2023)."""
         if self.quantization == "none":
             return None
         head = empty.get_output_embeddings()
@@ -381,8 +382,8 @@ class BaseModel:
         for skipped in self.skip_modules or []:
             if all(should_convert_module(name, [skipped]) for name in names):
                 raise ConfigError(
-                    f"skip_modules names {skipped}, and the model has no such part",
-                    "Take it out, or give the name of a part, such as model.layers.0",
+                    f"skip_modules names {skipped}, and the model has no such module",
+                    "Remove it, or give the name of a module, such as model.layers.0",
                     part=self,
                 )
         skipped_names = [name for name, module in names.items() if module is head] + (self.skip_modules or [])

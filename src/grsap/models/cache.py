@@ -1,4 +1,4 @@
-"""The cache of converted and merged bases in Hugging Face format, and of hashes of large files."""
+"""Cache of converted and merged base models in Hugging Face format, and of hashes of large files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from grsap.files import hash_bytes, hash_file, hash_json, waiting_lock, write_at
 from grsap.json_text import read_json
 
 MIN_REMEMBERED_BYTES = 64 * 2**20
-"""Smaller files are hashed each time."""
+"""Size from which hashes are cached; smaller files are hashed each time."""
 _MIN_AGE_S = 2.0
-"""A file changed more recently may change again without a new time stamp."""
+"""Age from which hashes are cached: a file changed more recently may change again without a new time stamp."""
 
 
 def cache_root() -> Path:
-    """`$XDG_CACHE_HOME/grsap/models`, or `~/.cache/grsap/models`. May be deleted at any time."""
+    """Return `$XDG_CACHE_HOME/grsap/models` or `~/.cache/grsap/models`. It may be deleted at any time."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "grsap" / "models"
 
 
 def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
-    """The cached folder `name`; made atomically by `fill` the first time, while other processes wait."""
+    """Return the cached folder `name`. `fill` creates it atomically at the first call, while other processes wait."""
     folder = cache_root() / name
     if not (folder / "config.json").is_file():
         with waiting_lock(cache_root() / f".{name}.lock"):
@@ -35,9 +35,9 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
 
 
 def remembered_hash(path: Path) -> str:
-    """`hash_file`, cached for large files by size, times and inode.
+    """Return `hash_file`, cached for large files by size, times and inode.
 
-    Any write changes a file's ctime, so a changed file is read again.
+    Any write changes a file's ctime, so that a changed file is read again.
     """
     status = path.stat()
     if status.st_size < MIN_REMEMBERED_BYTES:
@@ -50,6 +50,6 @@ def remembered_hash(path: Path) -> str:
             return str(kept["hash"])
     found = hash_file(path)
     if time.time() - max(status.st_mtime, status.st_ctime) > _MIN_AGE_S:
-        with contextlib.suppress(OSError):  # an unwritable cache is no error
+        with contextlib.suppress(OSError):  # the cache may be read-only
             write_atomic(note, json.dumps({"stamp": stamp, "hash": found}))
     return found

@@ -1,4 +1,4 @@
-"""Devices and number formats of this machine."""
+"""Devices of this machine, and the dtypes to compute in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 def cpu_flags() -> frozenset[str]:
-    """Feature flags of the processor; empty on systems without /proc/cpuinfo."""
+    """Return the feature flags of the CPU; empty on systems without /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -27,22 +27,22 @@ def cpu_flags() -> frozenset[str]:
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products run in hardware: CUDA cards from Ampere, processors with AMX or AVX512-BF16."""
+    """Return whether bf16 matrix products run in hardware: GPUs from Ampere on, CPUs with AMX or AVX512-BF16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and not cpu_flags().isdisjoint(_BF16_FLAGS)
 
 
 def logits_chunk_size(device: torch.device) -> int:
-    """Tokens whose logits are held at once: on a processor 256, which saves memory and no time (decision 0011)."""
+    """Return the number of tokens whose logits exist at once; a smaller one on CPUs saves memory (decision 0011)."""
     return 256 if device.type == "cpu" else 1024
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a setting; `auto` is the first GPU, or the processor where there is none.
+    """Return the device of a setting; `auto` is the first GPU, or the CPU if there is none.
 
     Raises:
-        ConfigError: there is no such device on this machine.
+        ConfigError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,16 +53,16 @@ def resolve_device(name: str) -> torch.device:
     num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= num_cuda:
         raise ConfigError(
-            f"device is {name}, and this machine has {num_cuda} CUDA devices", "Give auto, cpu, or one that exists"
+            f"device is {name}, but this machine has {num_cuda} CUDA devices", "Give auto, cpu, or one that exists"
         )
     return device
 
 
 def resolve_dtype(name: ComputeDtype, device: torch.device) -> torch.dtype:
-    """The dtype to compute in; `auto` is bf16 where the hardware is good at it, else float32.
+    """Return the dtype to compute in; `auto` is bf16 if the hardware supports it, else float32.
 
     Raises:
-        ConfigError: float16 on a processor, where it is slow and overflows.
+        ConfigError: float16 on a CPU, where it is slow and overflows.
     """
     if name == "auto":
         return torch.bfloat16 if is_fast_in_bf16(device) else torch.float32

@@ -1,4 +1,4 @@
-"""Linear layers on a CPU as plain matrix products, for passes without a gradient."""
+"""Faster linear layers on a CPU, for forward passes without gradients."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Product = Callable[[Tensor], Tensor]
 
 @contextmanager
 def dense(model: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Inside, linear layers on a processor compute by weights that are prepared once; for evaluation mode.
+    """Prepare the weights of linear layers on a CPU once, for all forward passes in this context (no gradients).
 
-    4-bit layers hold their weights dequantized, in their compute dtype, instead of dequantizing them at each call: the
-    numbers are the same. In float32 weights are also laid out for oneDNN, whose products of few rows take half the time
-    of the default ones, and a LoRA adapter that is on is added to them; both round otherwise by some 1e-7. In bf16 an
-    adapter would be lost in rounding, and stays apart. It takes the model's size in the compute dtype. Layers on a GPU,
-    whose kernels are fast, are left alone; weights are not touched.
+    4-bit weights are dequantized to their compute dtype once instead of in each call, with the same results. In float32
+    weights are also reordered for oneDNN, which halves the time of products of few rows, and an active LoRA adapter is
+    added to them; both change results by about 1e-7. In bf16 adding the adapter would round it away, so it is computed
+    separately. Needs as much memory as the model has in the compute dtype. Layers on a GPU are not changed, nor are any
+    parameters.
 
     Args:
-        model: with or without an adapter.
-        dtype: that autocast computes in; None or float32 leaves it to the weights.
+        model: model with or without an adapter.
+        dtype: autocast dtype; with None or float32, layers compute in the dtype of the weights.
     """
     changed: list[nn.Module] = []
     covered: set[nn.Module] = set()
     in_full = dtype in (None, torch.float32)
     try:
-        for layer in model.modules():  # an adapter's layer precedes the one that it wraps
+        for layer in model.modules():  # yields an adapter's layer before the layer that it wraps
             product = None if layer in covered else _product(layer, in_full)
             if product is not None:
                 covered.add(layer.get_base_layer() if isinstance(layer, LoraLayer) else layer)
@@ -50,7 +50,7 @@ def dense(model: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
 
 
 def _product(layer: nn.Module, in_full: bool) -> Product | None:
-    """The layer's replacement; None to keep it."""
+    """Return a replacement of the layer's `forward`; None to keep it."""
     base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
     if type(base) not in (nn.Linear, Linear4bit) or base.weight.device.type != "cpu":
         return None
@@ -72,7 +72,7 @@ def _product(layer: nn.Module, in_full: bool) -> Product | None:
 
 
 def _laid_out(weights: Tensor, bias: Tensor | None) -> Product:
-    """A product by oneDNN where PyTorch has it, as its compiler would choose for weights that do not change."""
+    """Return a product with reordered weights by oneDNN if PyTorch has it, as its compiler does for frozen weights."""
     onednn = onednn_linear()
     if onednn is None:
         return partial(_plain, weights, bias)

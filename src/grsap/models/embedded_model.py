@@ -1,4 +1,4 @@
-"""Models shipped by Python packages, for use without a model hub."""
+"""Models inside Python packages, for use without a model hub."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PACKAGED_MODELS = {
 
 
 def is_embedded(path: str) -> bool:
-    """Whether `path` names a packaged model."""
+    """Return whether `path` names a packaged model."""
     return path.startswith(PREFIX)
 
 
@@ -55,7 +55,7 @@ def packaged_model(path: str) -> PackagedModel:
 
 
 def gguf_file(model: PackagedModel) -> Path:
-    """Where the package keeps its weights.
+    """Return the path of the package's weights.
 
     Raises:
         MissingPackageError: the package, or the reader of its format, is not installed.
@@ -65,21 +65,21 @@ def gguf_file(model: PackagedModel) -> Path:
         missing = model.package if spec is None else "gguf"
         raise MissingPackageError(
             f"The embedded model needs the package {missing}, which is not installed",
-            f"Run: {model.install}  (--no-deps: what {model.package} requires compiles for long and is not used)",
+            f"Run: {model.install}  (--no-deps: {model.package}'s dependencies take long to compile and are not used)",
         )
     return Path(spec.origin).parent / model.file
 
 
 def converted_folder(path: str) -> Path:
-    """Where the converted model is kept, once it has been made."""
+    """Return the folder of the converted model, which may not exist yet."""
     return cache_root() / _folder_name(path)
 
 
 def embedded_folder(path: str) -> Path:
-    """A Hugging Face folder (bf16 weights, tokenizer) of the packaged model, converted once and cached.
+    """Convert the packaged model once to a cached Hugging Face folder (bf16 weights, tokenizer); return its path.
 
     Raises:
-        ModelError: the file's tensors are not the model's.
+        ModelError: the file's tensors are not those of the model.
     """
     gguf = gguf_file(packaged_model(path))
 
@@ -90,7 +90,7 @@ def embedded_folder(path: str) -> Path:
             gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, output_loading_info=True
         )
         check_report(report, gguf)
-        # Remove the note that the weights came as GGUF: it would prevent further quantization.
+        # Remove the record of the GGUF quantization, which would prevent quantization by bitsandbytes.
         for owner, name in ((weights.config, "quantization_config"), (weights, "hf_quantizer")):
             if hasattr(owner, name):
                 delattr(owner, name)

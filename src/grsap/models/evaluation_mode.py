@@ -11,11 +11,11 @@ from torch import nn
 
 @contextmanager
 def evaluation_modes(model: nn.Module) -> Iterator[None]:
-    """Dropout off; afterwards each module has the mode it had.
+    """Put all modules into evaluation mode (no dropout), and restore each module's mode afterwards.
 
-    Layers of bitsandbytes are in training mode meanwhile. In evaluation mode on a CPU with AVX512-BF16 they rewrite
-    their 4-bit weights for good into a layout that rounds the scales and has no gradient, so that training afterwards
-    would be wrong in silence. They have no dropout: the mode changes nothing else in them.
+    Layers of bitsandbytes are put into training mode instead, which has no other effect on them. In evaluation mode on
+    a CPU with AVX512-BF16 they permanently convert their 4-bit weights to a layout that rounds the scales and has no
+    gradient, so that later training would silently be wrong.
     """
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -29,10 +29,10 @@ def evaluation_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """`evaluation_modes`, and no gradients.
+    """Apply `evaluation_modes`, without gradients.
 
-    Gradients are off by `no_grad`, not by `inference_mode`, because a buffer that a forward pass replaces (scaled
-    rotary embeddings do) could not be used in training afterwards.
+    Uses `no_grad`, not `inference_mode`: a buffer that a forward pass replaces (scaled rotary embeddings do) could not
+    be used in training after `inference_mode`.
     """
     with evaluation_modes(model), torch.no_grad():
         yield

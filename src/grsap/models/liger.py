@@ -1,4 +1,4 @@
-"""Liger's fused kernels for rotary embeddings, norms and gated layers (arXiv 2410.10989), on a GPU."""
+"""Liger's fused GPU kernels for rotary embeddings, norms and gated layers (arXiv 2410.10989)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from grsap.errors import ConfigError, MissingPackageError, ModelError
 
 OWN_LOSSES = {"cross_entropy": False, "fused_linear_cross_entropy": False}
-"""Liger's losses are off: grsap's loss is already fused with the output layer, for all objectives at once."""
+"""Disables Liger's losses: grsap's loss is already fused with the output layer, for all objectives at once."""
 KEY = "model.step.use_liger_kernel"
 
 
@@ -18,13 +18,13 @@ def check_liger(device: torch.device, model_type: str) -> None:
     """Check that the Liger kernels are available, before weights are loaded.
 
     Args:
-        device: that the model will be on.
-        model_type: of its config.
+        device: device of the model.
+        model_type: `model_type` of its config.
 
     Raises:
-        ConfigError: not on a GPU.
-        MissingPackageError: the package is not installed.
-        ModelError: it does not support this architecture.
+        ConfigError: the device is no GPU.
+        MissingPackageError: liger-kernel is not installed.
+        ModelError: liger-kernel does not support this architecture.
     """
     if device.type != "cuda":
         raise ConfigError(

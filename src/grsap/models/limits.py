@@ -1,4 +1,4 @@
-"""Limits of a model's input: token ids of its embedding, and learned positions."""
+"""Limits of a model's input: embedded token ids, and learned positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from grsap.errors import ModelError
 
-# How architectures call a table with one row a position; rotary embeddings and ALiBi have none.
+# Names of tables with one row per position in all architectures; rotary embeddings and ALiBi have none.
 _POSITION_TABLE = re.compile(
     r"(^|\.)(wpe|pos_encoding|embed_positions|positions?_embed(ding)?s?|position_embeddings)(\.weight)?$"
 )
@@ -23,26 +23,26 @@ _OTHER_MODALITY = re.compile(r"vision|visual|image|audio|speech")
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one model.
+    """Limits of one model's input.
 
     Attributes:
-        num_tokens: ids that both the embedding and the output head have.
-        num_positions: tokens of the longest row; None where positions are computed.
+        num_tokens: number of token ids that both embedding and output head have.
+        num_positions: tokens of the longest possible row; None if positions are computed.
     """
 
     num_tokens: int
     num_positions: int | None
 
     def check(self, ids: Sequence[int] | npt.NDArray[np.int32], what: str, num_new: int = 0) -> None:
-        """Check that the model can take a row.
+        """Check that a row fits the model.
 
         Args:
-            ids: its tokens.
-            what: the row, for the error; names the model too.
-            num_new: tokens that will be generated after it.
+            ids: token ids of the row.
+            what: name of the row in error messages.
+            num_new: number of tokens to generate after it.
 
         Raises:
-            ModelError: a token has no embedding, or the row is longer than the positions.
+            ModelError: a token has no embedding, or the row has more tokens than the model has positions.
         """
         if len(ids) and (largest := int(np.max(ids))) >= self.num_tokens:
             raise ModelError(
@@ -59,7 +59,7 @@ class Limits:
 
 
 def model_limits(model: PreTrainedModel) -> Limits:
-    """Of a model in memory or on the meta device."""
+    """Return the limits of a model in memory or on the meta device."""
     layers: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]
     sizes = [int(layer.weight.shape[0]) for layer in layers if hasattr(layer, "weight")]
     return Limits(min(sizes), _num_positions(model))
@@ -67,18 +67,18 @@ def model_limits(model: PreTrainedModel) -> Limits:
 
 def _num_positions(model: PreTrainedModel) -> int | None:
     config = model.config.get_text_config()
-    if config.model_type == "mpt":  # its ALiBi is made for so many positions
+    if config.model_type == "mpt":  # MPT allocates its ALiBi biases for this many positions
         return int(config.max_seq_len)
     tables = list(_position_tables(model))
     if not tables:
         return None
-    # OPT's and BART's tables have two rows more than positions.
+    # The tables of OPT and BART have two more rows than there are positions.
     declared = getattr(config, "max_position_embeddings", None)
     return min(tables if declared is None else [*tables, int(declared)])
 
 
 def _position_tables(model: PreTrainedModel) -> Iterator[int]:
-    """Rows of each table of positions: an embedding, or a tensor of its own (GPT-J, CTRL)."""
+    """Yield the number of rows of each position table, which is an embedding or a plain tensor (GPT-J, CTRL)."""
     tokens = model.get_input_embeddings()
     for name, module in model.named_modules():
         if _OTHER_MODALITY.search(name) or module is tokens:

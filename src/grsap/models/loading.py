@@ -1,4 +1,4 @@
-"""Loading a whole model: the tensors of its files must be exactly those of the model."""
+"""Checks that the tensors of a model's files are exactly those of the model."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _CONVERSION_ROW = re.compile(r"^(\S+)\s*\|\s*CONVERSION", re.MULTILINE)
 
 
 def rehearse(empty: PreTrainedModel, files: WeightFiles, config: Any) -> frozenset[str]:
-    """Load the tensors' shapes without values, by transformers' rules (renaming, fused experts, tied weights).
+    """Load the shapes of all tensors without values, by transformers' rules (renaming, fused experts, tied weights).
 
-    Tensors that an architecture ignores or ties may be missing, and so may the other parts of a multimodal model of
-    which the text model is used. Quantized files are checked at the real loading only: their tensors differ.
+    Tensors that an architecture ignores or ties may be missing. Of a multimodal model, whose text model is used, the
+    other parts may be unexpected. Quantized files, whose tensors differ, are checked only when they are loaded.
 
     Args:
         empty: the model on the meta device.
-        files: of the weights.
-        config: that the files come with.
+        files: files of the weights.
+        config: configuration stored with the files.
 
     Returns:
-        Tensors that the model leaves out.
+        Names of the tensors that the model does not use.
 
     Raises:
-        ModelError: a tensor is missing, unexpected or of another shape; names the folder and the first one.
+        ModelError: a tensor is missing, unexpected or of another shape; names the folder and the first tensor.
     """
     shapes = files.shapes()
     if getattr(empty.config, "quantization_config", None):
@@ -55,20 +55,20 @@ def rehearse(empty: PreTrainedModel, files: WeightFiles, config: Any) -> frozens
 
 
 def check_report(report: Mapping[str, Any], folder: str | Path, left_out: frozenset[str] = frozenset()) -> None:
-    """Raise ModelError if transformers' report of a load names a tensor.
+    """Raise ModelError if transformers' loading report names a tensor.
 
     Args:
-        report: as `from_pretrained` gives it with `output_loading_info`.
-        folder: or Hub id, for the error.
+        report: report of `from_pretrained` with `output_loading_info`.
+        folder: folder or Hub id, for error messages.
         left_out: tensors that may be unexpected.
     """
     shapes = {
-        name: f"{tuple(given)}, and the model's is {tuple(own)}" for name, given, own in report["mismatched_keys"]
+        f"{name} has the shape {tuple(given)}, and the model's is {tuple(own)}"
+        for name, given, own in report["mismatched_keys"]
     }
-    _raise_first(folder, shapes, lambda name: f"the tensor {name} has the shape {shapes[name]}")
-    _raise_first(folder, report["missing_keys"], lambda name: f"the tensor {name} is missing")
-    unexpected = set(report["unexpected_keys"]) - left_out
-    _raise_first(folder, unexpected, lambda name: f"the tensor {name} has no place in the model")
+    raise_first(f"{folder}", shapes, "", _REMEDY)
+    raise_first(f"{folder}", report["missing_keys"], " is missing", _REMEDY)
+    raise_first(f"{folder}", set(report["unexpected_keys"]) - left_out, " has no place in the model", _REMEDY)
 
 
 def _report(empty: PreTrainedModel, shapes: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _report(empty: PreTrainedModel, shapes: Mapping[str, Tensor], folder: Path) 
 
 
 def _multimodal_model(config: Any) -> PreTrainedModel | None:
-    """The empty multimodal model that a config names, if it contains a text model and others (Llama 4)."""
+    """Return the empty multimodal model of a config that contains a text model and others (Llama 4); else None."""
     named = getattr(transformers, next(iter(config.architectures or ()), ""), None)
     if config.get_text_config() is config or not (isinstance(named, type) and issubclass(named, PreTrainedModel)):
         return None
@@ -103,16 +103,17 @@ def _multimodal_model(config: Any) -> PreTrainedModel | None:
         return named(copy.deepcopy(config))
 
 
-def _raise_first(folder: str | Path, names: Iterable[str], describe: Any) -> None:
-    ordered = sorted(names)
+def raise_first(owner: str, tensors: Iterable[str], fault: str, remedy: str) -> None:
+    """Raise ModelError for the first of the faulty `tensors` in order, if there are any."""
+    ordered = sorted(tensors)
     if ordered:
         more = f" (and {len(ordered) - 1} more like it)" if len(ordered) > 1 else ""
-        raise ModelError(f"{folder}: {describe(ordered[0])}{more}", _REMEDY)
+        raise ModelError(f"{owner}: the tensor {ordered[0]}{fault}{more}", remedy)
 
 
 @contextmanager
 def _collected_log() -> Iterator[list[str]]:
-    """transformers' log lines as a list, off the console; its progress bars off."""
+    """Collect transformers' log lines instead of printing them, and disable its progress bars."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(re.sub("\x1b\\[[0-9;]*m", "", record.getMessage()))  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Adding a LoRA adapter to a frozen base."""
+"""LoRA adapters on a frozen base, and the parts of a model that the loss needs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from grsap.models.evaluation_mode import evaluating
 
 
 def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
-    """Wrap `base` with an adapter whose initial weights depend on `seed` alone.
+    """Wrap `base` with an adapter whose initial weights depend only on `seed`.
 
     Raises:
         ConfigError: `target_modules` names no layer of this model, or another setting does not fit it.
     """
-    given, config = config, copy.deepcopy(config)  # PEFT changes it
+    given, config = config, copy.deepcopy(config)  # PEFT modifies it
     config.task_type = config.task_type or "CAUSAL_LM"
     if config.target_modules == "all-linear" and not isinstance(config.exclude_modules, str):
         config.exclude_modules = [*(config.exclude_modules or []), *_unadaptable(base)] or None
@@ -35,7 +35,7 @@ def add_lora(base: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
         except (ValueError, TypeError) as error:
             raise ConfigError(f"lora does not fit the base: {error}", "Change its settings") from error
     if not isinstance(model, PeftModel):
-        raise ConfigError(f"lora makes a {type(model).__name__}", "Give settings of a PEFT adapter")
+        raise ConfigError(f"lora creates a {type(model).__name__}", "Give settings of a PEFT adapter")
     _check_targets(model, given)
     return model
 
@@ -58,7 +58,7 @@ def _check_targets(model: PeftModel, config: LoraConfig) -> None:
         for name in names:
             if not any(each == name or each.endswith(f".{name}") for each in there):
                 raise ConfigError(
-                    f"{key} names {name}, and the base has no such layer", f"Take it out of {key}", part=config
+                    f"{key} names {name}, and the base has no such layer", f"Remove it from {key}", part=config
                 )
     layers = {id(layer.get_base_layer()) for layer in model.modules() if isinstance(layer, LoraLayer)}
     for name, module in model.named_modules():
@@ -72,17 +72,17 @@ def _check_targets(model: PeftModel, config: LoraConfig) -> None:
 
 
 def _names(setting: Any) -> list[str]:
-    """The names in a list; none for null and for a pattern, which PEFT checks itself."""
+    """Return the names of a list setting; none for null or a pattern, which PEFT checks itself."""
     return [] if setting is None or isinstance(setting, str) else sorted(setting)
 
 
 def _unadaptable(base: nn.Module) -> list[str]:
-    """Names of linear layers that LoRA cannot adapt, such as a router whose output is a tuple."""
+    """Return the names of linear layers that LoRA cannot adapt, such as a router whose output is a tuple."""
     return [name for name, layer in base.named_modules() if not _is_adaptable(layer)]
 
 
 def _is_adaptable(layer: nn.Module) -> bool:
-    """Whether a subclass of a linear layer maps (N, in) to (N, out); routers and grouped layers do not."""
+    """Return whether a linear layer maps (N, in) to (N, out); some subclasses (routers, grouped layers) do not."""
     if not isinstance(layer, nn.Linear) or type(layer).forward is nn.Linear.forward:
         return True
     if type(layer).__module__.startswith("bitsandbytes"):
@@ -103,10 +103,10 @@ MAX_HEAD_DIFFERENCE = 0.05
 
 
 def adapter_off(model: PreTrainedModel | PeftModel) -> AbstractContextManager[None]:
-    """Context in which the model is the base: the adapter is bypassed.
+    """Return a context in which the adapter is disabled, so that the model is the base.
 
     Raises:
-        ConfigError: the model has no adapter (full fine-tuning), so that the base is gone.
+        ConfigError: the model has no adapter: full fine-tuning overwrites the base.
     """
     if isinstance(model, PeftModel):
         return model.disable_adapter()
@@ -130,12 +130,12 @@ class OutputHead:
         """Check on a few tokens that lm_head(hidden) equals the model's logits.
 
         Args:
-            model: the layer's model, with its adapter.
-            dtype: number format of the matrix products.
-            name: of the model, for the error.
+            model: model of the layer, with its adapter.
+            dtype: autocast dtype.
+            name: name of the model in error messages.
 
         Raises:
-            ModelError: it does not: the architecture has an unsupported operation between them.
+            ModelError: they differ: the architecture applies an unsupported operation between them.
         """
         ids = torch.arange(HEAD_PROBE_LENGTH, device=self.layer.weight.device)[None] + 5
         with evaluating(model), compute_context(model, ids.device, dtype):
@@ -143,23 +143,23 @@ class OutputHead:
             logits = inner_model(model)(input_ids=ids, use_cache=False).logits
             try:
                 difference = float((self(hidden).float() - logits.float()).norm() / logits.float().norm())
-            except RuntimeError as error:  # shapes that do not fit
+            except RuntimeError as error:  # incompatible shapes
                 if is_out_of_memory(error):
                     raise
                 difference = float("inf")
         if not difference < MAX_HEAD_DIFFERENCE:
             raise ModelError(
-                f"{name}: the model's own logits differ from its output layer's by {difference:.0%}",
-                "This architecture is not known to grsap yet; use another model",
+                f"{name}: the model's logits differ from those of its output layer by {difference:.0%}",
+                "grsap does not support this architecture yet; use another model",
             )
 
     @property
     def is_trained(self) -> bool:
-        """Whether the layer's own weights are trained."""
+        """Return whether the layer's weights are trained."""
         return any(parameter.requires_grad for parameter in self.layer.parameters())
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        """(..., H) hidden states -> (..., V) logits."""
+        """Map hidden states, (..., H), to logits, (..., V)."""
         logits: Tensor = self.layer(hidden)
         if self.scale != 1.0:
             logits = logits * self.scale
@@ -167,22 +167,22 @@ class OutputHead:
 
 
 def _number(config: Any, name: str) -> float:
-    """A factor in a config; 1 if it is missing or no number (then `OutputHead.check` fails)."""
+    """Return a factor in a config; 1 if it is missing or no number (then `OutputHead.check` fails)."""
     value = getattr(config, name, None)
     return float(value) if isinstance(value, (int, float)) and value else 1.0
 
 
 def inner_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """The transformers model, adapter layers included."""
+    """Return the transformers model, adapter layers included."""
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     return inner  # type: ignore[return-value]
 
 
 def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
-    """The submodule that computes hidden states.
+    """Return the submodule that computes hidden states.
 
     Raises:
-        ModelError: the architecture does not name it.
+        ModelError: the architecture has none that can be identified.
     """
     inner: Any = inner_model(model)
     part = getattr(inner, inner.base_model_prefix, None)
@@ -191,7 +191,7 @@ def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
         part = parts[0] if len(parts) == 1 else None
     if not isinstance(part, nn.Module) or part is inner:
         raise ModelError(
-            f"{type(inner).__name__}: this architecture is not known to grsap (no submodule for hidden states)",
+            f"{type(inner).__name__}: grsap does not support this architecture (no submodule for hidden states)",
             "Use another model",
         )
     return part
@@ -200,7 +200,7 @@ def backbone(model: PreTrainedModel | PeftModel) -> nn.Module:
 def without_input_casts(model: nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Disable PEFT's casts of each input to the adapter's float32, which autocast would undo.
 
-    Must cover the backward pass too, where gradient checkpointing runs the layers again. Visits every module, which
+    Must include the backward pass, where gradient checkpointing runs the layers again. Visits every module, which
     takes 10 ms for Llama 3 8B: enter it per step, not per micro-batch.
     """
     context: AbstractContextManager[None] = disable_input_dtype_casting(model, active=dtype != torch.float32)

@@ -1,4 +1,4 @@
-"""Estimating a run's memory from the model's config, without weights."""
+"""Estimate of a run's memory from the model's config, without weights."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All three."""
+        """Return the sum of weights, trainable state and activations, in bytes."""
         return self.weights + self.trainable + self.activations
 
 
 @dataclass(frozen=True)
 class MemoryFactors:
-    """What the estimate depends on besides the model.
+    """Settings that the estimate depends on besides the model.
 
     Attributes:
         quantization: `nf4`, `fp4`, `int8` or `none`.
-        double_quantization: of the 4-bit scales.
-        bytes_per_value: of the compute dtype.
-        gradient_checkpointing: only layer inputs are kept.
-        max_tokens: positions of the largest micro-batch, padding included.
+        double_quantization: whether the 4-bit scales are quantized too.
+        bytes_per_value: size of the compute dtype.
+        gradient_checkpointing: only layer inputs are kept for the backward pass.
+        max_tokens: tokens of the largest micro-batch, padding included.
         max_targets: supervised tokens of that micro-batch.
-        optimizer_bytes: of optimizer state a trainable parameter; 8 for AdamW in float32, 2 in 8 bits.
+        optimizer_bytes: optimizer state per trainable parameter; 8 for AdamW in float32, 2 in 8 bits.
         chunk_size: supervised tokens whose logits exist at once.
     """
 
@@ -65,12 +65,12 @@ class MemoryFactors:
 
 
 def estimate_memory(model: nn.Module, config: Any, factors: MemoryFactors) -> MemoryEstimate:
-    """Estimate the memory of training `model`, which may lie on the meta device.
+    """Estimate the memory of training `model`, which may be on the meta device.
 
     Args:
-        model: with `requires_grad` set on what is trained; not yet quantized.
-        config: the base's, as transformers reads it.
-        factors: see there.
+        model: unquantized model with `requires_grad` set on the trained parameters.
+        config: transformers configuration of the base.
+        factors: settings of the run.
     """
     frozen_linear = frozen_other = trainable = 0
     embeddings = getattr(model, "get_output_embeddings", None)
@@ -103,17 +103,17 @@ def planned_memory(
     max_tokens: int,
     optimizer_bytes: int,
 ) -> MemoryEstimate:
-    """Estimate a run that is only planned, from numbers alone: nothing is fetched.
+    """Estimate the memory of a planned run from its settings only; nothing is downloaded.
 
     Args:
-        shape: settings of a transformers config, `model_type` among them.
-        base: as `model.base` of a run's config.
-        lora: as `model.lora`; None where all weights are trained.
-        max_tokens: of a micro-batch, all of them supervised.
+        shape: settings of a transformers config, including `model_type`.
+        base: settings of `model.base`.
+        lora: settings of `model.lora`; None for full fine-tuning.
+        max_tokens: tokens of a micro-batch, all of them supervised.
         optimizer_bytes: see `MemoryFactors`.
 
     Raises:
-        ValueError, TypeError, KeyError: the shape or a setting is none that the libraries know.
+        ValueError, TypeError, KeyError: the libraries do not know the shape or a setting.
     """
     values = dict(shape)
     config = AutoConfig.for_model(values.pop("model_type"), **values)
@@ -132,9 +132,9 @@ def planned_memory(
 
 
 def weight_bytes(factors: MemoryFactors) -> float:
-    """Bytes of one weight of a linear layer, its share of the quantization scales included.
+    """Return the bytes per weight of a linear layer, including its share of the quantization scales.
 
-    4 bits with one scale for 64 weights: float32, or 8 bits with a float32 for 256 scales (QLoRA, section 3).
+    4-bit formats have one scale per 64 weights: float32, or 8 bits with a float32 per 256 scales (QLoRA, section 3).
     """
     if factors.quantization in ("nf4", "fp4"):
         scale = (1 + 4 / 256) / 64 if factors.double_quantization else 4 / 64
@@ -143,10 +143,10 @@ def weight_bytes(factors: MemoryFactors) -> float:
 
 
 def activation_bytes(config: Any, factors: MemoryFactors) -> int:
-    """A rule of thumb for decoder layers with gated MLPs: what each keeps for its backward pass, and the logits.
+    """Estimate the bytes that decoder layers with gated MLPs keep for the backward pass, including the logits.
 
-    A layer keeps about twelve values of the hidden size (norms, projections, attention, residuals) and five of the
-    MLP's inner size a token; with gradient checkpointing all layers but one keep their input only.
+    Rule of thumb: a layer keeps about twelve values of the hidden size (norms, projections, attention, residuals) and
+    five of the MLP's inner size per token; with gradient checkpointing, all layers but one keep only their input.
     """
     text = config.get_text_config()
     hidden = int(text.hidden_size)
@@ -160,11 +160,11 @@ def activation_bytes(config: Any, factors: MemoryFactors) -> int:
 
 
 def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
-    """Keys and values of one token in all layers of a model with full attention, in bytes.
+    """Return the size of one token's keys and values in all layers of a model with full attention, in bytes.
 
     Args:
-        config: the base's, as transformers reads it.
-        dtype: that they are held in.
+        config: transformers configuration of the base.
+        dtype: dtype of keys and values.
     """
     config = config.get_text_config()
     num_heads = config.num_attention_heads

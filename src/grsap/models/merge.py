@@ -1,4 +1,4 @@
-"""Merging an adapter into a base before it is quantized."""
+"""Merge of an adapter into a base before quantization."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from grsap.models.weight_files import WeightFiles
 FORMAT = 2
 """Format of the merged folder, part of its cache key."""
 MAX_DIFFERENCE = 1e-3
-"""Largest relative difference of float32 logits before and after; rounding causes less than 1e-5."""
+"""Largest relative difference of float32 logits before and after the merge; rounding causes less than 1e-5."""
 _PROBE_IDS = range(5, 37)
 
 
 def merged_folder(base: Pretrained, adapter: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> Path:
-    """A cached Hugging Face folder of `base` with `adapter` merged in.
+    """Merge `adapter` into `base` once, into a cached Hugging Face folder; return its path.
 
-    The merge is computed in float32. The folder's name holds hashes of all files of base and adapter. It needs the size
-    of the whole model on disk, once.
+    The merge is computed in float32. The folder's name contains hashes of all files of base and adapter, and its size
+    is that of the whole model.
 
     Args:
-        base: as it is stored.
+        base: the stored base.
         adapter: folder of a PEFT adapter.
-        tokenizer: of the base.
-        dtype: that the merged weights are stored in.
+        tokenizer: tokenizer of the base.
+        dtype: dtype of the merged weights.
 
     Raises:
-        ModelError: the adapter does not fit, or the merged model would not be base and adapter.
+        ModelError: the adapter does not fit, or the merged model is not equivalent to base and adapter.
     """
     key = hash_json([FORMAT, base.content_hash(), WeightFiles.of_adapter(adapter).hash])
 
@@ -51,11 +51,11 @@ def merged_folder(base: Pretrained, adapter: Path, tokenizer: PreTrainedTokenize
         expected = _logits(model)
         untie(model)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*tie", module="peft")  # they are untied
+            warnings.filterwarnings("ignore", message=".*tie", module="peft")  # `untie` has solved this
             merged: Any = model.merge_and_unload(safe_merge=True)
         if any(isinstance(layer, (BaseTunerLayer, AuxiliaryTrainingWrapper)) for layer in merged.modules()):
             raise ModelError(
-                f"PEFT cannot merge the adapter {adapter}: layers of it are left", "Use the adapter without merging it"
+                f"PEFT cannot merge all layers of the adapter {adapter}", "Use the adapter without merging it"
             )
         _mark_untied(merged)
         _check_same(expected, _logits(merged), adapter, "merging")
@@ -74,7 +74,7 @@ def merged_folder(base: Pretrained, adapter: Path, tokenizer: PreTrainedTokenize
 def untie(model: nn.Module) -> None:
     """Copy weights that an adapted layer shares with others, such as tied embeddings.
 
-    Otherwise merging would change the other layers too.
+    Otherwise the merge would change the other layers too.
     """
     for places in shared_weights(model):
         for module, name in places[1:]:
@@ -83,7 +83,7 @@ def untie(model: nn.Module) -> None:
 
 
 def shared_weights(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
-    """(module, parameter name) of all owners of each parameter that several layers share and an adapter changes."""
+    """Return (module, parameter name) of all owners, for each shared parameter that the adapter changes."""
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -94,14 +94,14 @@ def shared_weights(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
 
 
 def _adapted_layer(module: nn.Module) -> nn.Module | None:
-    """The base's layer that an adapter's layer wraps."""
+    """Return the base layer that an adapter's layer wraps; None for other modules."""
     if isinstance(module, BaseTunerLayer):
         return module.get_base_layer()
     return module.original_module if isinstance(module, AuxiliaryTrainingWrapper) else None
 
 
 def _mark_untied(model: PreTrainedModel) -> None:
-    """Clear the tie of weights that have become different, so that all are saved and loaded."""
+    """Mark weights that are no longer equal as untied, so that all are saved and loaded."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     if all(model.get_parameter(target) is model.get_parameter(source) for target, source in tied.items()):
         return
@@ -117,7 +117,7 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _logits(model: nn.Module) -> Tensor:
-    """(L, V) float32 logits of some tokens."""
+    """Return the float32 logits of some fixed tokens, (L, V)."""
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     ids = torch.tensor([[id_ % embeddings.weight.shape[0] for id_ in _PROBE_IDS]], device=embeddings.weight.device)
     with evaluating(model):

@@ -1,4 +1,4 @@
-"""Checking the model of a planned run by its shapes, without weights."""
+"""Checks of a planned run's model by its shapes, without weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from grsap.models.shape import with_trained_part
 
 
 def planned_model(base: BaseModel, lora: LoraConfig | None) -> PreTrainedModel | PeftModel:
-    """The model to train, on the meta device, with the adapter's layers.
+    """Return the model to train, with the adapter's layers, on the meta device.
 
     Args:
-        base: of the run.
-        lora: its adapter; None for full fine-tuning.
+        base: base model of the run.
+        lora: settings of the adapter; None for full fine-tuning.
 
     Raises:
         UserError: base, config and adapter do not fit together, or the architecture is not supported.
@@ -29,17 +29,17 @@ def planned_model(base: BaseModel, lora: LoraConfig | None) -> PreTrainedModel |
 
 
 def check_model(base: BaseModel, lora: LoraConfig | None) -> list[str]:
-    """Check the model without loading weights; called before anything is written.
+    """Check the model without loading weights, before anything is written.
 
     Args:
-        base: of the run.
-        lora: its adapter; None for full fine-tuning.
+        base: base model of the run.
+        lora: settings of the adapter; None for full fine-tuning.
 
     Returns:
-        Notes for the user, such as how much of the model is quantized.
+        Notes for the user, such as the quantized share of the model.
 
     Raises:
-        UserError: see `planned_model`; or a file of the base is damaged, or does not belong to its config.
+        UserError: see `planned_model`; or a file of the base is damaged or does not match its config.
     """
     base.check_weights()
     if lora is None:
@@ -48,7 +48,7 @@ def check_model(base: BaseModel, lora: LoraConfig | None) -> list[str]:
     if isinstance(model, PeftModel) and shared_weights(model):
         notes.append(
             "The adapter changes a layer that shares its weights (tied embeddings). PEFT's merging would change the "
-            "others too; model.base.merge_adapter gives each its own"
+            "other layers too; model.base.merge_adapter unties the weights first"
         )
     share = base.quantized_share()
     return notes if share is None else [*notes, str(share)]

@@ -1,4 +1,4 @@
-"""Reading models from a folder or a Hub id by transformers, with errors that name a remedy."""
+"""Models in a folder or on the Hub, read by transformers, with errors that name a remedy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from grsap.models.weight_files import MODEL_WEIGHTS, WeightFiles, hash_files, se
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model as it is stored.
+    """A stored model.
 
     Attributes:
         source: a folder or a Hub id.
-        revision: of a Hub id.
+        revision: revision of a Hub id.
         trust_remote_code: run code that comes with the model.
-        part: whose argument `path` is the source, for errors.
+        part: object whose argument `path` is the source, for error messages.
     """
 
     source: str
@@ -32,7 +32,7 @@ class Pretrained:
     part: object | None = field(default=None, compare=False, repr=False)
 
     def config(self) -> Any:
-        """Its configuration.
+        """Load the configuration.
 
         Raises:
             ModelError: it cannot be found or read.
@@ -40,7 +40,7 @@ class Pretrained:
         return self._read(AutoConfig, "config.json")
 
     def tokenizer(self) -> Any:
-        """Its tokenizer.
+        """Load the tokenizer.
 
         Raises:
             ModelError: it cannot be found or read.
@@ -48,18 +48,18 @@ class Pretrained:
         return self._read(AutoTokenizer, "tokenizer")
 
     def empty(self) -> PreTrainedModel:
-        """The model on the meta device, without weights.
+        """Return the model on the meta device, without weights.
 
         Raises:
-            ModelError: its config describes none.
+            ModelError: its config describes no model.
         """
         return empty_base(self.config(), self.source, trust_remote_code=self.trust_remote_code)
 
     def check(self) -> frozenset[str]:
-        """Check by file headers that weights and config belong together, where the files are on this machine.
+        """Check by file headers that weights and config match, if the files are on this machine.
 
         Returns:
-            Tensors that the model leaves out, see `rehearse`.
+            Names of the tensors that the model does not use, see `rehearse`.
 
         Raises:
             ModelError: a file is damaged or missing, or a tensor is missing, unexpected or of another shape.
@@ -70,10 +70,10 @@ class Pretrained:
         return rehearse(self.empty(), WeightFiles.of_model(folder), self.config())
 
     def load(self, **kwargs: Any) -> PreTrainedModel:
-        """The model with all its weights.
+        """Load the model with its weights.
 
         Args:
-            kwargs: of transformers' `from_pretrained`.
+            kwargs: arguments of transformers' `from_pretrained`.
 
         Raises:
             ModelError: as `check`, or a tensor is not finite.
@@ -95,20 +95,20 @@ class Pretrained:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of its files; None for a Hub id whose weights are not on this machine."""
+        """Return the folder of its files; None for a Hub id whose weights are not on this machine."""
         if Path(self.source).is_dir():
             return Path(self.source)
         found = _snapshot(self.source, self.revision)
         return found if found is not None and any((found / name).is_file() for name in MODEL_WEIGHTS) else None
 
     def content_hash(self) -> str:
-        """Hash of all files of a folder that load, or commit of a Hub id; empty if that is not known."""
+        """Return a hash of all files of a folder that are loaded, or the commit of a Hub id; empty if unknown."""
         if Path(self.source).is_dir():
             return WeightFiles.of_model(Path(self.source)).hash
         return self._commit()
 
     def settings_hash(self) -> str:
-        """The same without the weights: configuration, tokenizer and templates."""
+        """Return `content_hash` without the weights: of configuration, tokenizer and templates."""
         folder = Path(self.source)
         return hash_files(folder, settings_files(folder)) if folder.is_dir() else self._commit()
 
@@ -120,7 +120,7 @@ class Pretrained:
             return self._from_pretrained(factory)
         except ModelError:
             raise
-        except Exception as error:  # wrong types in a file raise anything
+        except Exception as error:  # with wrong types in a file, transformers may raise anything
             if is_out_of_memory(error):
                 raise
             raise ModelError(
@@ -143,7 +143,7 @@ class Pretrained:
 
 
 def hub_commit(source: str, revision: str | None) -> str | None:
-    """The commit of a Hub id that this machine has and would load; None if it has none."""
+    """Return the commit of a Hub id in the local cache; None if there is none."""
     folder = _snapshot(source, revision)
     return None if folder is None else extract_commit_hash(f"{folder}/config.json", None)
 

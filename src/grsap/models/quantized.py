@@ -1,4 +1,4 @@
-"""Quantization by bitsandbytes: counting, checking, and 4-bit layers on a CPU."""
+"""Quantization by bitsandbytes: counts, checks, and 4-bit layers on a CPU."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from transformers.quantizers.auto import AutoHfQuantizer
 from grsap.errors import ConfigError
 
 KINDS = ("nf4", "fp4", "int8")
-"""Of bitsandbytes."""
+"""Formats of bitsandbytes."""
 FULL = "full fine-tuning (model.lora null)"
 MIN_SHARE = 0.8
-"""Of the parameters outside embeddings and output head; below it, quantization saves little memory."""
+"""Quantized share of the parameters outside embeddings and output head, below which it saves little memory."""
 
 
 @dataclass(frozen=True)
 class QuantizedShare:
-    """How much of a model is quantized.
+    """The quantized share of a model.
 
     Attributes:
-        num_quantized: parameters that are.
-        num_body: parameters outside the embeddings and the output head, which never are.
-        num_parameters: all.
+        num_quantized: number of quantized parameters.
+        num_body: number of parameters outside embeddings and output head, which are never quantized.
+        num_parameters: number of all parameters.
         kind: `nf4`, `fp4` or `int8`.
     """
 
@@ -39,21 +39,21 @@ class QuantizedShare:
 
     @property
     def of_body(self) -> float:
-        """Share of the parameters outside embeddings and output head."""
+        """Return the share of the parameters outside embeddings and output head."""
         return self.num_quantized / max(1, self.num_body)
 
     @property
     def of_all(self) -> float:
-        """Share of all parameters."""
+        """Return the share of all parameters."""
         return self.num_quantized / max(1, self.num_parameters)
 
     @property
     def is_low(self) -> bool:
-        """Whether so little is quantized that it saves little memory."""
+        """Return whether quantization saves little memory."""
         return self.of_body < MIN_SHARE
 
     def to_dict(self) -> dict[str, Any]:
-        """For manifests: counts, and both shares to 4 digits."""
+        """Return counts and both shares, to 4 digits, for manifests."""
         return {**asdict(self), "of_all": round(self.of_all, 4), "of_body": round(self.of_body, 4)}
 
     def __str__(self) -> str:
@@ -63,16 +63,16 @@ class QuantizedShare:
         )
         if not self.is_low:
             return text
-        return f"Warning: {text}. bitsandbytes takes plain linear layers only, not experts kept as one tensor, say"
+        return f"Warning: {text}. bitsandbytes quantizes plain linear layers only, not, for example, fused experts"
 
 
 def quantized_share(empty: PreTrainedModel, settings: BitsAndBytesConfig, kind: str) -> QuantizedShare:
-    """Count what bitsandbytes will quantize, by the replacement of layers that transformers itself makes.
+    """Count what bitsandbytes will quantize, by transformers' own replacement of layers.
 
     Args:
         empty: the model on the meta device; its layers are replaced.
-        settings: of bitsandbytes.
-        kind: their name.
+        settings: settings of bitsandbytes.
+        kind: `nf4`, `fp4` or `int8`.
     """
     edges = [empty.get_input_embeddings(), empty.get_output_embeddings()]
     num_edges = sum(
@@ -87,7 +87,7 @@ def quantized_share(empty: PreTrainedModel, settings: BitsAndBytesConfig, kind: 
 
 
 def stored_quantization(config: Any) -> str | None:
-    """How a model's files are quantized: `nf4`, `fp4`, `int8`, or another method's name; None if they are not."""
+    """Return the quantization of a model's files: `nf4`, `fp4`, `int8`, or another method; None if unquantized."""
     found: Any = getattr(config, "quantization_config", None)
     found = found or getattr(config.get_text_config(), "quantization_config", None)
     if not found:
@@ -101,53 +101,53 @@ def stored_quantization(config: Any) -> str | None:
 
 
 def check_quantization(stored: str | None, wanted: str, path: str, full_weights_for: str | None = None) -> None:
-    """Check that a model's files allow the quantization that is set.
+    """Check that a model's files allow the configured quantization.
 
     Args:
-        stored: of the files, see `stored_quantization`.
-        wanted: as set.
-        path: of the model.
-        full_weights_for: a setting that needs unquantized weights.
+        stored: quantization of the files, from `stored_quantization`.
+        wanted: configured quantization.
+        path: path of the model, for error messages.
+        full_weights_for: setting that needs unquantized weights; None if there is none.
 
     Raises:
-        ConfigError: they do not; begins with an argument of `BaseModel`.
+        ConfigError: they do not; the message begins with an argument of `BaseModel`.
     """
     if stored is None:
         return
     if full_weights_for is not None:
         raise ConfigError(
-            f"path {path} is stored quantized ({stored}), and {full_weights_for} needs full weights",
-            f"Give the model as it was before quantization, or leave {full_weights_for} out",
+            f"path {path} has quantized weights ({stored}), but {full_weights_for} needs full weights",
+            f"Give the unquantized model, or leave {full_weights_for} out",
         )
     fitting = stored if stored in KINDS else "none"
     if wanted != fitting:
         raise ConfigError(
-            f"quantization is {wanted}, and path {path} is stored quantized ({stored})",
-            f"Set quantization to {fitting}, or give the model as it was before quantization",
+            f"quantization is {wanted}, but path {path} has quantized weights ({stored})",
+            f"Set quantization to {fitting}, or give the unquantized model",
         )
 
 
 def is_quantizable(module: nn.Module) -> bool:
-    """Whether bitsandbytes takes this kind of layer: not subclasses of a linear layer, nor experts in one tensor."""
+    """Return whether bitsandbytes quantizes this kind of layer: no subclasses of linear layers, no fused experts."""
     return type(module) is nn.Linear or isinstance(module, Conv1D)
 
 
 def four_bit_layers(model: nn.Module) -> list[Linear4bit]:
-    """The 4-bit layers of a model."""
+    """Return the 4-bit layers of a model."""
     return [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
 
 
 def keep_quantized_weights(model: nn.Module) -> None:
-    """Stop bitsandbytes from repacking weights for its AVX512-BF16 kernel at the first forward pass in eval mode.
+    """Prevent bitsandbytes from repacking weights for its AVX512-BF16 kernel in the first forward pass in eval mode.
 
-    The repacking rounds the 4-bit scales to bf16 in place, so a check in the middle of training would change the base.
+    The repacking rounds the 4-bit scales to bf16 in place, so that a check during training would change the base.
     """
     for layer in four_bit_layers(model):
         layer.support_avx512bf16_for_cpu = False
 
 
 def dequantized(layer: Linear4bit) -> Tensor:
-    """(out, in) weights of a 4-bit layer in its compute dtype."""
+    """Return the weights of a 4-bit layer, (out, in), in its compute dtype."""
     weight: Any = layer.weight
     weights: Tensor = dequantize_4bit(weight.data, weight.quant_state)
     return weights.to(layer.compute_dtype or weights.dtype)

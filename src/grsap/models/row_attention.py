@@ -1,10 +1,10 @@
-"""Varlen attention of packed rows: its cost grows with the rows' lengths, not the pack's.
+"""Varlen attention of packed rows: its cost depends on the rows' lengths, not on the length of the pack.
 
-transformers keeps packed rows apart by a mask, and computes all of the pack's L x L pairs. Here each row is a causal
-attention of its own: on a GPU by PyTorch's FlashAttention for rows of varying length, on a processor by the kernel that
-PyTorch has for one row, with its gradient.
+transformers separates packed rows by a mask and computes all L x L pairs of a pack. Here attention is computed for each
+row separately: on a GPU by PyTorch's varlen FlashAttention, on a CPU by PyTorch's attention kernel for single rows and
+its gradient.
 
-Shapes: L tokens of the pack, Q heads, G key-value heads, D their width, R rows.
+Shapes: L tokens of the pack, Q query heads, G key-value heads, D head size, R rows.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _forward, _backward = cpu_flash_attention()
 
 
 def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
-    """Use varlen attention in a model whose attention is SDPA, causal and full in every layer, if a kernel fits.
+    """Use varlen attention in a model whose attention is SDPA, causal and full in every layer, if a kernel supports it.
 
     Only calls with `cu_seq_lens_q` (packed rows) change.
 
     Args:
-        model: on its device.
-        dtype: number format of the queries, or of the autocast around them; on a GPU bf16 or float16.
+        model: the model, on its device.
+        dtype: dtype of the queries, or of the autocast around them; a GPU needs bf16 or float16.
     """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    # Latent attention has values of another width than queries (DeepSeek-V2).
+    # In latent attention (DeepSeek-V2), values have another head size than queries.
     special = ("sliding_window", "v_head_dim", *DROPOUTS)
     is_plain = kinds == {"full_attention"} and not any(getattr(config, name, None) for name in special)
     is_ours = attention_of(config) == "sdpa" and is_plain and _takes_any_argument(model)
@@ -54,7 +54,7 @@ def attend_by_row(model: PreTrainedModel, dtype: torch.dtype = torch.float32) ->
 
 
 def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
-    """FlashAttention needs half precision on NVIDIA cards from Ampere on; the CPU kernel takes any dtype."""
+    """Return whether a kernel exists: on CPUs for any dtype, on GPUs from Ampere on in half precision."""
     if device.type != "cuda":
         return device.type == "cpu"
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -69,7 +69,7 @@ def _has_kernel(device: torch.device, dtype: torch.dtype, config: Any) -> bool:
 
 
 def attends_by_row(model: PreTrainedModel) -> bool:
-    """Whether a model uses varlen attention."""
+    """Return whether a model uses varlen attention."""
     return attention_of(model.config.get_text_config()) == NAME
 
 
@@ -93,13 +93,20 @@ def _attention(
     max_length_q: int = 0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """(B, Q, L, D) queries to (B, L, Q, D).
+    """Map queries, (B, Q, L, D), keys and values, (B, G, L, D), to outputs, (B, L, Q, D).
 
-    `cu_seq_lens_q`, (R + 1,) int32 on the queries' device, says where rows begin and end; `max_length_q` is the tokens
-    of the longest, which a GPU needs to know.
+    Args:
+        module: attention layer.
+        query: queries.
+        key: keys.
+        value: values.
+        attention_mask: mask; used without `cu_seq_lens_q` only.
+        cu_seq_lens_q: (R + 1,) int32 row boundaries on the queries' device; None for unpacked rows.
+        max_length_q: tokens of the longest row; required on a GPU.
+        kwargs: `scaling`, and arguments of transformers' SDPA.
 
     Raises:
-        ValueError: it does not know it.
+        ValueError: `max_length_q` is missing on a GPU.
     """
     if cu_seq_lens_q is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -118,7 +125,7 @@ def _attention(
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, longest: int, scaling: float) -> Tensor:
-    """Causal attention within each row: (L, Q, D) queries, (L, G, D) keys and values to (L, Q, D)."""
+    """Compute causal attention within each row: queries (L, Q, D), keys and values (L, G, D) to outputs (L, Q, D)."""
     attention: Any = varlen_attn
     bounds = (row_bounds, row_bounds, longest, longest)
     output: Tensor = attention(query, key, value, *bounds, scale=scaling, window_size=(-1, 0), **_GROUPED)
@@ -126,7 +133,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, longe
 
 
 def _mask(*, attention_mask: Tensor | None = None, q_length: int, kv_length: int, **kwargs: Any) -> Any:
-    """No mask for rows that are packed or fill their batch; transformers' own for padded ones and for a cache."""
+    """Return no mask for packed or equally long rows; transformers' mask for padded rows and with a KV cache."""
     if attention_mask is None and q_length == kv_length:
         return None
     return sdpa_mask(attention_mask=attention_mask, q_length=q_length, kv_length=kv_length, **kwargs)
@@ -138,17 +145,17 @@ AttentionMaskInterface.register(NAME, _mask)
 
 @torch.library.custom_op("grsap::attention_by_row", mutates_args=(), device_types="cpu")
 def by_row(query: Tensor, key: Tensor, value: Tensor, row_bounds: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
-    """Causal attention within each row.
+    """Compute causal attention within each row.
 
     Args:
         query: (1, Q, L, D).
         key: (1, G, L, D).
         value: (1, G, L, D).
         row_bounds: (R + 1,) ascending from 0 to L.
-        scaling: of the products of queries and keys.
+        scaling: factor of the products of queries and keys.
 
     Returns:
-        (1, L, Q, D), and (1, L, Q) log-sums of the exponentials, for the gradient.
+        Outputs, (1, L, Q, D), and log-sum-exps, (1, L, Q), for the gradient.
     """
     output, sums = _shapes(query, key, value, row_bounds, scaling)
     groups = query.shape[1] // key.shape[1]
@@ -177,7 +184,7 @@ def by_row_backward(
     row_bounds: Tensor,
     scaling: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by `query`, `key` and `value`, in their shapes."""
+    """Return the gradients with respect to `query`, `key` and `value`, in their shapes."""
     of_query = query.new_empty(query.shape)
     of_key, of_value = key.new_empty(key.shape), value.new_empty(value.shape)
     heads = key.shape[1]
@@ -224,5 +231,5 @@ def _rows(row_bounds: Tensor) -> list[slice]:
 
 
 def _repeated(states: Tensor, groups: int) -> Tensor:
-    """(1, G, L, D) to (1, G x groups, L, D)."""
+    """Repeat heads: (1, G, L, D) to (1, G x groups, L, D)."""
     return states.repeat_interleave(groups, dim=1) if groups > 1 else states

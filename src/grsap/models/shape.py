@@ -1,4 +1,4 @@
-"""Models on the meta device, for counting and for checks before weights are loaded."""
+"""Models on the meta device, for counts and checks before weights are loaded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from grsap.models.lora import add_lora
 
 
 def empty_base(config: Any, name: str = "the model", **options: Any) -> PreTrainedModel:
-    """The model on the meta device: parameters have shapes and no values.
+    """Return the model on the meta device: its parameters have shapes, but no values.
 
     Args:
-        config: as transformers reads it; it is not changed.
-        name: of the model, for the error.
-        options: of transformers' `from_config`.
+        config: configuration of transformers; not modified.
+        name: name of the model in error messages.
+        options: arguments of transformers' `from_config`.
 
     Raises:
         ModelError: the config describes no causal language model that transformers can build.
@@ -27,23 +27,23 @@ def empty_base(config: Any, name: str = "the model", **options: Any) -> PreTrain
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(config), **options)
-    except Exception as error:  # a wrong config raises anything anywhere in a model's code
+    except Exception as error:  # with a wrong config, a model's code may raise anything
         if is_out_of_memory(error):
             raise
         raise ModelError(
             f"the config.json of {name} describes no model that transformers can build: {first_line(error)}",
-            "Give a causal language model, with the config.json that belongs to it",
+            "Give a causal language model with its own config.json",
         ) from error
     return model
 
 
 def empty_model(config: Any, lora: LoraConfig | None, **options: Any) -> PreTrainedModel | PeftModel:
-    """The model that would be trained, on the meta device.
+    """Return the model to train on the meta device.
 
     Args:
-        config: the base's, as `BaseModel.load_config` gives it.
-        lora: the adapter; None for full fine-tuning, where all parameters are trainable.
-        options: of `empty_base`.
+        config: configuration of the base, from `BaseModel.load_config`.
+        lora: settings of the adapter; None for full fine-tuning, where all parameters are trainable.
+        options: arguments of `empty_base`.
 
     Raises:
         ModelError: see `empty_base`.
@@ -53,7 +53,7 @@ def empty_model(config: Any, lora: LoraConfig | None, **options: Any) -> PreTrai
 
 
 def with_trained_part(model: PreTrainedModel, lora: LoraConfig | None) -> PreTrainedModel | PeftModel:
-    """An empty model with an adapter's layers, or with all of its parameters trainable.
+    """Add the adapter's layers to an empty model, or make all of its parameters trainable.
 
     Raises:
         ConfigError: the adapter does not fit the base.
@@ -63,6 +63,6 @@ def with_trained_part(model: PreTrainedModel, lora: LoraConfig | None) -> PreTra
         return model
     changed = copy.deepcopy(lora)
     if changed.init_lora_weights:
-        changed.init_lora_weights = True  # the other initializations compute with the base's values
+        changed.init_lora_weights = True  # other initializations (PiSSA, ...) compute with the base's values
     with torch.device("meta"), arguments_of(lora):
         return add_lora(model, changed, seed=0)

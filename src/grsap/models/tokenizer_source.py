@@ -1,8 +1,9 @@
-"""A tokenizer on this machine, for a model that runs elsewhere."""
+"""A tokenizer on this machine, for a model on a server."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -15,7 +16,7 @@ from grsap.text.template import ChatTemplate
 
 @dataclass(frozen=True)
 class TokenizerSource:
-    """The tokenizer and chat template of a model that a server runs. They must be the served model's own.
+    """Tokenizer and chat template of the model that a server runs. They must be the served model's own.
 
     Args:
         path: a Hub id, a folder, or `embedded:NAME` for a model that a package ships.
@@ -32,41 +33,39 @@ class TokenizerSource:
     trust_remote_code: bool = False
 
     def check(self) -> None:
-        """Check the settings without loading anything; raises as `BaseModel.check` does."""
+        """Check the settings without loading anything; raise as `BaseModel.check` does."""
         with arguments_of(self):
-            self._model().check()
+            self._model.check()
 
-    def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer.
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer; loaded once.
 
         Raises:
-            ModelError: it cannot be found.
+            ModelError: the tokenizer cannot be found.
         """
         with arguments_of(self):
-            return self._model().tokenizer
+            return self._model.tokenizer
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template.
+
+        Raises:
+            TemplateError: the tokenizer has no chat template.
+        """
+        return self._model.template
 
     def identity(self) -> dict[str, Any]:
-        """Identifies the tokenizer in manifests."""
+        """Identify the tokenizer in manifests."""
         return {
             "path": self.path,
             "revision": self.revision,
             "settings_hash": hash_json(asdict(self)),
-            "content_hash": self._model().settings_hash(),
+            "content_hash": self._model.settings_hash(),
         }
 
-    def template(self, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
-        """The chat template of `tokenizer`, with the settings.
-
-        Raises:
-            TemplateError: it has none.
-        """
-        return ChatTemplate(tokenizer, dict(self.chat_template_kwargs or {}))
-
+    @cached_property
     def _model(self) -> BaseModel:
-        """The loader of models, which finds tokenizers too."""
-        return BaseModel(
-            self.path,
-            revision=self.revision,
-            chat_template=self.chat_template,
-            trust_remote_code=self.trust_remote_code,
-        )
+        """The served model, used for its tokenizer only."""
+        return BaseModel(**asdict(self))

@@ -1,4 +1,4 @@
-"""A folder of weights: its files, their tensors, and one hash of everything that changes answers."""
+"""Files of a model or adapter: their tensors, and one hash of everything that affects answers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MODEL_WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""In the order in which transformers takes them."""
-# Configuration, tokenizer, chat templates and code: everything beside the weights that changes answers.
+"""In the order in which transformers looks for them."""
+# Configuration, tokenizer, chat templates and code: everything besides the weights that affects answers.
 _SETTINGS_SUFFIXES = frozenset({".bpe", ".jinja", ".json", ".model", ".py", ".spm", ".tiktoken", ".txt", ".vocab"})
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 RESTORE = "Download or write it again"
@@ -37,9 +37,9 @@ class WeightFiles:
     """The files of one folder that make up a model or an adapter.
 
     Attributes:
-        folder: that holds them.
+        folder: the folder.
         weights: files of tensors; several for a sharded model.
-        settings: other files that change what the weights do; for an adapter its `adapter_config.json` alone.
+        settings: other files that affect answers; for an adapter only its `adapter_config.json`.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class WeightFiles:
 
     @classmethod
     def of_adapter(cls, folder: Path) -> WeightFiles:
-        """An adapter as PEFT loads it.
+        """Return the files of an adapter that PEFT loads.
 
         Raises:
             ModelError: a file is missing or cannot be read.
@@ -66,7 +66,7 @@ class WeightFiles:
 
     @classmethod
     def of_model(cls, folder: Path) -> WeightFiles:
-        """A whole model as transformers loads it, with its tokenizer.
+        """Return the files of a model and its tokenizer that transformers loads.
 
         Raises:
             ModelError: a file is missing or cannot be read.
@@ -83,7 +83,7 @@ class WeightFiles:
 
     @classmethod
     def of_folder(cls, folder: Path) -> WeightFiles:
-        """A model that another library loads, such as an embedder: its settings and all weights beside them."""
+        """Return the files of a model of another library, such as an embedder: settings, and all weights by them."""
         settings = settings_files(folder)
         places = {folder, *(file.parent for file in settings)}
         weights = {file for place in places for file in place.iterdir() if file.suffix in (".safetensors", ".bin")}
@@ -91,23 +91,23 @@ class WeightFiles:
 
     @property
     def hash(self) -> str:
-        """Hash of names and contents. Reads all files: seconds for a large model the first time."""
+        """Return a hash of names and contents. Reads all files, which takes seconds for a large model at first."""
         return hash_files(self.folder, {*self.weights, *self.settings})
 
     def shapes(self) -> dict[str, Tensor]:
-        """All tensors by name, on the meta device: headers are read, values are not.
+        """Return all tensors by name, on the meta device; reads headers only.
 
         Raises:
-            ModelError: a file is damaged; names it.
+            ModelError: a file is damaged.
         """
         return {name: tensor for file in self.weights for name, tensor in _read(file, "meta")}
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, in memory; for adapters."""
+        """Return all tensors by name, in memory; for adapters."""
         return {name: tensor for file in self.weights for name, tensor in _read(file, "cpu")}
 
     def check_finite(self) -> None:
-        """Raise ModelError, naming the first tensor, if one holds NaN or infinity. Reads all weights once."""
+        """Raise ModelError if a tensor contains NaN or infinity. Reads all weights once."""
         for file in self.weights:
             for name, tensor in _read(file, "cpu"):
                 if not is_finite(tensor):
@@ -115,33 +115,33 @@ class WeightFiles:
 
 
 def settings_files(folder: Path) -> tuple[Path, ...]:
-    """The files beside a model's weights that change its answers: configuration, tokenizer, templates, code."""
+    """Return the files besides weights that affect a model's answers: configuration, tokenizer, templates, code."""
     places = [folder, folder / "additional_chat_templates"]
-    if (folder / "modules.json").is_file():  # sentence-transformers keeps each module in a folder of its own
+    if (folder / "modules.json").is_file():  # sentence-transformers stores each module in a subfolder
         places += [place for place in folder.rglob("*") if place.is_dir()]
     found = (file for place in places if place.is_dir() for file in place.iterdir())
     return tuple(sorted(file for file in found if file.suffix in _SETTINGS_SUFFIXES and file.is_file()))
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:
-    """Hash of names within a folder and contents."""
+    """Return a hash of the files' contents and their paths relative to `folder`."""
     return hash_json({file.relative_to(folder).as_posix(): remembered_hash(file) for file in sorted(files)})
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite; True for integers."""
+    """Return whether no value is NaN or infinite; True for integers."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
-    # Extremes need one pass and no temporary tensor, unlike isfinite; 8-bit floats have no kernel for them.
+    # aminmax needs one pass and no temporary tensor, unlike isfinite; it has no kernel for 8-bit floats.
     values = tensor if tensor.element_size() > 1 else tensor.float()
     return all(bool(torch.isfinite(extreme)) for extreme in values.aminmax())
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that belongs to a model.
+    """Read a JSON object from a file of a model.
 
     Raises:
-        ModelError: it is none; says what it is if that is known.
+        ModelError: the file is missing, empty, a git LFS pointer, or contains no JSON object.
     """
     _check_content(path)
     try:
@@ -154,10 +154,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: str, source: Path) -> Path:
-    """The file of a model's folder that `source`, a file of the same folder, names.
+    """Return the path of a file that `source`, a file of the same folder, names.
 
     Raises:
-        ModelError: the name leads out of the folder: a model must not read other files of the machine.
+        ModelError: the path is outside the folder: a model must not read other files of the machine.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ModelError(f"{source} names the file {name!r}, which is outside its folder", RESTORE)
@@ -165,30 +165,30 @@ def _inside(folder: Path, name: str, source: Path) -> Path:
 
 
 def check_model_folder(path: str) -> None:
-    """Check that a folder is a model's by its small files.
+    """Check by its small files that a folder contains a model.
 
     Args:
-        path: as the user gives it, for the error, which begins with the argument `path`.
+        path: path as configured; the error message begins with this argument's name.
 
     Raises:
-        ModelError: it holds an adapter, no config.json, or a file that cannot be read.
+        ModelError: the folder contains an adapter, no config.json, or a file that cannot be read.
     """
     folder = user_path(path)
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
             f"path {path} holds an adapter ({ADAPTER_CONFIG})",
-            "Give the model that the adapter was made on, and the adapter as merge_adapter",
+            "Give the model that the adapter was trained on, and the adapter as merge_adapter",
         )
     if not (folder / "config.json").is_file():
         raise ModelError(f"path {path} is no model folder (no config.json)", "Give a Hub id or a model folder")
     read_json_object(folder / "config.json")
     generation = folder / "generation_config.json"
-    if generation.is_file():  # transformers ignores a broken one, and with it the tokens that end a turn
+    if generation.is_file():  # transformers ignores a broken one, including its tokens that end a turn
         read_json_object(generation)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    """The files that a shard index names, all of them there."""
+    """Return the files of a shard index; raise ModelError if one is missing."""
     weight_map = read_json_object(index).get("weight_map")
     if (
         not isinstance(weight_map, Mapping)
@@ -204,10 +204,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def _check_content(file: Path) -> None:
-    """Recognise placeholder files, such as Git LFS pointers.
+    """Check that a file can be read and is not a placeholder.
 
     Raises:
-        ModelError: empty, unreadable, or a pointer of git LFS.
+        ModelError: the file is unreadable, empty, or a git LFS pointer.
     """
     try:
         with file.open("rb") as handle:
@@ -221,10 +221,10 @@ def _check_content(file: Path) -> None:
 
 
 def _read(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
-    """(name, tensor) of a file; on the meta device without values.
+    """Yield (name, tensor) of a file; on the meta device without values.
 
     Raises:
-        ModelError: the file is damaged, or a pickle of more than tensors.
+        ModelError: the file is damaged, or a pickle with other objects than tensors.
     """
     _check_content(file)
     if file.suffix == ".safetensors":
@@ -245,7 +245,7 @@ def _read_safetensors(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
 
 def _shape_of(piece: Any) -> Tensor:
     shape = piece.get_shape()
-    # An empty slice has the torch dtype, which the header names differently; a scalar has no slice.
+    # The header's dtype names differ from torch's, so an empty slice is read for its dtype; scalars have no slices.
     values = piece[...] if not shape else piece[:0]
     return torch.empty(shape, dtype=values.dtype, device="meta")
 
@@ -256,7 +256,7 @@ def _read_pickle(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{file} holds more than tensors, or is damaged: {first_line(error)}",
-            "Convert it to safetensors where you trust it",
+            "If you trust it, convert it to safetensors",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):
