@@ -22,6 +22,7 @@ CLEAN = (
     "similarity",
     "study",
     "synthesis",
+    "pages",
     "text",
     *(path.name for path in ROOT.glob("*.py")),
 )
@@ -50,6 +51,12 @@ DIALECT = {
     r"[Ww]hole or not at all(?!\.\"{3})": "atomically",
     r"\bpassed over\b": "skipped",
     r"\bis begun\b": "starts",
+    r"\b(one|an?) \w+ an? (row|line|request|text|token|turn|prompt|filter|slot|segment|column|place)\b": "per",
+    r"\bfor ever\b": "always, forever",
+    r"\bmeanwhile\b": "while ..., during ...",
+    r"\bbut for\b": "except",
+    r"\banew\b": "again, for each ...",
+    r"\bat one go\b": "at once",
 }
 """Pattern -> what to write instead."""
 

@@ -39,9 +39,9 @@ def test_the_funnel_counts_rows_that_come_back(written: Path) -> None:
     text = written.read_text()
     described = Outline(text.partition('id="funnel-chart-desc"')[2].partition("</desc>")[0]).text
     assert described.lstrip(">") == (
-        "raw rows: 10 left, 0 taken out; Completeness: 8 left, 2 taken out; "
-        "SemanticDeduplication: 5 left, 3 taken out; BenchmarkOverlap: 5 left, 0 taken out; "
-        "Harmlessness: 3 left, 2 taken out; Revision: brings back 1: 4 left, 0 taken out"
+        "raw rows: 10 left, 0 removed; Completeness: 8 left, 2 removed; "
+        "SemanticDeduplication: 5 left, 3 removed; BenchmarkOverlap: 5 left, 0 removed; "
+        "Harmlessness: 3 left, 2 removed; Revision: brings back 1: 4 left, 0 removed"
     )
     rows = table_rows(text, "funnel")
     assert rows[1] == ["SemanticDeduplicationmax_cosine 0.9", "near_duplicate 3", "8", "5", "62.5 %"]

@@ -32,13 +32,13 @@ def test_past_turns_change(shaped):
 
 
 def test_generation_prompt_is_no_prefix(shaped):
-    no_switch = r"otherwise.*Set another chat template on the tokenizer: this one has no switch"
-    with pytest.raises(TemplateError, match=rf"what precedes turn 2 {no_switch}"):
+    no_switch = r"differently.*Set another chat template on the tokenizer: this one has no switch"
+    with pytest.raises(TemplateError, match=rf"the text before turn 2 {no_switch}"):
         ChatTemplate(shaped("r1")).encode([WHO, ADA])
-    with pytest.raises(TemplateError, match=rf"what precedes turn 3 {no_switch}"):
+    with pytest.raises(TemplateError, match=rf"the text before turn 3 {no_switch}"):
         ChatTemplate(shaped("r1")).encode([BRIEF, WHO, ADA])
     thought = {"role": "assistant", "content": "<think>\nWho?\n</think>\n\nAda did."}
-    with pytest.raises(TemplateError, match=r"otherwise.*Set chat_template_kwargs .*such as enable_thinking"):
+    with pytest.raises(TemplateError, match=r"differently.*Set chat_template_kwargs .*such as enable_thinking"):
         ChatTemplate(shaped("qwen3"), {"enable_thinking": False}).encode([WHO, thought])
 
 
@@ -46,7 +46,7 @@ def test_system_turn_is_moved(shaped):
     template = ChatTemplate(shaped("mistral"))
     for loss_on in ("assistant", "last_assistant"):
         with pytest.raises(
-            TemplateError, match=r"what precedes turn 3 otherwise.*Put the system text into the first user"
+            TemplateError, match=r"the text before turn 3 differently.*Put the system text into the first user"
         ):
             template.encode([BRIEF, WHO, ADA], loss_on)
 

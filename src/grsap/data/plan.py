@@ -1,6 +1,6 @@
 """The rows of each step: a pure function of (seed, step, schedule), independent of the number of devices.
 
-Each source is a stream of passes over its rows, shuffled anew for each pass. A step takes the next rows of both
+Each source is a stream of passes over its rows, with a new shuffle for each pass. A step takes the next rows of both
 streams, in numbers that follow from the ratio only. The rows of a step are therefore computed without previous steps.
 """
 

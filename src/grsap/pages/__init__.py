@@ -1,4 +1,4 @@
-"""Building blocks of pages: one HTML file each, escaped by construction, without scripts, loading nothing."""
+"""Building blocks of HTML pages: single files, always escaped, without scripts or external resources."""
 
 from grsap.pages.bars import FunnelStep, funnel_chart, histogram_chart, share_chart
 from grsap.pages.charts import Change, Estimate, Series, Trade, change_chart, line_chart, trade_chart

@@ -1,4 +1,4 @@
-"""Charts of counts: what a funnel lets through, how scores lie around a cut, what a mixture is made of."""
+"""Charts of counts: rows after each step of a funnel, distribution of scores around a cut, shares of a mixture."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ROW = 40
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """What is left after a step.
+    """A step of a funnel.
 
     Attributes:
-        name: of the step.
+        name: name of the step.
         num_left: rows that passed it.
-        num_dropped: rows that it took out.
+        num_dropped: rows that it removed.
     """
 
     name: str
@@ -35,7 +35,7 @@ class FunnelStep:
 
 
 def funnel_chart(name: str, title: str, steps: Sequence[FunnelStep]) -> Element:
-    """A bar per step; rows that a step removed are in another colour."""
+    """Draw a bar per step, with removed rows in another colour."""
     size = (WIDE, 14 + _ROW * len(steps))
     whole = max([1, *(step.num_left + step.num_dropped for step in steps)])
 
@@ -43,9 +43,9 @@ def funnel_chart(name: str, title: str, steps: Sequence[FunnelStep]) -> Element:
         margins(axes, size, left=4, right=4, top=6, bottom=6)
         for row, step in enumerate(steps):
             place = float(-row)
-            told = count(step.num_left) + (f"  (−{count(step.num_dropped)})" if step.num_dropped else "")
+            counts = count(step.num_left) + (f"  (−{count(step.num_dropped)})" if step.num_dropped else "")
             axes.text(0, place + 0.3, label(step.name, 50), va="center", fontsize=FONT_SIZE, color=INK)
-            axes.text(whole, place + 0.3, told, va="center", ha="right", fontsize=FONT_SIZE, color=INK)
+            axes.text(whole, place + 0.3, counts, va="center", ha="right", fontsize=FONT_SIZE, color=INK)
             axes.barh(place - 0.12, whole, 0.3, color=RULE, alpha=0.6)
             axes.barh(place - 0.12, step.num_left, 0.3, color=color_of(0))
             axes.barh(place - 0.12, step.num_dropped, 0.3, left=step.num_left, color=BAD, alpha=0.75)
@@ -53,7 +53,7 @@ def funnel_chart(name: str, title: str, steps: Sequence[FunnelStep]) -> Element:
         axes.set_ylim(-len(steps) + 0.55, 0.6)
         axes.set_axis_off()
 
-    spoken = "; ".join(f"{step.name}: {step.num_left} left, {step.num_dropped} taken out" for step in steps)
+    spoken = "; ".join(f"{step.name}: {step.num_left} left, {step.num_dropped} removed" for step in steps)
     return drawing(name, title, spoken, size, paint)
 
 
@@ -68,16 +68,16 @@ def histogram_chart(
     x_label: str = "score",
     log: bool = False,
 ) -> Element:
-    """Bars of counts with the cut as a dashed line; bars beyond the cut have another colour.
+    """Draw a histogram with the cut as a dashed line; bars beyond the cut have another colour.
 
     Args:
-        name: unique on the page.
-        title: of what.
-        edges: N + 1 ends of the bins, ascending.
+        name: name that is unique on the page.
+        title: title for screen readers.
+        edges: N + 1 edges of the bins, ascending.
         counts: N counts.
-        min_kept: scores below it were taken out.
-        max_kept: scores above it were taken out.
-        x_label: what was scored.
+        min_kept: scores below it were removed.
+        max_kept: scores above it were removed.
+        x_label: label of the axis of scores.
         log: whether the axis of scores is logarithmic.
     """
 
@@ -113,7 +113,7 @@ def histogram_chart(
 
 
 def _log_axis(axes: Axes, span: float) -> None:
-    """A logarithmic axis over scores whose greatest is `span` times the least, with few ticks."""
+    """Make the x axis logarithmic, with few ticks; the largest score is `span` times the smallest."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
@@ -125,13 +125,13 @@ def _log_axis(axes: Axes, span: float) -> None:
 def share_chart(
     name: str, title: str, bars: Sequence[tuple[str, Mapping[str, float]]], parts: Sequence[str]
 ) -> Element:
-    """Bars of full length, each split into parts by their shares.
+    """Draw bars of full length, each split into parts by their shares.
 
     Args:
-        name: unique on the page.
-        title: of what.
+        name: name that is unique on the page.
+        title: title for screen readers.
         bars: (name, part -> amount); an empty bar stays empty.
-        parts: their order, which gives the colours.
+        parts: order of the parts, which determines their colours.
     """
     size = (WIDE, 14 + _ROW * len(bars))
 

@@ -1,4 +1,4 @@
-"""Charts of rates and numbers with intervals: along steps, before and after, against each other."""
+"""Charts of rates and numbers with intervals: over steps, before and after, one against another."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SQUARE = (352, 320)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; `low` and `high` may be missing."""
+    """A number with its interval, if there is one."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def spoken(self) -> str:
-        """As a share, for a screen reader."""
+        """Format the number as a share, for a screen reader."""
         interval = percent_interval(self.low, self.high)
         return percent(self.value) + (f" ({interval})" if interval else "")
 
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers along steps; `style` tells its colour, marker and dashes."""
+    """Numbers over steps; `style` determines colour, marker and dashes."""
 
     name: str
     style: int
@@ -43,7 +43,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Change:
-    """A number before and after, of one run; either may be missing."""
+    """A number of one run before and after; either may be missing."""
 
     name: str
     style: int
@@ -64,14 +64,14 @@ class Trade:
 def line_chart(
     name: str, title: str, series: Sequence[Series], *, x_label: str = "optimizer step", shares: bool = True
 ) -> Element:
-    """Lines with their intervals as bands.
+    """Draw lines with their intervals as bands.
 
     Args:
-        name: unique on the page.
-        title: of what.
-        series: none may be empty.
-        x_label: what the x axis counts.
-        shares: whether numbers are shares in [0, 1], shown as percent from 0 to 100.
+        name: name that is unique on the page.
+        title: title for screen readers.
+        series: non-empty series.
+        x_label: label of the x axis.
+        shares: whether numbers are shares in [0, 1], shown in percent from 0 to 100.
     """
 
     def paint(axes: Axes) -> None:
@@ -100,17 +100,17 @@ def line_chart(
         _share_axis(axes, "y") if shares else axes.margins(y=0.08)
         axes.tick_params(length=0, pad=6)
 
-    told = percent if shares else number
+    written = percent if shares else number
     spoken = "; ".join(
-        f"{each.name}: {told(each.estimates[0].value)} at step {each.steps[0]:g}, "
-        f"{told(each.estimates[-1].value)} at step {each.steps[-1]:g}"
+        f"{each.name}: {written(each.estimates[0].value)} at step {each.steps[0]:g}, "
+        f"{written(each.estimates[-1].value)} at step {each.steps[-1]:g}"
         for each in series
     )
     return drawing(name, title, spoken, PANEL, paint)
 
 
 def change_chart(name: str, title: str, changes: Sequence[Change]) -> Element:
-    """A row a run: a hollow dot before, a filled one after, each with its interval, on a scale of 0 to 100 %."""
+    """Draw a row per run with a hollow marker before, a filled one after, and intervals, from 0 to 100 %."""
     size = (PANEL[0], 34 + 62 * len(changes))
 
     def paint(axes: Axes) -> None:
@@ -137,7 +137,7 @@ def change_chart(name: str, title: str, changes: Sequence[Change]) -> Element:
 
 
 def trade_chart(name: str, title: str, trades: Sequence[Trade], *, x_label: str, y_label: str) -> Element:
-    """Runs as points on two axes of shares, an arrow from before (hollow) to after (filled), intervals as crosses."""
+    """Draw runs as arrows from before (hollow) to after (filled) on two axes of shares, with intervals as crosses."""
 
     def paint(axes: Axes) -> None:
         margins(axes, SQUARE, left=64, right=22, top=12, bottom=46)

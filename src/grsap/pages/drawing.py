@@ -1,4 +1,4 @@
-"""Drawings by matplotlib as elements of a page: its colours follow light, dark and paper, its texts stay texts."""
+"""matplotlib drawings as elements of a page. Colours adapt to light and dark screens and paper; text stays text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grsap.pages.markup import Element, element, visible
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours from the stylesheet: matplotlib draws a placeholder, which `var(--NAME)` replaces on the page.
+# Colours of the stylesheet: matplotlib draws with placeholders, which are replaced by `var(--NAME)`.
 _VARIABLES = {
     "#000001": "ink",
     "#000002": "muted",
@@ -27,7 +27,7 @@ INK, MUTED, RULE, SURFACE, BAD = tuple(_VARIABLES)[:5]
 SERIES_COLORS = tuple(_VARIABLES)[5:]
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (0, (3, 1, 1, 1)))
-"""Runs differ by colour, marker and dashes, so that they are distinct in greyscale and for colour-blind readers."""
+"""Runs differ by colour, marker and dashes, to be distinct in greyscale and for colour-blind readers."""
 
 FONT_SIZE = 12
 MAX_LABEL = 44
@@ -39,12 +39,12 @@ _FONT_FAMILY = re.compile(r"font-family:[^;]*;?\s*")
 
 
 def color_of(style: int) -> str:
-    """The colour of the n-th series, from 0; the colours repeat after six."""
+    """Return the colour of the n-th series, from 0; colours repeat after six."""
     return SERIES_COLORS[style % len(SERIES_COLORS)]
 
 
 def label(text: str, max_characters: int = MAX_LABEL) -> str:
-    """A text as a drawing may have it: one line, no unseen characters, shortened in the middle."""
+    """Return a text in one line, with invisible characters escaped, shortened in the middle to `max_characters`."""
     line = " ".join(visible(text).split())
     if len(line) <= max_characters:
         return line
@@ -53,14 +53,14 @@ def label(text: str, max_characters: int = MAX_LABEL) -> str:
 
 
 def drawing(name: str, title: str, description: str, size: tuple[int, int], paint: Callable[[Axes], None]) -> Element:
-    """An SVG element.
+    """Return a drawing as an SVG element.
 
     Args:
-        name: unique on the page; part of the ids.
-        title: what a screen reader says first.
-        description: what is to be seen, in words and numbers.
+        name: name that is unique on the page; part of the ids.
+        title: title for screen readers.
+        description: content of the drawing in words and numbers, for screen readers.
         size: width and height in CSS pixels; on a narrower screen the drawing shrinks.
-        paint: draws into axes that fill the picture; it sets the margins with `set_position`.
+        paint: draws into axes that fill the picture, and sets their margins.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -93,9 +93,9 @@ def _svg(size: tuple[int, int], paint: Callable[[Axes], None]) -> bytes:
     except ImportError as error:
         raise MissingPackageError("matplotlib is not installed", "Install grsap with the extra `report`") from error
     settings: Any = {
-        "svg.fonttype": "none",  # texts stay texts: to be searched, copied and read aloud
+        "svg.fonttype": "none",  # keep text as text, for search, copying and screen readers
         "svg.hashsalt": "grsap",
-        "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+        "text.parse_math": False,  # do not interpret dollar signs in labels
         "font.size": FONT_SIZE,
         "axes.linewidth": 1,
         "axes.edgecolor": MUTED,
@@ -113,7 +113,7 @@ def _svg(size: tuple[int, int], paint: Callable[[Axes], None]) -> bytes:
         "hatch.color": SURFACE,
     }
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)  # so that a point is a CSS pixel
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)  # one point is one CSS pixel
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.spines[["top", "right"]].set_visible(False)
@@ -125,7 +125,7 @@ def _svg(size: tuple[int, int], paint: Callable[[Axes], None]) -> bytes:
 
 
 def margins(axes: Axes, size: tuple[int, int], *, left: int, right: int, top: int, bottom: int) -> None:
-    """Place the axes within the picture; all in CSS pixels."""
+    """Set the margins of the axes, in CSS pixels."""
     width, height = size
     axes.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
 

@@ -1,4 +1,4 @@
-"""Figures: drawings in panels, with one legend and a caption that explains them."""
+"""Figures: drawings in panels, with a legend and a caption."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MARKER_PATHS = (
 
 
 def figure(panels: Sequence[tuple[str, Element]], caption: Content, legend: Element | None = None) -> Element:
-    """Drawings side by side, as many as fit; below each other on a narrow screen.
+    """Return drawings side by side, as many as fit on the screen.
 
     Args:
         panels: (heading or "", drawing).
-        caption: what is drawn, how to read it, and its limits.
-        legend: of all panels.
+        caption: content of the drawings, how to read them, and their limits.
+        legend: legend of all panels.
     """
     return element(
         "figure",
@@ -46,12 +46,12 @@ def figure(panels: Sequence[tuple[str, Element]], caption: Content, legend: Elem
 
 
 def run_legend(names: Mapping[int, str], *, hollow: str = "", filled: str = "") -> Element:
-    """The colour, marker and dashes of each run.
+    """Return a legend of colour, marker and dashes of each run.
 
     Args:
-        names: of the runs that are drawn, by their styles.
-        hollow: what hollow markers mean, where there are any.
-        filled: what filled markers mean, where both occur.
+        names: style -> name of each run.
+        hollow: meaning of hollow markers; empty for none.
+        filled: meaning of filled markers; empty for none.
     """
     entries = [_entry(_line_swatch(style), name) for style, name in sorted(names.items())]
     entries += [_entry(_dot_swatch(is_filled), text) for text, is_filled in ((hollow, False), (filled, True)) if text]
@@ -59,7 +59,7 @@ def run_legend(names: Mapping[int, str], *, hollow: str = "", filled: str = "") 
 
 
 def part_legend(names: Sequence[str]) -> Element:
-    """The colour of each part of a bar."""
+    """Return a legend of the colours of a bar's parts."""
     entries = [_entry(_box_swatch(style), name) for style, name in enumerate(names)]
     return element("ul", entries, attributes={"class": "legend"})
 

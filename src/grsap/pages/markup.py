@@ -1,4 +1,4 @@
-"""HTML as a tree of elements. Text becomes HTML in one place, which escapes it; markup cannot be given as text."""
+"""HTML as a tree of elements. All text is escaped in one place, so that no text can become markup."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 VOID = frozenset({"br", "hr", "meta", "wbr"})
-"""Elements that have no end tag."""
+"""Elements without an end tag."""
 
 INLINE = frozenset({"a", "b", "bdi", "br", "code", "em", "small", "span", "strong", "title", "desc", "text", "tspan"})
-"""Elements that stand within a line: no line break comes after them."""
+"""Elements that are followed by no line break."""
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*")
 _ATTRIBUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9:-]*")
@@ -21,8 +21,8 @@ _FORBIDDEN = frozenset({"script", "style", "iframe", "object", "embed", "base", 
 _LINK = re.compile(r"#[\w.-]+|https?://[^\s]+")
 _URL_CARRIERS = frozenset({"href", "src", "xlink:href", "action", "formaction", "srcdoc", "poster", "data"})
 
-# Control characters, those that turn the direction of writing, line separators, the byte order mark, lone surrogates
-# and non-characters: a reader must see that they are there, and they must not act.
+# Control characters, bidirectional controls, line separators, byte order mark, lone surrogates and noncharacters:
+# they are shown as codes, so that readers see them and they have no effect.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -34,8 +34,8 @@ class Element:
     """An element of a page.
 
     Attributes:
-        tag: its name.
-        attributes: names and values; a value of None leaves the attribute out, True writes the name alone.
+        tag: name of the element.
+        attributes: names and values; with True only the name is written.
         children: elements and texts.
     """
 
@@ -44,31 +44,32 @@ class Element:
     children: tuple[Element | str, ...]
 
     def walk(self) -> Iterator[Element]:
-        """The element and all elements in it."""
+        """Yield the element and all elements in it."""
         yield self
         for child in self.children:
             if isinstance(child, Element):
                 yield from child.walk()
 
     def get(self, name: str) -> str | bool | None:
-        """The value of an attribute; None if it has no such attribute."""
+        """Return the value of an attribute; None if the element has no such attribute."""
         return dict(self.attributes).get(name)
 
 
 Content: TypeAlias = "Element | str | int | Iterable[Content] | None"
-"""What may stand in an element. None is left out; numbers are written as they are."""
+"""Content of an element. None is skipped; numbers are written unchanged."""
 
 
 def element(tag: str, *content: Content, attributes: Mapping[str, str | bool | None] | None = None) -> Element:
     """Make an element.
 
     Args:
-        tag: its name. Elements that run or load something are refused: `script`, `style`, `iframe` and their like.
+        tag: name of the element. Elements that run or load something (`script`, `style`, `iframe`, ...) are rejected.
         content: texts, elements, or lists of these.
-        attributes: `href` may be a place on the page or an http address; names that begin with `on` are refused.
+        attributes: names and values; None and False omit the attribute. `href` may be a fragment of the page or an
+            http address; names that begin with `on` are rejected.
 
     Raises:
-        ValueError: a tag or an attribute that is refused.
+        ValueError: the tag or an attribute is rejected.
     """
     if not _NAME.fullmatch(tag) or tag.lower() in _FORBIDDEN:
         raise ValueError(f"an element {tag!r} is not allowed")
@@ -81,7 +82,7 @@ def element(tag: str, *content: Content, attributes: Mapping[str, str | bool | N
 
 
 def render(node: Element | str) -> str:
-    """The HTML of an element or a text."""
+    """Return the HTML of an element or a text."""
     if isinstance(node, str):
         return escape(node)
     attributes = "".join(
@@ -96,12 +97,12 @@ def render(node: Element | str) -> str:
 
 
 def escape(text: str) -> str:
-    """A text as HTML; characters that are not to be seen stand as their code, such as `[U+202E]`."""
+    """Return a text as HTML, with invisible characters as codes, such as `[U+202E]`."""
     return html.escape(visible(text))
 
 
 def visible(text: str) -> str:
-    """The text with characters that cannot be seen, or that turn the direction of writing, written as their code."""
+    """Return a text with invisible and bidirectional control characters as codes."""
     return _UNSEEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
 
 

@@ -1,4 +1,4 @@
-"""A page in one file: no script, nothing loaded from anywhere, readable on any screen and on paper."""
+"""A page in one file, without scripts or external resources, readable on any screen and on paper."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A section of a page.
 
     Attributes:
-        id: its place in the page's address, such as `cost`.
-        title: its heading.
-        content: of the section.
+        id: fragment of its address, such as `cost`.
+        title: heading.
+        content: content below the heading.
     """
 
     id: str
@@ -32,12 +32,12 @@ class Section:
 
 
 def page(title: str, subtitle: Content, sections: Sequence[Section]) -> str:
-    """The HTML of a page with a list of its sections.
+    """Return the HTML of a page with a list of its sections.
 
     Args:
         title: plain text.
-        subtitle: what the page was made of.
-        sections: ids must differ.
+        subtitle: source of the page's data.
+        sections: sections with distinct ids.
 
     Raises:
         ValueError: an id occurs twice.
@@ -46,7 +46,7 @@ def page(title: str, subtitle: Content, sections: Sequence[Section]) -> str:
     ids = [value for each in body.walk() if (value := each.get("id"))]
     twice = {value for value in ids if ids.count(value) > 1}
     if twice:
-        raise ValueError(f"ids stand twice on the page: {sorted(map(str, twice))}")
+        raise ValueError(f"ids occur twice on the page: {sorted(map(str, twice))}")
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{GENERATOR}{grsap.__version__}">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -58,16 +58,16 @@ def page(title: str, subtitle: Content, sections: Sequence[Section]) -> str:
 
 
 def check_target(path: str | Path) -> None:
-    """Refuse to replace what is not a page of grsap.
+    """Check that writing a page replaces nothing but a page of grsap.
 
     Raises:
-        ConfigError: `path` is a folder, or a file that is none of our pages, or lies in no folder.
+        ConfigError: `path` is a folder, a dangling link, or a file that is no page of grsap.
     """
     path = Path(path)
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", "Give the name of a file, such as page.html")
     if path.is_symlink() and not path.exists():
-        raise ConfigError(f"{path} is a link that leads nowhere", "Give another name, or remove it")
+        raise ConfigError(f"{path} is a link to a missing file", "Give another name, or remove it")
     if path.exists():
         with path.open("rb") as file:
             beginning = file.read(1000)
@@ -76,10 +76,15 @@ def check_target(path: str | Path) -> None:
 
 
 def write_page(path: str | Path, text: str, *, holds_texts: bool) -> None:
-    """Write a page, whole or not at all; one that holds texts of queries or responses is readable by its owner only.
+    """Write a page atomically.
+
+    Args:
+        path: file to write.
+        text: HTML of the page.
+        holds_texts: whether it contains texts of queries or responses; it is then readable by its owner only.
 
     Raises:
-        ConfigError: there is a file that is not a page of grsap.
+        ConfigError: the path exists and is no page of grsap.
     """
     check_target(path)
     write_atomic(path, text, mode=0o600 if holds_texts else 0o644)

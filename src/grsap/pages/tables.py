@@ -1,4 +1,4 @@
-"""Tables whose numbers carry their intervals."""
+"""Tables, lists of facts, and numbers with intervals."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ def table(
     text_columns: int = 1,
     groups: Sequence[tuple[str, int]] = (),
 ) -> Element:
-    """A table that scrolls sideways where the screen is narrow, and not on paper.
+    """Return a table that scrolls horizontally on narrow screens, but not on paper.
 
     Args:
-        caption: what it shows and how to read it.
-        headings: one a column.
-        rows: cells; the first cell of a row names it, once for rows with the same name. Cells of numbers are
-            aligned to the right.
-        text_columns: how many columns from the left hold words.
-        groups: headings over headings: (text, number of columns).
+        caption: content of the table and how to read it.
+        headings: one per column.
+        rows: cells; the first cell of a row is its name, written once for adjacent rows with the same name.
+        text_columns: number of columns of text, from the left; the others are numbers, aligned to the right.
+        groups: upper row of headings: (text, number of columns).
     """
     number = {"class": "number"}
 
@@ -48,22 +47,22 @@ def table(
             body.append(element("tr", heading, cells, attributes={"class": None if place else "first"}))
     rows_of_head = [element("tr", over) if over else None, element("tr", head)]
     whole = element("table", element("thead", rows_of_head), element("tbody", body))
-    # The caption does not scroll, so it is never cut off.
+    # The caption is outside the scrolling element, so that it is never cut off.
     scrolling = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"}
     return element("figure", element("div", whole, attributes=scrolling), element("figcaption", caption))
 
 
 def facts(pairs: Sequence[tuple[Content, Content]]) -> Element:
-    """A list of names and values."""
+    """Return a list of names and values."""
     return element("dl", [(element("dt", name), element("dd", value)) for name, value in pairs])
 
 
 def with_interval(value: str, interval: str = "", *notes: str) -> list[Content]:
-    """A number, its interval in small print below it, and notes below that."""
+    """Return a number with its interval and notes below it in small print."""
     lines = [line for line in (interval, *notes) if line]
     return [value, [(element("br"), element("small", line)) for line in lines]]
 
 
 def badge(word: str, kind: str) -> Element:
-    """A coloured word; `kind` is `good`, `bad` or `open`."""
+    """Return a coloured word; `kind` is `good`, `bad` or `open`."""
     return element("span", word, attributes={"class": f"badge {kind}"})

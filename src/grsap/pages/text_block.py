@@ -1,4 +1,4 @@
-"""Texts that people or models wrote: behind a click, and never more than text."""
+"""Texts written by people or models: collapsed, and always escaped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ MAX_CHARACTERS = 4000
 
 
 def hidden(summary: Content, *content: Content) -> Element:
-    """Content behind a click; works without JavaScript. On paper it stays closed."""
+    """Return content that a click expands, without JavaScript. It stays collapsed on paper."""
     return element("details", element("summary", summary), *content)
 
 
 def quoted(text: str, max_characters: int = MAX_CHARACTERS) -> Element:
-    """A text as it was written, with its line breaks; a longer one is cut, and says so."""
+    """Return a text with its line breaks; one longer than `max_characters` is cut, with a note."""
     cut = text[:max_characters]
     left = len(text) - len(cut)
     return element(

@@ -1,4 +1,4 @@
-"""Conversations to tensors: chat template, response mask, encoding, packing, collation."""
+"""Conversion of conversations to tensors: chat template, response mask, encoding, packing, collation."""
 
 from grsap.text.collation import SOURCES, MicroBatch, RowSpan, collate_packed, collate_padded
 from grsap.text.encoding import EncodedRow, EncodedRows, EncodingReport, EncodingSettings, encode_rows

@@ -1,4 +1,4 @@
-"""Collating rows into micro-batches, packed or padded.
+"""Collation of rows into micro-batches, packed or padded.
 
 Shapes: B rows of the tensor (1 when packed), L positions, T supervised tokens.
 """
@@ -18,7 +18,7 @@ from grsap.records import Source
 from grsap.text.encoding import EncodedRow
 
 SOURCES: tuple[Source, ...] = ("task", "replay")
-"""Order of the rows of a micro-batch."""
+"""Order of the sources within a micro-batch."""
 
 
 class RowSpan(NamedTuple):
@@ -35,12 +35,12 @@ class MicroBatch:
 
     Attributes:
         input_ids: (B, L) int64.
-        position_ids: (B, L) int64; restart at 0 with each row.
-        attention_mask: (B, L) int64 when padded; None when packed, where `position_ids` keeps rows apart.
+        position_ids: (B, L) int64; they restart at 0 with each row.
+        attention_mask: (B, L) int64 when padded; None when packed, where `position_ids` separate the rows.
         target_positions: (T,) int64, flat index into B x L of the position whose logits predict the target.
         target_ids: (T,) int64, the supervised tokens.
         target_rows: (T,) int64, index into `row_ids`.
-        target_offsets: (T,) int64, place of the token in its response, from 0.
+        target_offsets: (T,) int64, position of the token in its response, from 0.
         row_ids, sources, spans: one entry per row. Task rows precede replay rows, and targets are in the order of rows,
             so that each source's targets are one slice.
         num_targets: supervised tokens of each row, known without a device sync.
@@ -60,11 +60,11 @@ class MicroBatch:
 
     @property
     def num_tokens(self) -> int:
-        """Real tokens, padding left out."""
+        """Return the number of tokens without padding."""
         return sum(span.length for span in self.spans)
 
     def target_slice(self, source: Source) -> slice:
-        """The targets of one source."""
+        """Return the slice of one source's targets."""
         counts = [
             sum(num for num, row in zip(self.num_targets, self.sources, strict=True) if row == name) for name in SOURCES
         ]
@@ -72,7 +72,7 @@ class MicroBatch:
         return slice(sum(counts[:place]), sum(counts[: place + 1]))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> MicroBatch:
-        """The same on another device."""
+        """Return a copy on another device."""
         moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=non_blocking)
             for f in fields(self)
@@ -84,8 +84,8 @@ class MicroBatch:
 def collate_packed(rows: Sequence[EncodedRow]) -> MicroBatch:
     """Concatenate rows, task before replay: B = 1, L = the sum of their lengths, `attention_mask` None.
 
-    `position_ids` separate the rows, which transformers supports only with `use_cache=False`. Without rows, one token
-    of id 0 and no target: for a device that has none in a step.
+    `position_ids` separate the rows, which transformers supports only with `use_cache=False`. Without rows, return one
+    token of id 0 without a target, for a device that has no rows in a step.
     """
     rows = _by_source(rows)
     starts = np.cumsum([0, *(row.length for row in rows)])
@@ -98,8 +98,8 @@ def collate_packed(rows: Sequence[EncodedRow]) -> MicroBatch:
 def collate_padded(rows: Sequence[EncodedRow], pad_token_id: int) -> MicroBatch:
     """Pad rows on the right, task before replay: B = number of rows, L = the longest.
 
-    Without rows, one token of id `pad_token_id` and no target. A pad token is never a target, even where the tokenizer
-    pads with its end of sequence: targets are given by position.
+    Without rows, return one token of id `pad_token_id` without a target. Padding is never a target, even if the
+    tokenizer pads with its end of sequence, because targets are positions.
     """
     rows = _by_source(rows)
     length = max((row.length for row in rows), default=1)
@@ -150,7 +150,7 @@ def _micro_batch(
 
 
 def _offsets(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Place of each target within its run of neighbouring targets: a run is one assistant turn."""
+    """Return the position of each target in its assistant turn, which is a run of consecutive targets."""
     place = np.arange(len(targets))
     begins = np.diff(targets, prepend=-1) > 1
     return place - np.maximum.accumulate(np.where(begins, place, 0))

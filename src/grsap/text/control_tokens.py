@@ -1,7 +1,7 @@
-"""Control tokens belong to the chat template: untrusted text that spells one is kept from becoming one.
+"""Protection of control tokens: untrusted text that spells a control token of the chat template stays plain text.
 
-transformers has `apply_chat_template(..., sanitize_control_tokens=True)` since 5.23 only, and returns no positions of
-turns. This module applies the same guard to the text, for all versions, with known positions.
+transformers has `apply_chat_template(..., sanitize_control_tokens=True)` only since 5.23, and returns no positions of
+turns. This module applies the same protection to the text, for all versions, with known positions.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from grsap.records import Message, check_unicode
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Unicode noncharacters: never in exchanged text, in no tokenizer's vocabulary, and no template strips them.
+# Unicode noncharacters: not valid in exchanged text, in no tokenizer's vocabulary, and not stripped by templates.
 _NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 
 
 class ControlTokens:
     """The tokens that only the chat template may write.
 
-    These are the tokenizer's special tokens, the added tokens in the template's text (Qwen 3's `<think>` is
-    an added token that is not special), and those in the tokenizer's `chat_control_tokens`.
+    These are the tokenizer's special tokens, the added tokens in the template's text (Qwen 3's `<think>` is an added
+    token that is not special), and those in the tokenizer's `chat_control_tokens`.
 
     Args:
-        tokenizer: its added tokens are read.
-        template_text: the chat template and an example of what it renders.
+        tokenizer: tokenizer with the added tokens.
+        template_text: the chat template and an example rendering.
 
     Attributes:
-        pattern: matches any of them, the longest first.
-        ids: their ids; the unknown token is left out, for ordinary text may hold it.
+        pattern: matches any of these tokens, the longest first.
+        ids: their ids, except that of the unknown token, which ordinary text may contain.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template_text: str) -> None:
@@ -50,29 +50,29 @@ class ControlTokens:
         self._never_own = {token for token in tokens if token in listed or token in named}
 
     def turn_marks(self, written: Collection[str]) -> re.Pattern[str]:
-        """Matches the control tokens that are the template's alone, even in an answer to learn.
+        """Return a pattern of the control tokens that only the template may write, even in trained answers.
 
-        All others (`<think>`, `<tool_call>`) are a part of what an assistant may write.
+        All others (`<think>`, `<tool_call>`) may be part of an answer.
 
         Args:
-            written: those that the template writes around turns.
+            written: control tokens that the template writes around turns.
         """
         return _any_of({*self._never_own, *written})
 
     def neutralise(
         self, messages: Sequence[Message], in_answers: re.Pattern[str] | None = None
     ) -> tuple[list[Message], str]:
-        """Cut every control token that a message spells, after its first character.
+        """Split every control token that a message spells, after its first character.
 
         Args:
-            messages: any.
-            in_answers: matches what is cut in the assistant's messages; by default all control tokens.
+            messages: any messages.
+            in_answers: pattern of the tokens to split in the assistant's messages; by default all control tokens.
 
         Returns:
-            The messages, and the mark inserted at each cut: the text before and after it is encoded separately.
+            The messages, and the mark inserted at each split: the text before and after it is encoded separately.
 
         Raises:
-            DataError: a control token of one character cannot be cut, or a text holds half of a surrogate pair.
+            DataError: a control token of one character cannot be split, or a text contains half of a surrogate pair.
         """
         check_unicode(messages)
         text = "".join(message["content"] for message in messages)
@@ -80,7 +80,7 @@ class ControlTokens:
         if mark is None:
             raise DataError("a message holds all noncharacters from U+FDD0 to U+FDEF", "Remove them from the text")
         if not self.pattern.search(text):
-            # A token could also come about where two messages meet, but the template writes between them.
+            # Two adjacent messages cannot form a token together, because the template writes text between them.
             return list(messages), mark
         patterns = {"assistant": in_answers or self.pattern}
         return [

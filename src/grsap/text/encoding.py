@@ -1,4 +1,4 @@
-"""Encoding rows to token ids, with counts of rows that are too long or have no target."""
+"""Encoding of rows to token ids, with counts of rows that are too long or have no target."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from grsap.records import Source, check_messages, check_text, place_of_row
 from grsap.text.template import ChatTemplate, LossOn
 
 MAX_SHARE_WITHOUT_TARGET = 0.05
-"""A larger share of rows without a supervised token indicates wrong settings rather than unusual rows."""
+"""Limit of rows without a supervised token: a larger share indicates wrong settings rather than unusual rows."""
 
 
 @dataclass(frozen=True)
 class EncodingSettings:
-    """How rows become token ids.
+    """Settings of the encoding of rows.
 
     Args:
-        max_length: most tokens of a row, prompt and response together; at least 2.
+        max_length: upper limit of tokens per row, prompt and response together; at least 2.
         loss_on: which tokens are supervised.
-        over_length: what happens to a longer row: `drop` it, `truncate` its end, or stop with an `error`.
-        max_share_dropped: with `drop`, the share of the rows of a source that may be dropped, in [0, 1]; more stop the
-            run.
+        over_length: treatment of longer rows: `drop` them, `truncate` their ends, or stop with an `error`.
+        max_share_dropped: with `drop`, the share of a source's rows that may be dropped, in [0, 1]; more is an error.
     """
 
     max_length: int = 1024
@@ -48,9 +47,10 @@ class EncodedRow:
     """A row as token ids.
 
     Attributes:
-        id: the row's own, or a hash of its messages.
+        id: id of the row, or a hash of its messages.
+        source: source of the row.
         input_ids: (length,) int32.
-        supervised: (length,) bool; the first is False, because nothing predicts it.
+        supervised: (length,) bool; False for the first token, because nothing predicts it.
     """
 
     id: str
@@ -60,12 +60,12 @@ class EncodedRow:
 
     @property
     def length(self) -> int:
-        """Number of tokens."""
+        """Return the number of tokens."""
         return len(self.input_ids)
 
     @property
     def num_targets(self) -> int:
-        """Number of supervised tokens."""
+        """Return the number of supervised tokens."""
         return int(self.supervised[1:].sum())
 
 
@@ -74,13 +74,13 @@ class EncodingReport:
     """Counts of a source's rows after encoding.
 
     Attributes:
-        num_rows: rows read.
-        num_over_length: longer than `max_length`; dropped or truncated by the settings.
-        num_without_target: within `max_length` or truncated to it, but without a supervised token; dropped.
-        num_with_turn_marks: rows whose answer spells one of the template's turn markers; it is learned as text.
-        num_kept: rows encoded.
-        num_tokens, num_targets: tokens and supervised tokens of the rows encoded.
-        max_row_length: longest row read, in tokens.
+        num_rows: rows before filtering.
+        num_over_length: rows longer than `max_length`, which are dropped or truncated.
+        num_without_target: rows within `max_length` or truncated to it, but without a supervised token; dropped.
+        num_with_turn_marks: rows whose answer spells one of the template's turn markers, which is learned as text.
+        num_kept: rows after filtering.
+        num_tokens, num_targets: tokens and supervised tokens of the kept rows.
+        max_row_length: tokens of the longest row before filtering.
     """
 
     num_rows: int
@@ -93,7 +93,7 @@ class EncodingReport:
     num_with_turn_marks: int = 0
 
     def notes(self, settings: EncodingSettings) -> list[str]:
-        """Warnings before training, one sentence each; empty if all rows are learned unchanged."""
+        """Return warnings before training, one sentence each; empty if all rows are learned unchanged."""
         found = []
         if self.num_over_length:
             action = "cut to that length" if settings.over_length == "truncate" else "left out"
@@ -112,7 +112,7 @@ class EncodingReport:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """The rows of a source, in order, and the counts."""
+    """The kept rows of a source, in order, and the counts."""
 
     rows: list[EncodedRow]
     report: EncodingReport
@@ -129,17 +129,17 @@ def encode_rows(
     """Encode the conversations of a source.
 
     Args:
-        rows: each with `messages` that end with the assistant's turn, and optionally an `id`.
-        template: the base model's.
-        source: where the rows come from.
-        settings: limits and mask.
-        path: named in errors about rows without file and line.
-        check: called with the ids and place of each kept row; raises an error if the model cannot take them.
+        rows: rows with `messages` that end with the assistant's turn, and optionally an `id`.
+        template: chat template of the base model.
+        source: source of the rows.
+        settings: length limit and mask.
+        path: name of the rows in errors, for rows without file and line.
+        check: called with the ids and place of each kept row; raises an error if they do not fit the model.
 
     Raises:
-        DataError: wrong messages; a row over `max_length` when that is an error; no row left; more than 5 % of the
-            rows without a supervised token; or more rows dropped than `max_share_dropped`.
-        TemplateError: a conversation that the template cannot render with a response mask.
+        DataError: messages are wrong; a row is over `max_length` when that is an error; no row is left; more than 5 %
+            of the rows have no supervised token; or more rows than `max_share_dropped` are dropped.
+        TemplateError: the template cannot render a conversation with a response mask.
     """
     place = path if path is not None else f"{source} rows"
     kept: list[EncodedRow] = []

@@ -1,4 +1,4 @@
-"""Grouping rows into micro-batches: pure functions of the lengths, equal on every rank and in every run."""
+"""Grouping of rows into micro-batches: pure functions of the lengths, with equal results on all ranks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from grsap.errors import ConfigError
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit decreasing: longest row first, each into the pack that it fills best.
+    """Pack rows by best-fit decreasing: longest row first, each into the fullest pack that has room for it.
 
-    Uses at most 11/9 of the least number of packs, plus 6/9 (Johnson et al. 1974; the constant: Dosa 2007).
+    Uses at most 11/9 of the minimum number of packs, plus 6/9 (Johnson et al. 1974; the constant: Dosa 2007).
 
     Args:
         lengths: tokens of each row.
-        capacity: most tokens of a pack.
+        capacity: upper limit of tokens per pack.
 
     Returns:
-        Packs of row numbers, ascending within a pack. Every row is in exactly one.
+        Packs of row indices, ascending within a pack. Every row is in exactly one.
 
     Raises:
         ConfigError: a row is longer than `capacity`.
@@ -39,14 +39,14 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def pad_groups(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Group rows of like length, longest first, so that rows times the longest of a group is at most `capacity`.
+    """Group rows of similar length, longest first, for padding.
 
     Args:
         lengths: tokens of each row.
-        capacity: most tokens of a group, padding counted.
+        capacity: upper limit of tokens per group, padding included: number of rows times the longest.
 
     Returns:
-        Groups of row numbers, ascending within a group. Every row is in exactly one.
+        Groups of row indices, ascending within a group. Every row is in exactly one.
 
     Raises:
         ConfigError: a row is longer than `capacity`.

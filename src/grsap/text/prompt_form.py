@@ -1,7 +1,6 @@
 """Prompts of trusted text with slots for untrusted text, assembled as token ids.
 
-Slot text can become neither a control token nor the ids of the form's tags, and the ids around a slot do not depend on
-its text.
+Slot text is never encoded as a control token or as the form's tags, and the ids around a slot do not depend on it.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SLOTS = ("\ufde0", "\ufde1")
-"""Placeholders of the slots in a form's text: Unicode noncharacters, never in exchanged text."""
+"""Placeholders of the slots in a form's text: Unicode noncharacters, which exchanged text does not contain."""
 
-# Spaces before a slot go to its first word, newlines after it to its last mark: tokenizers join them.
+# Spaces before a slot and newlines after it are encoded with its text, because tokenizers merge them with it.
 _PARTS = re.compile(rf"([ \t]*)([{''.join(SLOTS)}])(\n*)")
 _NEUTRAL = "x"
 
 
 class UnusableTextError(GrsapError):
-    """Untrusted text that cannot be put into a form.
+    """Untrusted text cannot be inserted into a form.
 
     Attributes:
-        reason: `too_long` (without what may be cut, it does not fit), `not_unicode` (lone surrogates), or
-            `control_character` (a single character that this tokenizer reads as a control token).
+        reason: `too_long` (it does not fit, even if the text that may be cut is), `not_unicode` (lone surrogates), or
+            `control_character` (a single character that this tokenizer encodes as a control token).
     """
 
     def __init__(self, reason: str) -> None:
@@ -44,9 +43,9 @@ class FilledForm:
     """A prompt.
 
     Attributes:
-        ids: all of it.
-        spans: of each slot, where its ids start and end; the whitespace that the form puts around it is inside.
-        texts: the text of each slot: as given, or its beginning if it was cut.
+        ids: token ids of the whole prompt.
+        spans: (start, end) of each slot in `ids`, including the form's whitespace around it.
+        texts: text of each slot, or its beginning if it was cut.
         truncated: whether a text was cut.
     """
 
@@ -60,16 +59,16 @@ class PromptForm:
     """Trusted text with slots.
 
     Args:
-        tokenizer: of the model that reads the prompt.
-        text: with the characters of `SLOTS`, each at most once.
-        tags: phrases that mark the form's sections; where untrusted text spells one, it is encoded character by
+        tokenizer: tokenizer of the model that reads the prompt.
+        text: trusted text with the characters of `SLOTS`, each at most once.
+        tags: phrases that mark the form's sections; if untrusted text spells one, it is encoded character by
             character, so that it never has the ids of a section's beginning or end.
-        strip: leave out whitespace around untrusted text, as some chat templates do.
-        with_bos: begin with the tokens that the tokenizer adds before a text; for forms whose text has none.
+        strip: strip whitespace around untrusted text, as some chat templates do.
+        with_bos: prepend the tokens that the tokenizer adds before a text; for forms whose text does not contain them.
 
     Attributes:
-        control_ids: tokens that only trusted text may write.
-        trusted_ids: the ids around the slots, one more list than there are slots.
+        control_ids: ids of tokens that only trusted text may contain.
+        trusted_ids: ids around the slots, one list more than there are slots.
     """
 
     def __init__(
@@ -94,13 +93,13 @@ class PromptForm:
             self.trusted_ids[0] = [*_beginning(tokenizer), *self.trusted_ids[0]]
 
     def fill(self, texts: Sequence[str], max_tokens: int, may_cut: int | None = None) -> FilledForm:
-        """Put `texts` into the slots, in the order of the slots.
+        """Insert `texts` into the slots, in the order of the slots.
 
         Args:
-            texts: untrusted, one a slot.
-            max_tokens: upper limit of the prompt.
-            may_cut: number of the slot whose text loses its end if the prompt is too long; None for none. At least
-                its first character stays.
+            texts: untrusted texts, one per slot.
+            max_tokens: upper limit of tokens of the prompt.
+            may_cut: index of the slot whose text is cut at its end if the prompt is too long; None for none. At least
+                its first character is kept.
 
         Raises:
             UnusableTextError: the texts cannot be encoded, or do not fit.
@@ -120,7 +119,7 @@ class PromptForm:
         return FilledForm(tuple(ids), tuple(spans), tuple(texts), over > 0)
 
     def _cut(self, number: int, text: str, room: int) -> tuple[str, list[int]]:
-        """The longest beginning of `text` whose slot has at most `room` ids."""
+        """Return the longest beginning of `text` whose slot has at most `room` ids, and these ids."""
         fits, too_long = 0, len(text)
         best: list[int] = []
         while too_long - fits > 1:
@@ -135,7 +134,7 @@ class PromptForm:
         return text[:fits], best
 
     def _encode_trusted(self) -> list[list[int]]:
-        """The ids of each trusted piece, encoded between neutral texts."""
+        """Return the ids of each trusted piece, encoded with neutral texts in the slots."""
         text = self._trusted[0]
         cuts: list[int] = []
         for (before, after), piece in zip(self._around, self._trusted[1:], strict=True):
@@ -161,7 +160,7 @@ class PromptForm:
         return self._encode_untrusted(self._trusted[number], text, mark)
 
     def _encode_untrusted(self, context: str, text: str, mark: str) -> list[int]:
-        """The ids of a text after `context`; a text that the tokenizer still turns into a control token is split."""
+        """Return the ids of a text after `context`; split a text that is still encoded as a control token."""
         try:
             return self._segments.encode(context + text, [len(context)], mark)[1]
         except TemplateError:
@@ -172,7 +171,7 @@ class PromptForm:
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the tokenizer adds before a text."""
+    """Return the special tokens that the tokenizer adds before a text."""
     with_special = list(tokenizer(_NEUTRAL, add_special_tokens=True)["input_ids"])
     plain = list(tokenizer(_NEUTRAL, add_special_tokens=False)["input_ids"])
     places = range(len(with_special) - len(plain) + 1)

@@ -1,8 +1,8 @@
-"""Chat templates, rendered as transformers renders them, but with bounds.
+"""Rendering of chat templates as in transformers, but with limits on time and memory.
 
-A chat template is a program that comes with a model. Jinja's sandbox keeps it from reading or writing anything, but not
-from looping for ever, calling itself, or doubling a text until memory is full. So the compiled program counts: each
-loop turn and call looks at the processor time that is spent, and each text that it makes is measured.
+A chat template is a program that comes with a model. Jinja's sandbox prevents it from reading or writing anything, but
+not from endless loops or recursion, nor from doubling a text until memory is full. So checks are compiled into the
+template: each loop iteration and call checks the CPU time used, and the size of each new text is checked.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from jinja2.visitor import NodeTransformer
 from grsap.compat import chat_template_environment, rewriting_templates
 
 MAX_SECONDS = 3.0
-"""Processor time of one rendering; a long conversation takes some milliseconds."""
+"""CPU time of one rendering; a long conversation takes some milliseconds."""
 
 MAX_CHARACTERS = 50_000_000
-"""Of one text, and of all that one rendering writes."""
+"""Limit for each text, and for the output of one rendering."""
 
 MAX_ITEMS = 1_000_000
-"""Of one list or mapping."""
+"""Limit for each list or mapping."""
 
 MAX_NUMBER_BITS = 10_000
 
@@ -36,24 +36,24 @@ _WIDTH = re.compile(r"\d{6,}")
 
 
 class RunawayError(TemplateRuntimeError):
-    """A rendering went beyond its bounds."""
+    """A rendering exceeded its limits."""
 
 
 class DateError(TemplateRuntimeError):
-    """The template asked for the current date."""
+    """The template requested the current date."""
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
-    """The text of a template.
+    """Render a template.
 
     Args:
         template: Jinja source, as in a tokenizer's `chat_template`.
-        variables: what the template sees; plain JSON values.
+        variables: variables of the template; plain JSON values.
 
     Raises:
-        RunawayError: it does not end, calls itself too deeply, or makes too much text.
-        DateError: it asks for the current date.
-        Exception: whatever the template raises.
+        RunawayError: the template does not end, recurses too deeply, or makes too much text.
+        DateError: the template requests the current date.
+        Exception: any other error that the template raises.
     """
     _bounds.start()
     try:
@@ -67,7 +67,7 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
 
 
 class _Bounds(threading.local):
-    """What the rendering that runs in this thread has used up."""
+    """Time and output used by the current rendering of this thread."""
 
     deadline = 0.0
     num_written = 0
@@ -95,7 +95,7 @@ def _check_size(num_items: int, most: int = MAX_CHARACTERS) -> None:
 
 
 def _sized(value: Any) -> Any:
-    """The value, if it is not too long."""
+    """Return the value; raise RunawayError if it is too long."""
     if isinstance(value, str):
         _check_size(len(value))
     elif isinstance(value, list | tuple | dict):
@@ -104,16 +104,16 @@ def _sized(value: Any) -> Any:
 
 
 def _check_arguments(name: str, owner: Any, values: Sequence[Any]) -> None:
-    """Raise RunawayError for a call that would make a very long text at one go, before it does.
+    """Raise RunawayError before a single call that would make a very long text.
 
     Args:
-        name: of the method or filter.
-        owner: what the method belongs to, or what is filtered.
-        values: the arguments.
+        name: name of the method or filter.
+        owner: object of the method, or value to filter.
+        values: arguments of the call.
     """
     places = 1 + owner.count("\n") + owner.count("\t") if isinstance(owner, str) else 1
     for value in values:
-        if isinstance(value, int):  # a width, which may hold for each line or tab
+        if isinstance(value, int):  # a width, which may apply to each line or tab
             _check_size(abs(value) * places)
     texts = [value for value in values if isinstance(value, str)]
     if name == "replace" and isinstance(owner, str) and len(texts) > 1:
@@ -126,7 +126,7 @@ def _check_arguments(name: str, owner: Any, values: Sequence[Any]) -> None:
         raise RunawayError("it writes a number in a very wide field")
 
 
-@pass_context  # else the compiler would take the call for a constant
+@pass_context  # otherwise Jinja's compiler would evaluate the call once, as a constant
 def _tick(context: Any, num_characters: int) -> bool:
     _bounds.tick()
     _bounds.write(num_characters)
@@ -140,7 +140,7 @@ def _written(value: Any) -> Any:
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that is measured; `wraps` keeps the attribute by which Jinja chooses the first argument."""
+    """Return a filter with checks; `wraps` keeps the attribute that determines the first argument in Jinja."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
@@ -164,7 +164,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return _sized(super().call(context, called, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Bound the operators whose results can be large."""
+        """Limit the operators whose results can be large."""
         if operator == "%":
             _check_arguments("%", left, ())
         elif isinstance(left, int) and isinstance(right, int):
@@ -179,7 +179,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Counting(NodeTransformer):
-    """Puts the counting into a template's syntax tree."""
+    """Inserts the checks into a template's syntax tree."""
 
     def __init__(self, environment: _Environment) -> None:
         self._environment = environment
@@ -213,7 +213,7 @@ class _Counting(NodeTransformer):
     visit_Concat = visit_Add = visit_Mod = _measured
 
     def _with_tick(self, node: nodes.For | nodes.Macro | nodes.CallBlock) -> nodes.Node:
-        """A body that begins with a tick, which also counts the plain text that the body writes."""
+        """Insert a check at the start of a body, which also counts the plain text that the body writes."""
         texts = [data.data for each in node.body for data in each.find_all(nodes.TemplateData)]
         length = nodes.Const(sum(map(len, texts)))
         node.body.insert(0, self._made(nodes.ExprStmt(self._filter(length, "grsap_tick", node)), node))
@@ -228,7 +228,7 @@ class _Counting(NodeTransformer):
 
 @lru_cache(maxsize=16)
 def _compile(template: str) -> Template:
-    """The counting program of a template, with the settings, filters and functions that transformers gives it."""
+    """Compile a template with checks, and with the settings, filters and functions of transformers."""
     environment: Any = chat_template_environment().overlay()
     environment.__class__ = _Environment
     counting = {"grsap_tick": _tick, "grsap_written": _written, "grsap_sized": _sized}
@@ -240,4 +240,4 @@ def _compile(template: str) -> Template:
 
 
 def _no_date(form: str) -> str:
-    raise DateError("it asks for the current date")
+    raise DateError("it requests the current date")

@@ -1,4 +1,4 @@
-"""Encoding rendered text segment by segment, so that a segment's ids never depend on later text."""
+"""Encoding of rendered text by segments, so that a segment's ids never depend on later text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _MAX_CACHED_TEXTS = 1024
 
 
 class SegmentEncoder:
-    """Encodes a rendered conversation in segments, each in the context of the text before it.
+    """Encode a rendered conversation in segments, each in the context of the text before it.
 
-    Where the tokenizer would merge the end of one segment and the start of the next into one token, they are encoded
-    separately, as in generation, where the model appends its tokens to the prompt's ids. Elsewhere the concatenated
+    If the tokenizer would merge the end of one segment and the start of the next into one token, they are encoded
+    separately, as in generation, where the model appends its tokens to the prompt's ids. Otherwise the concatenated
     ids equal those of the whole text.
 
     Args:
-        tokenizer: adds no special tokens; those of the template are in the text.
-        control: which tokens only the template may write.
+        tokenizer: called without special tokens; those of the template are in the text.
+        control: tokens that only the template may write.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, control: ControlTokens) -> None:
@@ -34,13 +34,18 @@ class SegmentEncoder:
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def encode(self, text: str, cuts: Sequence[int], mark: str) -> list[list[int]]:
-        """Encode `text`, cut at the ascending character positions `cuts`; `mark` is that of `ControlTokens.neutralise`.
+        """Encode a text in segments.
+
+        Args:
+            text: rendered text.
+            cuts: character positions of the segments' boundaries, ascending.
+            mark: the mark that `ControlTokens.neutralise` inserted.
 
         Returns:
-            One list of ids a segment: one more than there are cuts.
+            One list of ids per segment, `len(cuts) + 1` in all.
 
         Raises:
-            TemplateError: the tokenizer makes a control token out of plain text.
+            TemplateError: the tokenizer encodes plain text as a control token.
         """
         return [self._encode_segment(text, start, end, mark) for start, end in pairwise([0, *cuts, len(text)])]
 
@@ -48,14 +53,14 @@ class SegmentEncoder:
         first, *rest = text[start:end].split(mark)
         ids = self._encode_after(self._context(text[:start]), first)
         for piece in rest:
-            # After the real text the piece would become the control token again: encode it after a newline.
+            # Encoded after the text before it, the piece would complete the control token: use a newline instead.
             ids += self._encode_after("\n", piece)
         return ids
 
     def _context(self, before: str) -> str:
-        """The end of `before` that can matter: tokenizers do not look back beyond an added token."""
+        """Return the relevant end of `before`: tokenizers split at added tokens and do not look beyond them."""
         last = None
-        for last in self._control.pattern.finditer(before):  # noqa: B007  (only the last is wanted)
+        for last in self._control.pattern.finditer(before):  # noqa: B007  (only the last is needed)
             pass
         return before if last is None else before[last.start() :]
 
@@ -67,7 +72,7 @@ class SegmentEncoder:
         head, ids = self._ids(context), self._ids(context + piece)
         if ids[: len(head)] == head:
             return self._check(piece, list(ids[len(head) :]))
-        # A token spans the cut. After a newline, SentencePiece adds no space as it would at the start of a text.
+        # A token spans the cut. Use a newline as context: at the start of a text, SentencePiece would add a space.
         return self._encode_after("" if context == "\n" else "\n", piece)
 
     def _ids(self, text: str) -> tuple[int, ...]:
@@ -83,7 +88,7 @@ class SegmentEncoder:
         num_written = sum(1 for _ in self._control.pattern.finditer(piece))
         if sum(token in self._control.ids for token in ids) > num_written:
             raise TemplateError(
-                f"the tokenizer makes a control token out of the plain text {piece[:40]!r}",
+                f"the tokenizer encodes the plain text {piece[:40]!r} as a control token",
                 "Remove it from the row, or use a tokenizer whose control tokens are added tokens",
             )
         return ids

@@ -1,4 +1,4 @@
-"""Conversations to token ids with a response mask, by construction, for any chat template."""
+"""Conversion of conversations to token ids with a response mask, for any chat template."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LossOn = Literal["assistant", "last_assistant", "all"]
 
 _OTHER_TEMPLATE = "Correct it, or use another one: set chat_template to a file"
 _MAX_OPENING = 200
-"""Characters before an answer in which the generation prompt may have written the answer's beginning."""
+"""Characters before an answer to search for its beginning, which the generation prompt may have written."""
 
 _RESERVED = frozenset(
     {
@@ -58,36 +58,36 @@ _RESERVED = frozenset(
 
 @dataclass(frozen=True)
 class TokenizedConversation:
-    """A conversation as token ids; `supervised` says of each token whether it is a target."""
+    """A conversation as token ids; `supervised` is True for each token that is a target."""
 
     input_ids: list[int]
     supervised: list[bool]
 
 
 class ChatTemplate:
-    """A tokenizer's chat template with fixed settings, one for training, checks, judges and evaluation.
+    """A tokenizer's chat template with fixed settings, shared by training, checks, judges and evaluation.
 
-    The response mask comes from rendered prefixes: an assistant turn starts where the prompt before it, with the
-    generation prompt, ends; and ends with the tokens that end it, which are supervised. What the template writes after
-    them is not. The beginning-of-sequence token comes from the template only, and is never added again.
+    The response mask is computed from rendered prefixes: an assistant turn begins at the end of the prompt before it,
+    generation prompt included, and ends with its turn-end tokens, which are supervised. Text that the template writes
+    after them is not. The beginning-of-sequence token is written by the template only, and never added again.
 
     Control tokens spelled by untrusted text stay plain text: in every prompt, and in the system and user turns of a
-    training row. Its answers are trusted: their `<think>` or `<tool_call>` become the tokens that `apply_chat_template`
-    makes of them. Only the template's turn markers stay text in answers too, because they would end the turn.
+    training row. Its answers are trusted: `<think>` or `<tool_call>` in them become control tokens, as with
+    `apply_chat_template`. Only the template's turn markers stay text in answers too, because they would end the turn.
 
     Args:
-        tokenizer: with a chat template.
-        chat_template_kwargs: settings that the template knows, such as `enable_thinking` or `date_string`; JSON values.
+        tokenizer: tokenizer with a chat template.
+        chat_template_kwargs: variables of the template, such as `enable_thinking` or `date_string`; JSON values.
 
     Attributes:
-        hash: of the template's text and its settings.
+        hash: hash of the template's text and its settings.
         stop_token_ids: tokens that end an answer: the tokenizer's end of sequence and the template's end of turn.
-        pad_token_id: the tokenizer's, or its end of sequence where it has none.
+        pad_token_id: padding token of the tokenizer, or its end of sequence if it has none.
 
     Raises:
-        TemplateError: no chat template, one that prints the current date, does not end, or leaves out the text of a
-            turn, or one whose assistant turns have no end, or another one when a user turn follows.
-        ConfigError: a setting that transformers keeps for itself, or one that is no JSON value.
+        TemplateError: there is no chat template; or it prints the current date, does not end, or omits the text of a
+            turn; or its assistant turns have no end, or a different one if a user turn follows.
+        ConfigError: a setting is reserved by transformers, or no JSON value.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat_template_kwargs: dict[str, Any] | None = None) -> None:
@@ -108,7 +108,9 @@ class ChatTemplate:
         self.pad_token_id: int = pad if pad is not None else eos if eos is not None else turn_end_id
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
-        """The text that `prompt_ids` encodes, for prompts whose untrusted parts are inserted later. No neutralising.
+        """Return the text that `prompt_ids` encodes, for prompts whose untrusted parts are inserted later.
+
+        Control tokens in `messages` are not neutralised.
 
         Raises:
             TemplateError: the template refuses the conversation.
@@ -116,15 +118,15 @@ class ChatTemplate:
         return self._render(messages, prompt=True)
 
     def prompt_ids(self, messages: Sequence[Message], prefill: str = "") -> list[int]:
-        """The ids of the prompt for an answer to `messages`, generation prompt included.
+        """Return the ids of the prompt for an answer to `messages`, generation prompt included.
 
         Args:
-            messages: up to the turn that is to be answered.
-            prefill: beginning of the answer; the model continues it.
+            messages: all messages before the answer.
+            prefill: beginning of the answer, which the model continues.
 
         Raises:
             TemplateError: the template refuses the conversation.
-            DataError: a message holds a control token of one character.
+            DataError: a message contains a control token of one character.
         """
         self._check_written(messages)
         answer: Message = {"role": "assistant", "content": prefill}
@@ -134,16 +136,16 @@ class ChatTemplate:
         return [token for segment in segments for token in segment]
 
     def open_turn_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The ids up to the end of the last message's text, so that the model continues that turn.
+        """Return the ids up to the end of the last message's text, so that the model continues that turn.
 
-        With an empty text it is the template's bare turn, as in Magpie (Xu et al. 2024, arXiv 2406.08464).
+        With an empty text this is the template's header of the turn, as in Magpie (Xu et al. 2024, arXiv 2406.08464).
 
         Args:
-            messages: the last one is of the user; its text may be empty.
+            messages: the last one is the user's; its text may be empty.
 
         Raises:
             TemplateError: the template refuses the conversation, or changes the text of a turn.
-            DataError: a message holds a control token of one character.
+            DataError: a message contains a control token of one character.
         """
         turns, mark = self._control.neutralise(messages)
         head = self._around_last_turn(turns)[0]
@@ -151,12 +153,15 @@ class ChatTemplate:
         return [token for segment in segments for token in segment]
 
     def read_open_turn(self, messages: Sequence[Message], text: str, ids: Sequence[int]) -> tuple[str, bool]:
-        """The text that a model wrote into an open turn, and whether it continued after the turn's end.
+        """Extract the text of an open turn from the model's output.
 
         Args:
             messages: as for `open_turn_ids`.
-            text: what the model wrote.
-            ids: the same, without stop token.
+            text: the model's output.
+            ids: token ids of `text`, without stop token.
+
+        Returns:
+            The text up to the end of the turn, and whether the model continued after it.
         """
         end = next((place for place, token in enumerate(ids) if token in self._control.ids), len(ids))
         if end < len(ids):
@@ -168,14 +173,14 @@ class ChatTemplate:
         return before, bool(found) or end < len(ids)
 
     def encode(self, messages: Sequence[Message], loss_on: LossOn = "assistant") -> TokenizedConversation:
-        """The ids of a whole conversation and its supervised tokens; the assistant's turns are trusted.
+        """Return the ids of a whole conversation and its supervised tokens; the assistant's turns are trusted.
 
-        The ids before the first assistant turn are `prompt_ids` of the messages before it.
+        The ids before the first assistant turn equal `prompt_ids` of the messages before it.
 
         Raises:
-            TemplateError: the template refuses the conversation, or renders a supervised turn in such a way that its
-                tokens cannot be located; the message says what to set.
-            DataError: a turn holds a control token of one character, or half of a surrogate pair.
+            TemplateError: the template refuses the conversation, or the tokens of a supervised turn cannot be located;
+                the message contains a remedy.
+            DataError: a turn contains a control token of one character, or half of a surrogate pair.
         """
         messages, mark = self._control.neutralise(messages, in_answers=self._turn_marks)
         full = self._render_whole(messages)
@@ -198,15 +203,15 @@ class ChatTemplate:
         return TokenizedConversation(input_ids, supervised)
 
     def spells_turn_mark(self, text: str) -> bool:
-        """Whether an answer spells out what the template writes around turns, which is learned as plain text."""
+        """Return whether an answer spells one of the template's turn markers, which is learned as plain text."""
         return self._turn_marks.search(text) is not None
 
     def spells_control_token(self, text: str) -> bool:
-        """Whether the text spells out a token that only the template may write."""
+        """Return whether the text spells a token that only the template may write."""
         return self._control.pattern.search(text) is not None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens left out."""
+        """Return the text of token ids, without special tokens."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
@@ -223,7 +228,7 @@ class ChatTemplate:
             raise TemplateError(
                 f"the chat template is not valid Jinja (line {error.lineno}: {error.message})", _OTHER_TEMPLATE
             ) from error
-        except Exception as error:  # a template is a program, and may raise anything
+        except Exception as error:  # a template is a program and may raise anything
             roles = ", ".join(message["role"] for message in messages) or "none"
             raise RefusedTurnsError(
                 f"the chat template refuses a conversation with the roles {roles}: {error or type(error).__name__}",
@@ -245,7 +250,7 @@ class ChatTemplate:
         return [{"type": "text", "text": text}] if self._content_in_parts else text
 
     def _find_content_form(self) -> str:
-        """Render the probe; templates of models that see images too (Llama Guard 4) may want content in parts."""
+        """Render the probe; templates of multimodal models (Llama Guard 4) may require content as a list of parts."""
         for self._content_in_parts in (False, True):
             with contextlib.suppress(RefusedTurnsError):
                 probe = self._render(PROBE, prompt=False)
@@ -255,18 +260,18 @@ class ChatTemplate:
         return self._render(PROBE, prompt=False)
 
     def _around_last_turn(self, messages: Sequence[Message]) -> tuple[str, str]:
-        """What the template writes before and after the last message's text."""
+        """Return what the template writes before and after the last message's text."""
         probe: Message = {"role": messages[-1]["role"], "content": PROBE[0]["content"]}
         head, found, suffix = self._render([*messages[:-1], probe], prompt=True).rpartition(probe["content"])
         if not found:
             raise TemplateError(
                 "the chat template changes the text of a user turn, so that the turn cannot be left open",
-                "Use an elicitation that asks in the assistant's turn",
+                "Use an elicitation that uses the assistant's turn",
             )
         return head, suffix
 
     def _first_end_id(self) -> int:
-        """The id of the first token that ends an assistant turn; checks that each of them is one token."""
+        """Return the id of the first token that ends an assistant turn; check that each of them is one token."""
         ids = [self._segments.encode(token, [], "\0")[0] for token in self._turn_end.tokens]
         for token, pieces in zip(self._turn_end.tokens, ids, strict=True):
             if len(pieces) != 1:
@@ -277,12 +282,12 @@ class ChatTemplate:
         return ids[0][0]
 
     def _span(self, messages: Sequence[Message], number: int, full: str) -> tuple[int, int]:
-        """Where the supervised text of assistant turn `number` starts and ends in `full`, in characters."""
+        """Return start and end of the supervised text of assistant turn `number` in `full`, in characters."""
         prompt = self._render(messages[:number], prompt=True)
         turn = full if number == len(messages) - 1 else self._render(messages[: number + 1], prompt=False)
         if not turn.startswith(prompt):
             raise TemplateError(
-                f"the chat template renders what precedes turn {number + 1} otherwise for generation than for training",
+                f"the chat template renders the text before turn {number + 1} differently for generation and training",
                 self._prompt_remedy(messages[: number + 1]),
             )
         start, end = len(prompt), turn.rfind(self._turn_end.text) + len(self._turn_end.text)
@@ -301,10 +306,9 @@ class ChatTemplate:
         return start, end
 
     def _check_answer(self, answer: str, number: int, written: str) -> None:
-        """Raise TemplateError if the template leaves out part of an answer to learn, such as its thought."""
-        left = "".join(answer.split())
-        # The prompt may hold the answer's beginning, such as <think>; templates trim and space as they like.
-        if left not in "".join(written.split()):
+        """Raise TemplateError if the template omits part of a trained answer, such as its thought."""
+        # The prompt may contain the answer's beginning, such as <think>. Templates may change white space.
+        if "".join(answer.split()) not in "".join(written.split()):
             raise TemplateError(
                 f"the chat template does not write the whole answer of turn {number + 1} ({answer[:40]!r}...)",
                 "Remove what it leaves out, such as a thought, from the row, or set another chat template",

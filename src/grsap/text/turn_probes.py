@@ -1,4 +1,4 @@
-"""How a chat template formats turns, found by rendering unique probe texts."""
+"""Analysis of how a chat template formats turns, by rendering unique probe texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RefusedTurnsError(TemplateError):
 
 
 def probe_turns(roles: Sequence[Role]) -> list[Message]:
-    """A conversation of these roles, with a different text in each turn."""
+    """Return a conversation with these roles and a different text in each turn."""
     return [{"role": role, "content": f"grsap probe {number}."} for number, role in enumerate(roles, 1)]
 
 
@@ -36,11 +36,11 @@ def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
     """Check that the text of each turn is in the rendering.
 
     Args:
-        roles: of the turns.
-        render: messages to text.
+        roles: roles of the turns.
+        render: renders messages to text.
 
     Raises:
-        TemplateError: the template leaves a turn out, as early Phi-3 templates do with a system turn, or refuses them.
+        TemplateError: the template omits a turn, as early Phi-3 templates omit system turns, or rejects the roles.
     """
     turns = probe_turns(roles)
     text = render(turns)
@@ -58,12 +58,12 @@ def check_turns_are_written(roles: Sequence[Role], render: Render) -> None:
 
 @dataclass(frozen=True)
 class TurnEnd:
-    """How a template ends an assistant's turn.
+    """The end of an assistant's turn in a template.
 
     Attributes:
-        text: from the first of the tokens to the last.
-        tokens: the control tokens that end the turn, in order.
-        fault: why answers cannot be learned with it, if they cannot; it does for prompts.
+        text: rendered text from the first of `tokens` to the last.
+        tokens: control tokens that end the turn, in order.
+        fault: error to raise for training with this template, which can only be used for prompts; None if it can.
     """
 
     text: str
@@ -72,16 +72,16 @@ class TurnEnd:
 
 
 def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str | None) -> TurnEnd:
-    """The control tokens that end an assistant's turn, in order.
+    """Find the control tokens that end an assistant's turn.
 
-    They are the first control token after the answer, those directly behind it, and all up to the end-of-sequence
+    They are the first control token after the answer, those directly after it, and all up to the end-of-sequence
     token: Cohere's templates end the response and then the turn. Only those that also occur before a user turn count.
 
     Args:
-        probe: `PROBE`, rendered.
-        render: messages to text.
-        control: matches a control token.
-        eos: the tokenizer's end of sequence.
+        probe: the rendered `PROBE`.
+        render: renders messages to text.
+        control: matches control tokens.
+        eos: end-of-sequence token of the tokenizer.
 
     Raises:
         TemplateError: no control token follows the answer.
@@ -111,7 +111,7 @@ def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str
 
 
 def _before_user_turn(render: Render) -> str | None:
-    """The text between an answer and the next user turn; None if the template writes single exchanges only."""
+    """Return the text between an answer and the next user turn; None if the template supports one exchange only."""
     following: list[Message] = [{"role": "user", "content": _NEXT}, {"role": "assistant", "content": _NEXT}]
     try:
         text = render([*PROBE, *following])
@@ -127,10 +127,10 @@ def _common_beginning(first: str, second: str) -> str:
 
 
 def find_turn_marks(render: Render, control: re.Pattern[str]) -> set[str]:
-    """The control tokens that the template writes around turns, such as the headers of roles.
+    """Return the control tokens that the template writes around turns, such as role headers.
 
-    A pair such as `<think></think>` between a question and its answer is no such mark: some templates put an empty
-    thought there, and a real one is the answer's own.
+    A pair such as `<think></think>` between a question and its answer does not count: some templates write an empty
+    thought there, while a real thought is part of the answer.
     """
     marks: set[str] = set()
     following: Message = {"role": "user", "content": _NEXT}

@@ -1,17 +1,17 @@
-"""Runs of words that texts share."""
+"""Word n-grams, for finding passages that texts share."""
 
 from __future__ import annotations
 
 import re
 
 NUM_WORDS = 8
-"""Words of a run."""
+"""Words per run."""
 
 
 def word_runs(text: str, num_words: int = NUM_WORDS) -> list[int]:
-    """Hashes of all runs of so many words, in order, without case and punctuation.
+    """Return hashes of all runs of `num_words` words, in order, ignoring case and punctuation.
 
-    A text of fewer words is one run; one without a word has none. Hashes differ from process to process.
+    A shorter text is a single run; a text without words has none. Hashes differ between processes.
     """
     words = re.findall(r"\w+", text.lower())
     size = min(num_words, len(words))
