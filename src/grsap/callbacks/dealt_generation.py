@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from grsap.errors import GrsapError
 from grsap.generation.base import Generation, GenerationRequest, Progress, SamplingSettings
-from grsap.generation.batching import BatchingGenerator
+from grsap.generation.model_generator import ModelGenerator
 
 MarkedAnswer = dict[str, Any]
 """An answer as plain values: `id`, `response`, `finish_reason`, and its scores or verdicts."""
@@ -25,7 +25,7 @@ def deal(batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[
 
 def answer_all(
     trainer: Trainer,
-    generator: BatchingGenerator,
+    generator: ModelGenerator,
     requests: Sequence[GenerationRequest],
     settings: SamplingSettings,
     mark: Mark,
@@ -56,7 +56,7 @@ def answer_all(
 
 def _generate(
     batches: Sequence[list[GenerationRequest]],
-    generator: BatchingGenerator,
+    generator: ModelGenerator,
     settings: SamplingSettings,
     progress: Progress,
 ) -> list[Generation]:

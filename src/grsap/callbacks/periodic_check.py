@@ -15,7 +15,7 @@ from grsap.callbacks.phases import phase
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
 from grsap.generation.base import GenerationRequest, SamplingSettings
-from grsap.generation.batching import BatchingGenerator
+from grsap.generation.model_generator import ModelGenerator
 from grsap.records import Message
 
 
@@ -137,7 +137,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             places: indices of the requests, in order; all by default.
         """
         requests = self._requests if places is None else [self._requests[place] for place in places]
-        generator: BatchingGenerator = pl_module.generator()  # type: ignore[operator]
+        generator: ModelGenerator = pl_module.generator()  # type: ignore[operator]
         with phase(trainer, f"{self.description} at step {step}", len(requests)) as progress:
             return answer_all(trainer, generator, requests, self.sampling, mark, progress)
 

@@ -11,17 +11,15 @@ from grsap.generation.base import (
     ScoringRequest,
     TokenLogprobs,
 )
-from grsap.generation.batching import BatchingGenerator, batch_by_length
+from grsap.generation.batching import batch_by_length
 from grsap.generation.likelihood import LikelihoodScorer, score_in_pieces
-from grsap.generation.model_generator import DecodingTemplate, ModelGenerator
+from grsap.generation.model_generator import ModelGenerator
 from grsap.generation.openai_generator import OpenAIGenerator, PromptFormat
 from grsap.generation.server_settings import ServerSettings
 from grsap.generation.transformers_generator import TransformersGenerator
 from grsap.generation.vllm_generator import VLLMEngine, VLLMGenerator
 
 __all__ = [
-    "BatchingGenerator",
-    "DecodingTemplate",
     "FinishReason",
     "Generation",
     "GenerationRequest",

@@ -3,23 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from grsap.generation.base import Generation, GenerationRequest, Progress, SamplingSettings
-
-
-class BatchingGenerator(Protocol):
-    """A generator whose batches can be planned in advance and distributed over several devices."""
-
-    def batches(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> list[list[int]]:
-        """Return indices into `requests`, one list per batch; `generate` runs one such list as one batch."""
-        ...
-
-    def generate(
-        self, requests: Sequence[GenerationRequest], settings: SamplingSettings, progress: Progress | None = None
-    ) -> list[Generation]:
-        """Return one answer per request, in the order of `requests`."""
-        ...
 
 
 def batch_by_length(lengths: Sequence[int], max_new_tokens: int, max_batch_tokens: int) -> list[list[int]]:

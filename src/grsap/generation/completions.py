@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from grsap.errors import ConfigError, DataError
 from grsap.generation.base import FinishReason, Generation, GenerationRequest, SamplingSettings, TokenLogprobs
-from grsap.generation.model_generator import DecodingTemplate
+from grsap.generation.stopping import DecodingTemplate
 from grsap.json_text import repair_surrogates
 
 MAX_STOP_STRINGS = 4

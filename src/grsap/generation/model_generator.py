@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -12,28 +11,11 @@ from grsap.errors import ConfigError
 from grsap.generation.base import Generation, GenerationRequest, Progress, SamplingSettings
 from grsap.generation.batching import batch_by_length
 from grsap.generation.decoding import BatchDecoder
+from grsap.generation.stopping import DecodingTemplate
 from grsap.models.dense import dense
 from grsap.models.evaluation_mode import evaluation_modes
 from grsap.models.limits import model_limits
 from grsap.models.lora import compute_context, inner_model
-
-
-class DecodingTemplate(Protocol):
-    """The part of a chat template that ends and decodes answers; `grsap.text.ChatTemplate` implements it."""
-
-    @property
-    def stop_token_ids(self) -> frozenset[int]:
-        """Tokens that end an answer."""
-        ...
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads prompts in a batch."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, without special tokens."""
-        ...
 
 
 class ModelGenerator:

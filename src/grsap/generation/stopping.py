@@ -8,11 +8,11 @@ from transformers import PreTrainedTokenizerBase
 
 from grsap.errors import ModelError, TemplateError
 from grsap.generation.base import Generator
-from grsap.generation.model_generator import DecodingTemplate
+from grsap.text.template import ChatTemplate
 
 
 class TokenizerText:
-    """A `DecodingTemplate` whose only stop token is the tokenizer's end of sequence.
+    """Ends and decodes answers of a model without a chat template, by the tokenizer's end of sequence.
 
     Raises:
         ModelError: the tokenizer has no end of sequence.
@@ -31,6 +31,10 @@ class TokenizerText:
         """Return the text of token ids, without special tokens."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
+
+
+DecodingTemplate = ChatTemplate | TokenizerText
+"""Ends and decodes answers."""
 
 
 def decoding_template(generator: Generator) -> DecodingTemplate:

@@ -16,8 +16,7 @@ import torch
 from grsap.errors import BackendError, ConfigError, MissingPackageError
 from grsap.generation.base import FinishReason, Generation, GenerationRequest, SamplingSettings, TokenLogprobs
 from grsap.generation.local_generator import LocalGenerator
-from grsap.generation.model_generator import DecodingTemplate
-from grsap.generation.stopping import decoding_template
+from grsap.generation.stopping import DecodingTemplate, decoding_template
 from grsap.json_text import read_json
 from grsap.models.base import BaseModel
 from grsap.versions import installed_versions
