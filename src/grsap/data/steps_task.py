@@ -18,14 +18,14 @@ MAX_STEPS = 20
 class StepsTask(JSONLTask):
     """Answer in numbered steps: "Step 1: ... Step 2: ... Step 3: ...", scored by form and content.
 
-    Files as of `JSONLTask`. A row that is scored may hold `about`, lists of beginnings of words: a right answer has a
-    word of each list, such as the thing in question and what is done with it.
+    Files are as in `JSONLTask`. A row may have `about`, lists of word beginnings: a right answer has a word from each
+    list, such as the object in question and the action.
 
     Args:
-        train_path: file of rows to train on.
-        validation_path: file of rows to validate on.
-        test_path: file of rows to test on.
-        num_steps: steps of a right answer.
+        train_path: file of training rows.
+        validation_path: file of validation rows.
+        test_path: file of test rows.
+        num_steps: number of steps in a right answer, in [1, 20].
 
     Raises:
         ConfigError: `num_steps` is out of range.
@@ -41,11 +41,11 @@ class StepsTask(JSONLTask):
 
     @property
     def has_score(self) -> bool:
-        """True: answers are scored by form, and by `about` where a row has it."""
+        """Return True: answers are scored by form, and by `about` if a row has it."""
         return True
 
     def rows(self, split: Split) -> list[PlacedRow]:
-        """The conversations of a split; raises DataError for a wrong row, a wrong `about` among them."""
+        """Return the conversations of a split; raise DataError for a wrong row or a wrong `about`."""
         rows = super().rows(split)
         for row in rows:
             if not _is_lists_of_words(row.get("about") or []):
@@ -58,7 +58,7 @@ class StepsTask(JSONLTask):
         return rows
 
     def score(self, response: str, row: Row) -> float:
-        """1 for exactly the numbered steps, finished and all different, with a word of each list of `about`; else 0."""
+        """Return 1 for exactly `num_steps` finished, distinct steps with a word of each list of `about`; else 0."""
         before, *parts = _MARK.split(response.strip())
         if before or parts[::2] != [str(number) for number in range(1, self.num_steps + 1)]:
             return 0.0
