@@ -7,7 +7,7 @@ from grsap.data.extraction import ExtractionTask
 from grsap.data.hub_task import HubTask
 from grsap.data.jsonl_task import JSONLTask
 from grsap.data.mixture import MixtureDataModule
-from grsap.data.plan import PlannedRow, RatioChange, Schedule
+from grsap.data.plan import Schedule
 from grsap.data.replay import ReplayDataModule
 from grsap.data.samplers import ProportionalSampler, RatioSampler, Sampler, StratifiedReplaySampler
 from grsap.data.step import StepBatch
@@ -21,9 +21,7 @@ __all__ = [
     "HubTask",
     "JSONLTask",
     "MixtureDataModule",
-    "PlannedRow",
     "ProportionalSampler",
-    "RatioChange",
     "RatioSampler",
     "ReplayDataModule",
     "Row",

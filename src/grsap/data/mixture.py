@@ -264,9 +264,7 @@ class MixtureDataModule(LightningDataModule):
         """Return a loader of the test rows, as `val_dataloader` does."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> StepLoader | list[StepLoader]:
-        """Return a loader of the test rows, as `val_dataloader` does."""
-        return self._evaluation_loader("test")
+    predict_dataloader = test_dataloader
 
     def _evaluation_loader(self, split: Split) -> StepLoader | list[StepLoader]:
         rows = self._evaluation_rows[split]

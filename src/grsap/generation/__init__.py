@@ -1,12 +1,10 @@
 """Text generation and likelihood scoring with local models, vLLM and servers."""
 
 from grsap.generation.base import (
-    FinishReason,
     Generation,
     GenerationRequest,
     Generator,
     Likelihood,
-    Progress,
     SamplingSettings,
     ScoringRequest,
     TokenLogprobs,
@@ -14,13 +12,12 @@ from grsap.generation.base import (
 from grsap.generation.batching import batch_by_length
 from grsap.generation.likelihood import LikelihoodScorer, score_in_pieces
 from grsap.generation.model_generator import ModelGenerator
-from grsap.generation.openai_generator import OpenAIGenerator, PromptFormat
+from grsap.generation.openai_generator import OpenAIGenerator
 from grsap.generation.server_settings import ServerSettings
 from grsap.generation.transformers_generator import TransformersGenerator
 from grsap.generation.vllm_generator import VLLMEngine, VLLMGenerator
 
 __all__ = [
-    "FinishReason",
     "Generation",
     "GenerationRequest",
     "Generator",
@@ -28,8 +25,6 @@ __all__ = [
     "LikelihoodScorer",
     "ModelGenerator",
     "OpenAIGenerator",
-    "Progress",
-    "PromptFormat",
     "SamplingSettings",
     "ScoringRequest",
     "ServerSettings",

@@ -1,21 +1,15 @@
 """Conversion of conversations to tensors: chat template, response mask, encoding, packing, collation."""
 
-from grsap.text.collation import SOURCES, MicroBatch, RowSpan, collate_packed, collate_padded
-from grsap.text.encoding import EncodedRow, EncodedRows, EncodingReport, EncodingSettings, encode_rows
+from grsap.text.collation import SOURCES, collate_packed, collate_padded
+from grsap.text.encoding import EncodedRow, EncodingSettings, encode_rows
 from grsap.text.packing import pack, pad_groups
-from grsap.text.template import ChatTemplate, LossOn, TokenizedConversation
+from grsap.text.template import ChatTemplate
 
 __all__ = [
     "SOURCES",
     "ChatTemplate",
     "EncodedRow",
-    "EncodedRows",
-    "EncodingReport",
     "EncodingSettings",
-    "LossOn",
-    "MicroBatch",
-    "RowSpan",
-    "TokenizedConversation",
     "collate_packed",
     "collate_padded",
     "encode_rows",

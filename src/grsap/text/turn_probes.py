@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from grsap.errors import TemplateError
@@ -94,7 +94,7 @@ def find_turn_end(probe: str, render: Render, control: re.Pattern[str], eos: str
             "Set the tokenizer's chat template to one that writes eos_token, or another special token, there",
         )
     between = _before_user_turn(render)
-    always = suffix if between is None else _common_beginning(suffix, between)
+    always = suffix if between is None else commonprefix([suffix, between])  # noqa: RUF071 (no paths)
     ends = [match for match in at_end if match.end() <= len(always)]
     if not ends:
         fault = TemplateError(
@@ -120,10 +120,6 @@ def _before_user_turn(render: Render) -> str | None:
     _, answered, rest = text.partition(ANSWER)
     before, followed, _ = rest.partition(_NEXT)
     return before if answered and followed else None
-
-
-def _common_beginning(first: str, second: str) -> str:
-    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def find_turn_marks(render: Render, control: re.Pattern[str]) -> set[str]:
