@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
 from transformers import PreTrainedTokenizerBase
@@ -91,15 +91,15 @@ class OpenAIGenerator(Generator):
         self._open: tuple[BackgroundLoop, ServerClient] | None = None
         self._dialect: Dialect | None = None
 
-    @property
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Tokenizer of the served model."""
-        return self.tokenizer_source.tokenizer
+        return self.tokenizer_source.load_tokenizer()
 
-    @property
+    @cached_property
     def template(self) -> ChatTemplate:
         """Chat template of the served model."""
-        return self.tokenizer_source.template
+        return self.tokenizer_source.template(self.tokenizer)
 
     def stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """Yield one answer per request, each as soon as it arrives.

@@ -37,24 +37,14 @@ class TokenizerSource:
         with arguments_of(self):
             self._model.check()
 
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer; loaded once.
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer.
 
         Raises:
-            ModelError: the tokenizer cannot be found.
+            ModelError: it cannot be found.
         """
         with arguments_of(self):
             return self._model.tokenizer
-
-    @property
-    def template(self) -> ChatTemplate:
-        """The chat template.
-
-        Raises:
-            TemplateError: the tokenizer has no chat template.
-        """
-        return self._model.template
 
     def identity(self) -> dict[str, Any]:
         """Identify the tokenizer in manifests."""
@@ -64,6 +54,14 @@ class TokenizerSource:
             "settings_hash": hash_json(asdict(self)),
             "content_hash": self._model.settings_hash(),
         }
+
+    def template(self, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
+        """Return the chat template of `tokenizer`, with the configured settings.
+
+        Raises:
+            TemplateError: it has no chat template.
+        """
+        return ChatTemplate(tokenizer, dict(self.chat_template_kwargs or {}))
 
     @cached_property
     def _model(self) -> BaseModel:
