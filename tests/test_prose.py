@@ -51,7 +51,7 @@ DIALECT = {
     r"[Ww]hole or not at all(?!\.\"{3})": "atomically",
     r"\bpassed over\b": "skipped",
     r"\bis begun\b": "starts",
-    r"\b(one|an?) (?!(?:of|in|for|to|from|with|by)\b)\w+ an? (row|line|request|text|token|turn|prompt|filter|slot|segment|column|place)\b": "per",
+    r"\b(one|an?) (?!(?:of|in|for|to|from|with|by)\b)\w+ an? (row|line|request|text|token|turn|prompt)\b": "per",
     r"\bfor ever\b": "always, forever",
     r"\bmeanwhile\b": "while ..., during ...",
     r"\bbut for\b": "except",
