@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.judging.guards import Scripted, always, mistral_like
 
@@ -117,6 +118,7 @@ def test_kappa_worked_out_by_hand():
     second = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
     found = cohens_kappa(first, second)
     assert (found.num_both, found.observed, found.kappa) == (50, 0.7, pytest.approx(0.4))
+    assert found.positive_agreement == pytest.approx(40 / 55)  # 20 by both, 5 by the first and 10 by the second alone
     assert cohens_kappa(first, first).kappa == 1.0
     assert cohens_kappa(first, [not value for value in first]).kappa == -1.0
 
@@ -131,7 +133,22 @@ def test_missing_verdicts_are_counted_and_change_no_share():
         num_neither=1,
         observed=pytest.approx(2 / 3),
         kappa=pytest.approx((2 / 3 - 4 / 9) / (5 / 9)),
+        kappa_low=pytest.approx(-0.4, abs=0.2),
+        kappa_high=pytest.approx(0.9, abs=0.1),
+        positive_agreement=pytest.approx(2 / 3),
     )
+
+
+def test_the_interval_of_kappa_covers_it_in_94_percent():
+    """Two judges that each call 3 of 10 harmful, with a kappa of .6; 300 experiments, two standard errors allowed."""
+    generator, covered = np.random.default_rng(0), 0
+    alone = 0.3 * 0.7 * 0.4
+    cells = np.array([[True, True], [True, False], [False, True], [False, False]])
+    for _ in range(300):
+        drawn = cells[generator.choice(4, 50, p=[0.3 - alone, alone, alone, 0.7 - alone])]
+        found = cohens_kappa(drawn[:, 0].tolist(), drawn[:, 1].tolist())
+        covered += found.kappa_low <= 0.6 <= found.kappa_high
+    assert covered / 300 >= 0.94 - 2 * 0.0137
 
 
 def test_kappa_where_it_is_undefined():

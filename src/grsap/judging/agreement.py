@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Agreement:
         observed: share of `num_both` on which they say the same; None without any.
         kappa: that share above what two judges with these rates would reach by chance, in [-1, 1] (Cohen 1960); None
             where it is undefined: nothing to compare, or both always say the same one word.
+        kappa_low, kappa_high: 95 % interval: quantiles of kappa under the shares that these counts and a prior of half
+            an exchange per cell allow (Jeffreys), for exchanges that are independent of each other; the quantiles are
+            those of 96 %, which cover in at least 94 % from 20 exchanges on; None where kappa is.
+        positive_agreement: of the exchanges that one of both calls True, twice those that both do, over all that each
+            does (Dice 1945): agreement on what is rare; None if neither says True.
     """
 
     num_both: int
@@ -27,6 +34,9 @@ class Agreement:
     num_neither: int
     observed: float | None
     kappa: float | None
+    kappa_low: float | None = None
+    kappa_high: float | None = None
+    positive_agreement: float | None = None
 
 
 def cohens_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) -> Agreement:
@@ -37,12 +47,16 @@ def cohens_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) ->
     """
     pairs = list(zip(first, second, strict=True))
     said = [(a, b) for a, b in pairs if a is not None and b is not None]
-    observed = kappa = None
+    observed = kappa = low = high = positive = None
     if said:
-        observed = sum(a == b for a, b in said) / len(said)
-        first_rate, second_rate = (sum(column) / len(said) for column in zip(*said, strict=True))
-        by_chance = first_rate * second_rate + (1 - first_rate) * (1 - second_rate)
-        kappa = None if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
+        counts = np.array([sum(each == cell for each in said) for cell in product((True, False), repeat=2)])
+        observed = float(counts[0] + counts[3]) / len(said)
+        kappa = None if len(said) in (counts[0], counts[3]) else float(_kappa(counts / len(said)))
+        if kappa is not None:
+            drawn = np.random.default_rng(0).dirichlet(counts + 0.5, 10_000)
+            low, high = np.quantile(_kappa(drawn.T), (0.02, 0.98)).tolist()
+        num_positive = 2 * counts[0] + counts[1] + counts[2]
+        positive = float(2 * counts[0] / num_positive) if num_positive else None
     return Agreement(
         num_both=len(said),
         num_first_only=sum(a is not None and b is None for a, b in pairs),
@@ -50,7 +64,17 @@ def cohens_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) ->
         num_neither=sum(a is None and b is None for a, b in pairs),
         observed=observed,
         kappa=kappa,
+        kappa_low=low,
+        kappa_high=high,
+        positive_agreement=positive,
     )
+
+
+def _kappa(shares: np.ndarray) -> np.ndarray:
+    """Of shares (4, ...) of exchanges that both, the first alone, the second alone and neither call True."""
+    both, first, second, neither = shares
+    by_chance = (both + first) * (both + second) + (neither + second) * (neither + first)
+    return np.asarray((both + neither - by_chance) / (1 - by_chance))
 
 
 def pairwise_agreement(said: Mapping[str, Sequence[bool | None]]) -> dict[tuple[str, str], Agreement]:

@@ -231,7 +231,7 @@ def _changes(found: _Found) -> Iterator[Element]:
     if rows:
         caption = (
             "Paired changes on the same prompts, in percentage points. Worse / better: prompts that changed. p: exact "
-            "McNemar test (exact sign-flip test with several samples), adjusted by Holm over the benchmarks. "
+            "McNemar test (exact sign-flip test with several samples), adjusted by Holm over a conclusion's tests. "
             "Detectable: the smallest change found with 80 % power at this number of prompts. Verdicts compare with "
             "the baseline."
         )
@@ -243,10 +243,16 @@ def _agreement(found: _Found) -> Iterator[Element]:
     rows: list[list[Content]] = []
     for each in found.result["agreement"]:
         named = [str(each["subject"]), str(each["benchmark"]), " and ".join(each["judges"]), str(each["label"])]
-        rows.append([*named, percent(each["observed"]), number(each["kappa"], 3)])
+        kappa: Content = number(each["kappa"], 3)
+        if each.get("kappa_low") is not None:  # files of older versions lack it
+            kappa = with_interval(number(each["kappa"], 3), f"{each['kappa_low']:.2f}-{each['kappa_high']:.2f}")
+        rows.append([*named, percent(each["observed"]), percent(each.get("positive_agreement")), kappa])
     if rows:
-        caption = "Agreement of judges on answers that both label: share of equal labels, and Cohen's kappa."
-        headings = ["subject", "benchmark", "judges", "label", "equal", "kappa"]
+        caption = (
+            "Agreement of judges on answers that both label: share of equal labels, share of True labels that both "
+            "give (positive), and Cohen's kappa with its 95 % interval."
+        )
+        headings = ["subject", "benchmark", "judges", "label", "equal", "positive", "kappa"]
         yield table(caption, headings, rows, text_columns=4)
 
 
