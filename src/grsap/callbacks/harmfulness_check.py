@@ -235,7 +235,10 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         TrainableWeights(pl_module).restore(weights)
         for check in checks_of(trainer):
             check.weights_restored(step, self.restored_step)
-        return f", weights of step {self.restored_step} put back"
+        return (
+            f", weights of step {self.restored_step} put back, which were chosen on these prompts: their rates "
+            "flatter, so evaluate prompts that were held out"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Results and, for `restore_best`, the weights kept."""
