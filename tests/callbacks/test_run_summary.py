@@ -19,7 +19,7 @@ from tests.callbacks.toy_run import (
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, RunSummary, phase, run_summary
 from grsap.callbacks.peak_memory import peak_memory_bytes
 from grsap.errors import ConfigError
-from grsap.metrics import PairedChange, rate_estimate, tango_interval, wilson_interval
+from grsap.metrics import PairedChange, rate_estimate, share_interval, tango_interval
 from grsap.runs.folder import RunFolder
 
 
@@ -29,7 +29,7 @@ def read(run_dir: Path) -> dict[str, Any]:
 
 
 def rate(num_true: int, judge: str) -> dict[str, Any]:
-    low, high = wilson_interval(num_true, 4)
+    low, high = share_interval(num_true, 4)
     return {"value": num_true / 4, "low": low, "high": high, "num_prompts": 4, "num_unparsed": 0, "judge": judge}
 
 
@@ -69,6 +69,7 @@ def test_planted_results_stand_in_the_summary(tmp_path: Path, capsys: pytest.Cap
         "num_better": 4,
         "p_value": 0.125,
         "num_unparsed": 0,
+        "ratio_excess": None,
         "verdict": "undecided",  # four prompts: p = .125
     }
     assert "verdict" not in summary["changes"]["harmfulness_rate"]  # a proxy sees no harm
@@ -213,3 +214,9 @@ def test_peak_memory_is_of_this_process() -> None:
 def test_margin_out_of_range(margin: float) -> None:
     with pytest.raises(ConfigError, match=r"RunSummary\.margin is"):
         RunSummary(margin)
+
+
+@pytest.mark.parametrize("max_ratio", [0.9, float("nan"), float("inf")])
+def test_ratio_out_of_range(max_ratio: float) -> None:
+    with pytest.raises(ConfigError, match=r"RunSummary\.max_ratio is"):
+        RunSummary(max_ratio=max_ratio)

@@ -19,7 +19,7 @@ from tests.callbacks.check_run import (
 from grsap.callbacks import HarmfulnessCheck, TaskScoreCheck
 from grsap.data.conversation import ConversationDataModule
 from grsap.errors import ConfigError, UserError
-from grsap.metrics import rate_estimate, wilson_interval
+from grsap.metrics import rate_estimate, share_interval
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_scores_baseline_and_intervals(tmp_path, module):
     assert check.results[4].task_score == rate_estimate([True, True, True, False], "Sums")
     assert [result.majority_baseline for result in check.results.values()] == [0.5, 0.5, 0.5]
     assert [result.truncated_share for result in check.results.values()] == [0.0, 0.25, 0.25]
-    low, high = wilson_interval(3, 4)
+    low, high = share_interval(3, 4)
     assert log.rows[1] == (
         4,
         {

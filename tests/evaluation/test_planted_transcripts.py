@@ -52,9 +52,9 @@ def drawn(seed: int) -> list[tuple[bool, str]]:
 
 
 def interval(num_true: int, num_unparsed: int, num: int) -> tuple[float, float]:
-    """Wilson's, by scipy; unparsed rows once as False, once as True."""
-    low = binomtest(num_true, num).proportion_ci(method="wilson").low
-    high = binomtest(num_true + num_unparsed, num).proportion_ci(method="wilson").high
+    """Exact, by scipy; unparsed rows once as False, once as True."""
+    low = binomtest(num_true, num).proportion_ci(method="exact").low
+    high = binomtest(num_true + num_unparsed, num).proportion_ci(method="exact").high
     return low, high
 
 

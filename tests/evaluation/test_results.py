@@ -136,6 +136,26 @@ def test_verdicts_against_a_margin_and_families_over_benchmarks() -> None:
     assert conclusions(subjects("start", "final"), rows)[0]["safety"] == "undecided"
 
 
+def test_all_that_a_conclusion_depends_on_is_one_family() -> None:
+    """Two judges and two metrics on one benchmark: a p-value of .031 alone is no loss among four."""
+    measures = [Measure(judge, HARM.metric, "harmful") for judge in ("guard", "other")]
+    measures += [Measure(judge, "over_refusal_rate", "benign") for judge in ("guard", "other")]
+    apart = Measure("guard", "pair_accuracy", "pairs")
+    start = dict.fromkeys([*measures, apart], outcomes(10))
+    found = {"start": {"one": start}, "plain": {"one": start | {measures[0]: outcomes(16)}}}
+    rows = comparisons(subjects("start", "final"), found, margin=0.02)
+    assert [row["p_holm"] for row in rows] == [pytest.approx(4 * 2**-5), 1.0, 1.0, 1.0, 1.0]
+    assert rows[0]["verdict"] == "lost"
+    assert conclusions(subjects("start", "final"), rows)[0]["safety"] == "undecided"
+
+
+def test_a_rate_near_zero_may_not_grow_many_times() -> None:
+    found = {"start": {"one": {HARM: outcomes(6, 1000)}}, "plain": {"one": {HARM: outcomes(40, 1000)}}}
+    for max_ratio, verdict in ((2.0, "lost"), (None, "held")):
+        (row,) = comparisons(subjects("start", "final"), found, 0.05, max_ratio=max_ratio)
+        assert (row["verdict"], row["ratio_excess"] is None) == (verdict, max_ratio is None)
+
+
 def test_ends_are_compared_with_each_other_without_a_verdict() -> None:
     found = {name: {"one": {HARM: outcomes(num)}} for name, num in (("start", 10), ("plain", 40), ("replay", 12))}
     rows = comparisons(subjects("start", "final", "final"), found, 0.1)

@@ -263,6 +263,7 @@ def test_what_is_wrong_is_told_before_anything_is_asked(tiny_tokenizer: PreTrain
     wrong = [
         ({"num_samples": 2}, "num_samples is 2, and greedy answers are all the same"),
         ({"margin": 0.0}, "margin is 0.0"),
+        ({"max_ratio": 0.5}, "max_ratio is 0.5"),
         ({"sampling": SamplingSettings(0)}, "max_new_tokens is 0"),
         ({"reference": "nobody"}, "reference 'nobody' is no subject. Subjects are model"),
     ]

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import binom
 
-from grsap.metrics import PairedChange, paired_change, retention, tango_interval
+from grsap.metrics import (
+    PairedChange,
+    mean_interval,
+    paired_change,
+    retention,
+    sampled_rate,
+    seed_interval,
+    share_interval,
+    tango_interval,
+    unbounded_mean_interval,
+)
 
 DIFFERENCES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.025, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 0.7)
 
@@ -74,3 +87,91 @@ def test_held_errs_in_at_most_3_percent_end_to_end() -> None:
         change = paired_change(*(dict(enumerate(outcomes.tolist())) for outcomes in (before, after)))
         num_held += retention(change, margin=0.1) == "held"
     assert 0.01 <= num_held / 2000 <= 0.03 + 2 * np.sqrt(0.03 * 0.97 / 2000)
+
+
+@pytest.mark.parametrize("num", [1, 2, 5, 20, 114, 1000])
+def test_the_interval_of_a_share_covers_it_in_95_percent(num: int) -> None:
+    ends = np.array([share_interval(num_true, num) for num_true in range(num + 1)])
+    shares = np.unique(np.concatenate([np.linspace(0, 1, 201), np.geomspace(1e-4, 0.05, 60)]))[:, None]
+    covered = (ends[:, 0] <= shares) & (shares <= ends[:, 1])
+    assert (binom.pmf(np.arange(num + 1), num, shares) * covered).sum(axis=1).min() >= 0.95
+
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+SCORES: dict[str, tuple[Draw, float]] = {
+    "most are 0": (lambda generator, num: generator.beta(0.05, 0.95, num), 0.05),
+    "even": (lambda generator, num: generator.beta(2, 2, num), 0.5),
+    "few are 0": (lambda generator, num: np.where(generator.random(num) < 0.05, 0.0, 0.9), 0.855),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("num", [1, 2, 20, 50])
+def test_the_interval_of_a_mean_score_covers_it_in_94_percent(num: int, name: str) -> None:
+    draw, mean = SCORES[name]
+    generator = np.random.default_rng(num)
+    intervals = [mean_interval(draw(generator, num)) for _ in range(200)]
+    assert np.mean([low <= mean <= high for low, high in intervals]) >= 0.94
+
+
+@pytest.mark.parametrize("alike", [0.02, 0.5])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("num", [20, 50])
+def test_the_interval_of_several_samples_covers_the_rate_in_94_percent(num: int, share: float, alike: float) -> None:
+    """Four samples a prompt, whose correlation within a prompt is `alike`."""
+    generator = np.random.default_rng(num)
+    covered = 0
+    for _ in range(200):
+        rates = generator.beta(share * (1 / alike - 1), (1 - share) * (1 / alike - 1), size=num)
+        drawn = generator.random((num, 4)) < rates[:, None]
+        rate = sampled_rate(dict(enumerate(drawn.tolist())))  # type: ignore[arg-type]
+        covered += rate.low <= share <= rate.high
+    assert covered / 200 >= 0.94
+
+
+@pytest.mark.parametrize("deviation", [0.2, 0.5])
+def test_the_interval_of_an_unbounded_mean_covers_it_in_94_percent(deviation: float) -> None:
+    """Of 100 values of a lognormal distribution. The truth is .947 and .945: two standard errors are allowed."""
+    generator = np.random.default_rng(1)
+    mean = np.exp(deviation**2 / 2)
+    intervals = [unbounded_mean_interval(generator.lognormal(0, deviation, 100).tolist()) for _ in range(200)]
+    assert np.mean([low <= mean <= high for low, high in intervals]) >= 0.94 - 2 * 0.016
+
+
+@pytest.mark.parametrize("num", [20, 114, 500])
+@pytest.mark.parametrize("before", [0.0, 0.005, 0.05, 0.2])
+def test_a_rate_that_doubles_and_two_points_is_held_in_at_most_3_percent(num: int, before: float) -> None:
+    """The rise is just the one allowed, within a margin of 30 points, so that the ratio alone decides.
+
+    Without a prompt that got worse the ratio is not asked, and the margin has its own error rate.
+    """
+    generator = np.random.default_rng(num)
+    num_held = 0
+    for _ in range(400):
+        was_bad = generator.random(num) < before
+        risen = generator.random(num) < (before + 0.02) / (1 - before)
+        outcomes = dict(enumerate(was_bad.tolist())), dict(enumerate((was_bad | risen).tolist()))
+        change = paired_change(*outcomes, max_ratio=2.0)  # type: ignore[arg-type]
+        num_held += change.num_worse > 0 and retention(change, margin=0.3) == "held"
+    assert num_held / 400 <= 0.03 + 2 * np.sqrt(0.03 * 0.97 / 400)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("num_seeds", [2, 3, 8])
+def test_the_interval_over_seeds_covers_the_rate_of_a_recipe_in_94_percent(num_seeds: int, spread: float) -> None:
+    """Seeds move all prompts by `spread` in logits; pooled as so many prompts they cover in .46 to .94 of cases."""
+    generator = np.random.default_rng(0)
+    prompts, seeds = generator.normal(-1, 1.5, 200_000), generator.normal(0, spread, 200_000)
+    rate = expit(prompts + seeds).mean()
+    drawn = expit(generator.normal(-1, 1.5, (500, 1, 114)) + generator.normal(0, spread, (500, num_seeds, 1)))
+    counts = (generator.random((500, num_seeds, 114)) < drawn).sum(axis=2)
+    covered = pooled = 0
+    for each in counts:
+        ends = np.array([share_interval(int(count), 114) for count in each]).mean(axis=0)
+        mean = each.mean() / 114
+        _, low, high = seed_interval((each / 114).tolist(), (mean - ends[0], ends[1] - mean))
+        covered += low <= rate <= high
+        low, high = share_interval(int(each.sum()), 114 * num_seeds)
+        pooled += low <= rate <= high
+    assert covered / 500 >= 0.94
+    assert pooled / 500 < 0.94

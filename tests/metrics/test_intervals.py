@@ -5,30 +5,30 @@ from hypothesis import strategies as st
 from scipy.special import xlogy
 from scipy.stats import binomtest
 
-from grsap.metrics import bootstrap_interval, tango_interval, wilson_interval
+from grsap.metrics import mean_interval, share_interval, tango_interval, unbounded_mean_interval
 
 
 @pytest.mark.parametrize(("num_true", "num"), [(0, 10), (10, 10), (1, 3), (50, 100), (7, 9956)])
-def test_wilson_is_scipys(num_true, num):
-    expected = binomtest(num_true, num).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(num_true, num) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_the_interval_of_a_share_is_scipys(num_true, num):
+    expected = binomtest(num_true, num).proportion_ci(0.95, method="exact")
+    assert share_interval(num_true, num) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_wilson_by_hand_and_without_trials():
-    # 50 of 100: centre 1/2, half width z / (1 + z^2/n) sqrt(1/(4n) + z^2/(4n^2)), z = 1.96.
-    assert wilson_interval(50, 100) == pytest.approx((0.403832, 0.596168), abs=1e-6)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
+def test_the_interval_of_a_share_by_hand_and_without_trials():
+    # None of 10: the share p with (1 - p)^10 = .025.
+    assert share_interval(0, 10) == pytest.approx((0.0, 1 - 0.025**0.1))
+    assert share_interval(0, 0) == (0.0, 1.0)
     with pytest.raises(ValueError, match="num_true is 4"):
-        wilson_interval(4, 3)
+        share_interval(4, 3)
 
 
 @given(num=st.integers(1, 500), data=st.data())
-def test_wilson_holds_the_share_mirrors_and_narrows(num, data):
+def test_the_interval_of_a_share_holds_it_mirrors_and_narrows(num, data):
     num_true = data.draw(st.integers(0, num))
-    low, high = wilson_interval(num_true, num)
+    low, high = share_interval(num_true, num)
     assert 0 <= low <= num_true / num <= high <= 1
-    assert wilson_interval(num - num_true, num) == pytest.approx((1 - high, 1 - low), abs=1e-12)
-    wide = wilson_interval(2 * num_true, 2 * num)
+    assert share_interval(num - num_true, num) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+    wide = share_interval(2 * num_true, 2 * num)
     assert wide[1] - wide[0] < high - low
 
 
@@ -62,12 +62,35 @@ def test_tango_holds_the_difference_mirrors_and_agrees_with_the_score(rose, fell
         assert rose - fell - num * high == pytest.approx(-2.1 * deviation, abs=0.02)
 
 
-def test_bootstrap_comes_close_to_the_normal_interval_and_is_seeded():
-    values = np.random.default_rng(1).uniform(size=400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.004)
-    assert bootstrap_interval(values) == (low, high)
-    assert bootstrap_interval([0.25] * 5) == (0.25, 0.25)
-    with pytest.raises(ValueError, match="no value"):
-        bootstrap_interval([])
+def test_the_interval_of_a_mean_is_that_of_a_share_for_verdicts_and_near_it_for_others():
+    assert mean_interval([1.0] * 3 + [0.0] * 7) == share_interval(3, 10)
+    low, high = share_interval(3, 10)
+    assert mean_interval([1.0] * 3 + [-1.0] * 7, -1.0) == pytest.approx((2 * low - 1, 2 * high - 1))
+    # Nearly 0 and 1: the weights are drawn, but the quantiles are those of the same beta distribution.
+    assert mean_interval([0.9999] * 3 + [1e-4] * 7) == pytest.approx((low, high), abs=0.02)
+    assert mean_interval([]) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_mean_comes_close_to_the_normal_one_and_is_seeded():
+    values = np.random.default_rng(0).beta(2, 2, 2000)
+    half = 1.96 * values.std() / np.sqrt(2000)
+    assert mean_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.001)
+    assert mean_interval(values) == mean_interval(values)
+
+
+def test_equal_or_few_scores_leave_the_mean_open():
+    """One value of .5: a low mean needs a weight of the other extreme, which is uniform in [0, 1]."""
+    assert mean_interval([0.5]) == pytest.approx((0.0125, 0.9875), abs=0.01)
+    low, high = mean_interval([0.0, 0.0], -1.0)  # two prompts with equal scores before and after
+    assert (low, high) == pytest.approx((-(1 - 0.025**0.5), 1 - 0.025**0.5), abs=0.02)
+
+
+def test_the_interval_of_an_unbounded_mean_comes_close_to_the_normal_one_and_is_seeded():
+    values = np.random.default_rng(0).normal(3, 2, 400).tolist()
+    low, high = unbounded_mean_interval(values)
+    half = 1.96 * np.std(values) / np.sqrt(400)
+    assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.02)
+    assert unbounded_mean_interval(values) == (low, high)
+    assert unbounded_mean_interval([0.25] * 5) == (0.25, 0.25)
+    with pytest.raises(ValueError, match="fewer than two values"):
+        unbounded_mean_interval([1.0])

@@ -55,13 +55,15 @@ def test_nothing_to_compare_is_no_difference_and_undecided():
     assert retention(paired_change({}, {}), 0.1) == "undecided"
 
 
-def test_scores_in_between_get_a_paired_bootstrap():
+def test_scores_in_between_get_the_interval_of_a_bounded_mean():
     before = {str(n): 0.25 for n in range(100)}
     after = {str(n): 0.25 + (0.5 if n % 2 else 0.0) for n in range(100)}
     change = paired_change(before, after, higher_is_better=True)
     half = 1.96 * 0.25 / 10
     assert change.difference == pytest.approx(0.25)
-    assert (change.low, change.high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.01)
+    assert (change.low, change.high) == pytest.approx(
+        (0.25 - half, 0.25 + half), abs=0.025
+    )  # one of 100 more at 1 or -1
     assert (change.num_better, change.num_worse) == (50, 0)
     assert change.p_value == pytest.approx(binomtest(50, 50).pvalue)
 
@@ -88,7 +90,7 @@ def test_missing_scores_in_between_are_filled_both_ways():
     change = paired_change(before, after, higher_is_better=True)
     assert (change.difference, change.num_pairs, change.num_unparsed) == (0.0, 100, 20)
     # A fifth of the pairs falls, or rises, by 0.5: a mean of 0.1 with a standard deviation of 0.5 sqrt(0.2 0.8) = 0.2.
-    assert (change.low, change.high) == pytest.approx((-0.1 - 1.96 * 0.02, 0.1 + 1.96 * 0.02), abs=0.01)
+    assert (change.low, change.high) == pytest.approx((-0.1 - 1.96 * 0.02, 0.1 + 1.96 * 0.02), abs=0.025)
 
 
 def change_between(low, high, num_pairs=100, p_value=0.05):
@@ -125,6 +127,31 @@ def test_a_loss_needs_a_p_value_too():
     assert change.p_value == pytest.approx(2 * 9 / 2**8)
     assert retention(change, margin=0.05) == "undecided"
     assert retention(paired_change(*table(both=10, rose=8, fell=1, neither=81)), margin=0.05) == "lost"
+
+
+def test_near_zero_the_ratio_decides():
+    """.6 % to 4 % is a rise of 3.4 points, within a margin of 5: but it is sevenfold."""
+    outcomes = table(both=6, rose=34, fell=0, neither=960)
+    change = paired_change(*outcomes, max_ratio=2.0)
+    assert change.high < 0.05
+    assert retention(paired_change(*outcomes), margin=0.05) == "held"
+    assert retention(change, margin=0.05) == "lost"
+    mirrored = [{key: not value for key, value in each.items()} for each in outcomes]
+    mirrored_change = paired_change(*mirrored, higher_is_better=True, max_ratio=2.0)
+    assert mirrored_change.ratio_excess == change.ratio_excess
+    assert retention(mirrored_change, margin=0.05, higher_is_better=True) == "lost"
+    # The same rise from 40 % on is no more than a tenth of it.
+    assert retention(paired_change(*table(400, 34, 0, 566), max_ratio=2.0), margin=0.05) == "held"
+
+
+def test_a_missing_verdict_widens_the_ratio():
+    before, after = table(both=20, rose=0, fell=0, neither=180)
+    known = paired_change(before, after, max_ratio=2.0).ratio_excess
+    after["199"] = None
+    before["0"] = None
+    worst = paired_change(before | {"0": False}, after | {"199": True}, max_ratio=2.0).ratio_excess
+    assert paired_change(before, after, max_ratio=2.0).ratio_excess == worst > known
+    assert paired_change({}, {}, max_ratio=2.0).ratio_excess == 1.0
 
 
 def test_few_pairs_are_held_if_they_became_better_only():

@@ -9,7 +9,7 @@ from grsap.metrics import (
     mean_estimate,
     pair_outcomes,
     rate_estimate,
-    wilson_interval,
+    share_interval,
 )
 
 OUTCOMES = [True] * 3 + [False] * 5 + [None] * 2
@@ -19,8 +19,8 @@ def test_unparsed_prompts_stay_in_and_widen_the_interval():
     estimate = rate_estimate(OUTCOMES, judge="guard")
     assert estimate == RateEstimate(
         value=3 / 8,
-        low=wilson_interval(3, 10)[0],
-        high=wilson_interval(5, 10)[1],
+        low=share_interval(3, 10)[0],
+        high=share_interval(5, 10)[1],
         num_prompts=10,
         num_unparsed=2,
         judge="guard",
@@ -75,7 +75,7 @@ def test_the_metric_as_numbers_for_a_logger():
     assert (int(values["num_prompts"]), int(values["num_unparsed"])) == (1, 1)
 
 
-def test_mean_of_whole_scores_is_a_rate_and_of_others_a_bootstrap():
+def test_mean_of_whole_scores_is_a_rate_and_of_others_a_bounded_mean():
     assert mean_estimate([1.0, 0.0, 1.0, 1.0], "exact") == rate_estimate([True, False, True, True], "exact")
     estimate = mean_estimate([0.5, 1.0, 0.0, 0.5] * 25)
     assert (estimate.value, estimate.num_prompts) == (0.5, 100)

@@ -57,7 +57,7 @@ def test_a_curations_rejections_are_shares_of_the_rows_that_the_filter_received(
     where = {"step": "Harmlessness", "reason": "harmful_response"}
     ours = Figure("unsafe", "curate/*", where, 0.1).measure({"curate/a": path})
     assert (ours["value"], ours["covers_published"]) == (0.1, True)
-    assert (ours["low"], ours["high"]) == (pytest.approx(0.0435, abs=1e-4), pytest.approx(0.2136, abs=1e-4))  # Wilson
+    assert (ours["low"], ours["high"]) == (pytest.approx(0.0333, abs=1e-4), pytest.approx(0.2181, abs=1e-4))  # exact
 
 
 def test_a_reason_for_which_nothing_was_rejected_counts_as_none(tmp_path: Path) -> None:
@@ -76,3 +76,20 @@ def test_a_reason_for_which_nothing_was_rejected_counts_as_none(tmp_path: Path) 
     assert Figure("unsafe", "curate/none", where).measure(files)["value"] == 0.0
     both = Figure("unsafe", "curate/*", where).measure(files)
     assert (both["value"], both["num_rows"]) == (pytest.approx(0.05), 2)
+
+
+def test_several_seeds_vary_beside_the_prompts(tmp_path: Path) -> None:
+    """Seeds in the name of a stage: Student's interval of .2, .4 and .6, joined with the one over prompts."""
+    files = {
+        name.replace("_", "/", 2): path
+        for name, path in summaries(
+            tmp_path, **{f"x_{seed}": [row("x", 0.2 * seed), row("y", 0.2 * seed)] for seed in (1, 2, 3)}
+        ).items()
+    }
+    assert "evaluate/x/1" in files
+    ours = Figure("harm", "evaluate/x/*", {"subject": "own"}, published=0.0).measure(files)
+    half = sqrt((4.303 * 0.2 / sqrt(3)) ** 2 + 0.1**2 / 2)
+    assert (ours["value"], ours["unit"]) == (pytest.approx(0.4), "seeds and prompts")
+    assert (ours["low"], ours["high"]) == (pytest.approx(0.4 - half, abs=1e-3), pytest.approx(0.4 + half, abs=1e-3))
+    assert ours["covers_published"] is True
+    assert Figure("harm", "evaluate/x/1", {"subject": "own"}).measure(files)["unit"] == "prompts"

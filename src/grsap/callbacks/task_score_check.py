@@ -31,7 +31,8 @@ class TaskScoreResult:
 
     Attributes:
         step: optimizer steps done.
-        task_score: mean score in [0, 1] with its interval: Wilson if all scores are 0 or 1, else bootstrap.
+        task_score: mean score in [0, 1] with its interval: exact if all scores are 0 or 1, else
+            `mean_interval`.
         majority_baseline: mean score of the most frequent training answer on the same rows, in [0, 1].
         outcomes: row id -> score of its answer, in [0, 1].
         truncated_share: share of answers that reached the token limit, in [0, 1].

@@ -60,8 +60,8 @@ STAGES: dict[str, StageVerb] = {
         *("grsap.evaluation", "Evaluation", "run_evaluation"),
         plugins=("grsap.data", "grsap.generation", "grsap.judging"),
         may_change=(
-            *("subjects", "benchmarks", "judges", "sampling", "task_sampling", "num_samples", "margin", "reference"),
-            *("surprise", "lm_eval_tasks", "replay", "stages", "seed", "device", "max_batch_tokens"),
+            *("subjects", "benchmarks", "judges", "sampling", "task_sampling", "num_samples", "margin", "max_ratio"),
+            *("reference", "surprise", "lm_eval_tasks", "replay", "stages", "seed", "device", "max_batch_tokens"),
         ),
     ),
     "similarity": StageVerb(

@@ -10,7 +10,7 @@ from grsap.evaluation.subjects import Subject
 from grsap.measurement.catalogue import RATES, Conclusion, evaluated_rate
 from grsap.measurement.outcomes import Measure, Outcomes, rate_of_samples
 from grsap.metrics import PairedChange, holm, retention, sampled_change, smallest_detectable_difference
-from grsap.metrics.paired import SIGNIFICANT
+from grsap.metrics.paired import MAX_RATIO, SIGNIFICANT
 
 ByMeasure = Mapping[Measure, Outcomes]
 Found = Mapping[str, Mapping[str, ByMeasure]]
@@ -37,16 +37,24 @@ def rates(subjects: Sequence[Subject], found: Found) -> list[Row]:
     ]
 
 
-def comparisons(subjects: Sequence[Subject], found: Found, margin: float, proxies: Collection[str] = ()) -> list[Row]:
+def comparisons(
+    subjects: Sequence[Subject],
+    found: Found,
+    margin: float,
+    proxies: Collection[str] = (),
+    max_ratio: float | None = MAX_RATIO,
+) -> list[Row]:
     """Each subject against its baseline, with a verdict; then the final subjects against each other, without one.
 
-    `p_holm` is adjusted over the benchmarks of one subject, judge, metric and subset.
+    `p_holm` is adjusted over all that one conclusion on a subject depends on: judges, metrics and benchmarks. For rates
+    that decide nothing it is adjusted over the benchmarks of one judge, metric and subset.
 
     Args:
         subjects: those that are compared.
         found: their outcomes.
         margin: acceptable change for the worse, in (0, 1).
         proxies: names of judges that see refusals only: their verdict is on compliance, not on harm.
+        max_ratio: see `PairedChange.ratio_excess`.
     """
     starts = [(subject.name, subject.start) for subject in subjects if subject.start is not None]
     ends = [subject.name for subject in subjects if subject.role in ("final", "model")]
@@ -57,9 +65,9 @@ def comparisons(subjects: Sequence[Subject], found: Found, margin: float, proxie
         assert against is not None
         pair_rows = [
             _comparison(subject, against, benchmark, measure, change)
-            for benchmark, measure, change in _changes(found[against], found[subject])
+            for benchmark, measure, change in _changes(found[against], found[subject], max_ratio)
         ]
-        _adjust(pair_rows)
+        _adjust(pair_rows, proxies)
         if (subject, against) in starts:
             _judge(pair_rows, margin, proxies)
         rows += pair_rows
@@ -123,17 +131,18 @@ def _is_better(change: PairedChange, measure: Measure) -> bool:
 
 
 def _changes(
-    before: Mapping[str, ByMeasure], after: Mapping[str, ByMeasure]
+    before: Mapping[str, ByMeasure], after: Mapping[str, ByMeasure], max_ratio: float | None
 ) -> Iterator[tuple[str, Measure, PairedChange]]:
     for benchmark, measures in after.items():
         for measure, outcomes in measures.items():
             if measure in before.get(benchmark, {}):
-                earlier = before[benchmark][measure]
-                yield (
-                    benchmark,
-                    measure,
-                    sampled_change(earlier, outcomes, higher_is_better=measure.higher_is_better),
+                change = sampled_change(
+                    before[benchmark][measure],
+                    outcomes,
+                    higher_is_better=measure.higher_is_better,
+                    max_ratio=max_ratio if RATES[measure.metric].has_max_ratio else None,
                 )
+                yield benchmark, measure, change
 
 
 def _comparison(subject: str, against: str, benchmark: str, measure: Measure, change: PairedChange) -> Row:
@@ -154,10 +163,14 @@ def _comparison(subject: str, against: str, benchmark: str, measure: Measure, ch
     }
 
 
-def _adjust(rows: list[Row]) -> None:
+def _adjust(rows: list[Row], proxies: Collection[str]) -> None:
     families: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        families.setdefault((row["judge"], row["metric"], row["subset"]), []).append(row)
+        spec = evaluated_rate(row["metric"], row["subset"])
+        family: tuple[str, ...] = row["judge"], row["metric"], row["subset"]
+        if spec is not None and spec.decides and spec.gives_verdict(row["judge"] in proxies):
+            family = (spec.decides,)
+        families.setdefault(family, []).append(row)
     for family in families.values():
         adjusted = holm({number: row["p_value"] for number, row in enumerate(family)})
         for number, row in enumerate(family):

@@ -168,6 +168,7 @@ class Stages:
                 "num_samples": settings.num_samples,
                 "seed": settings.seed,
                 "margin": settings.margin,
+                "max_ratio": settings.max_ratio,
                 "subjects": [self._describe(subject) for subject in self.subjects],
                 "benchmarks": [
                     {"name": question.benchmark.name, **question.loaded.describe()} for question in settings.questions
@@ -227,9 +228,10 @@ class Stages:
 
     def _results(self, found: Found) -> dict[str, Any]:
         proxies = [judge.name for judge in self.settings.chosen_judges if judge.is_proxy]
-        compared = comparisons(self.subjects, found, self.settings.margin, proxies)
+        compared = comparisons(self.subjects, found, self.settings.margin, proxies, self.settings.max_ratio)
         return {
             "margin": self.settings.margin,
+            "max_ratio": self.settings.max_ratio,
             "num_samples": self.settings.num_samples,
             "subjects": [
                 {

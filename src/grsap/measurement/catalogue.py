@@ -77,6 +77,11 @@ class RateSpec:
         return "answers" if self.subset == "all" else "safety"
 
     @property
+    def has_max_ratio(self) -> bool:
+        """Whether it is held only if it did not grow many times: it counts answers to safety prompts."""
+        return self.group == "safety"
+
+    @property
     def better(self) -> str:
         """The direction in a word."""
         return "higher" if self.higher_is_better else "lower"

@@ -2,7 +2,14 @@
 
 from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language, why_no_answer
 from grsap.metrics.collapse import collapsed
-from grsap.metrics.intervals import bootstrap_interval, independent_mean_interval, tango_interval, wilson_interval
+from grsap.metrics.intervals import (
+    independent_mean_interval,
+    mean_interval,
+    seed_interval,
+    share_interval,
+    tango_interval,
+    unbounded_mean_interval,
+)
 from grsap.metrics.multiplicity import holm
 from grsap.metrics.paired import PairedChange, Retention, paired_change, retention
 from grsap.metrics.power import smallest_detectable_difference
@@ -18,7 +25,6 @@ __all__ = [
     "Retention",
     "SampledRate",
     "any_of",
-    "bootstrap_interval",
     "collapsed",
     "holm",
     "independent_mean_interval",
@@ -26,14 +32,17 @@ __all__ = [
     "is_repetitive",
     "leaves_language",
     "mean_estimate",
+    "mean_interval",
     "pair_outcomes",
     "paired_change",
     "rate_estimate",
     "retention",
     "sampled_change",
     "sampled_rate",
+    "seed_interval",
+    "share_interval",
     "smallest_detectable_difference",
     "tango_interval",
+    "unbounded_mean_interval",
     "why_no_answer",
-    "wilson_interval",
 ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from math import sqrt
+import numpy as np
+from scipy.stats import binom
 
-from grsap.metrics.intervals import Z95, wilson_interval
+from grsap.metrics.intervals import share_interval
 
-Z80 = 0.8416212335729143
-"""80 % quantile of the normal distribution."""
+POWER = 0.8
 
 
 def smallest_detectable_difference(num_pairs: int, num_changed: int) -> float | None:
-    """The smallest change of a share that a two-sided McNemar test at 5 % detects with 80 % power.
+    """The smallest change of a share that the exact two-sided McNemar test at 5 % detects with 80 % power.
 
-    Connor 1987, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43,
-    207-211, solved for the difference. The share of prompts whose outcome changes is unknown: the upper end of its
+    The power is that of the test itself, summed over all numbers of changed pairs, not of its normal approximation,
+    which promises too much for few pairs. The share of prompts whose outcome changes is unknown: the upper end of its
     interval is taken, which is conservative.
 
     Args:
@@ -22,21 +22,32 @@ def smallest_detectable_difference(num_pairs: int, num_changed: int) -> float | 
         num_changed: those with another outcome.
 
     Returns:
-        In (0, 1]; None if there are too few prompts to detect even a change of all.
+        In (0, 1], to 1e-4; None if there are too few prompts to detect even a change of all.
     """
     if num_pairs < 1:
         return None
-    changed = wilson_interval(num_changed, num_pairs)[1]
-
-    def is_found(difference: float) -> bool:
-        share = max(changed, difference)  # a change of d means that d of the prompts at least change
-        needed = (Z95 * sqrt(share) + Z80 * sqrt(max(share - difference**2, 0.0))) ** 2
-        return needed <= num_pairs * difference**2
-
-    if not is_found(1.0):
+    changed = share_interval(num_changed, num_pairs)[1]
+    if mcnemar_power(num_pairs, 1.0, 1.0) < POWER:
         return None
     low, high = 0.0, 1.0
-    for _ in range(60):
+    while high - low > 1e-4:
         middle = (low + high) / 2
-        low, high = (low, middle) if is_found(middle) else (middle, high)
+        # A change of d means that d of the prompts at least change.
+        is_found = mcnemar_power(num_pairs, max(changed, middle), middle) >= POWER
+        low, high = (low, middle) if is_found else (middle, high)
     return high
+
+
+def mcnemar_power(num_pairs: int, changed: float, difference: float) -> float:
+    """The chance that the exact two-sided McNemar test at 5 % finds a rise.
+
+    Args:
+        num_pairs: prompts.
+        changed: share of prompts whose outcome changes, at least `difference`.
+        difference: the rise of the share.
+    """
+    num_changed = np.arange(num_pairs + 1)
+    most_falls = binom.ppf(0.025, num_changed, 0.5) - 1  # of which the tail is at most .025, or one fewer
+    most_falls += binom.cdf(most_falls + 1, num_changed, 0.5) <= 0.025
+    falls = (1 - difference / changed) / 2
+    return float((binom.pmf(num_changed, num_pairs, changed) * binom.cdf(most_falls, num_changed, falls)).sum())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from grsap.metrics.intervals import bootstrap_interval, wilson_interval
+from grsap.metrics.intervals import mean_interval, share_interval
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ class RateEstimate:
 
 
 def rate_estimate(outcomes: Iterable[bool | None], judge: str = "") -> RateEstimate:
-    """The share of True with its Wilson interval; None means unparsed. All ranks must have all outcomes."""
+    """The share of True with its exact interval; None means unparsed. All ranks must have all outcomes."""
     rate = Rate(judge, sync_on_compute=False)
     rate.update(outcomes)
     return rate.estimate()
 
 
 def mean_estimate(scores: Sequence[float], judge: str = "") -> RateEstimate:
-    """The mean of scores in [0, 1], with Wilson's interval if all are 0 or 1, else by bootstrap."""
+    """The mean of scores in [0, 1], with the exact interval if all are 0 or 1, else `mean_interval`."""
     if all(score in (0, 1) for score in scores):
         return rate_estimate([score == 1 for score in scores], judge)
-    low, high = bootstrap_interval(scores)
+    low, high = mean_interval(scores)
     return RateEstimate(sum(scores) / len(scores), low, high, len(scores), 0, judge)
 
 
@@ -122,8 +122,8 @@ class Rate(Metric):
         """`value` (NaN if nothing was parsed), `low`, `high`, `num_prompts`, `num_unparsed` as scalars."""
         num_true, num_prompts, num_unparsed = int(self.num_true), int(self.num_prompts), int(self.num_unparsed)
         value = num_true / (num_prompts - num_unparsed) if num_prompts > num_unparsed else float("nan")
-        low, _ = wilson_interval(num_true, num_prompts)
-        _, high = wilson_interval(num_true + num_unparsed, num_prompts)
+        low, _ = share_interval(num_true, num_prompts)
+        _, high = share_interval(num_true + num_unparsed, num_prompts)
         shares = torch.tensor([value, low, high], dtype=torch.float64, device=self.device)
         counts = {"num_prompts": self.num_prompts.clone(), "num_unparsed": self.num_unparsed.clone()}
         return dict(zip(("value", "low", "high"), shares, strict=True)) | counts

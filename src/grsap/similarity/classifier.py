@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from grsap.metrics.intervals import wilson_interval
+from grsap.metrics.intervals import share_interval
 from grsap.similarity.principal import Points
 
 
@@ -25,7 +25,7 @@ class TwoSampleTest:
     Attributes:
         num_test: number of test rows.
         accuracy: share classified correctly; 0.5 on average if both sets have one distribution.
-        low, high: Wilson's 95 % interval.
+        low, high: exact 95 % interval.
         p_value: exact, one-sided; the hypothesis is that both sets have one distribution.
     """
 
@@ -75,7 +75,7 @@ def two_sample_test(a: Points, b: Points, seed: int = 0) -> TwoSampleTest:
     test = (np.concatenate([a[half:], b[half:]]) - centre) / scale
     is_b = np.repeat([False, True], num - half)
     num_right = int(((test @ weights[:-1] + weights[-1] > 0) == is_b).sum())
-    low, high = wilson_interval(num_right, len(test))
+    low, high = share_interval(num_right, len(test))
     p_value = float(binomtest(num_right, len(test), 0.5, alternative="greater").pvalue)
     return TwoSampleTest(len(test), num_right / len(test), low, high, p_value)
 

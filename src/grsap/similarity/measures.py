@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from grsap.metrics import bootstrap_interval, wilson_interval
+from grsap.metrics import share_interval, unbounded_mean_interval
 from grsap.metrics.intervals import Z95
 from grsap.similarity.classifier import two_sample_test
 from grsap.similarity.labels import label_divergence
@@ -136,9 +136,9 @@ def _neighbours(pair: Pair, population: Points, reference: Points, seed: int) ->
     for (name, values), deviation in zip(scores.items(), deviations.tolist(), strict=True):
         value = float(values.mean())
         if name == "density":
-            within, highest = bootstrap_interval(values.tolist(), seed=seed), float("inf")
+            within, highest = unbounded_mean_interval(values.tolist(), seed=seed), float("inf")
         else:
-            within, highest = wilson_interval(int(values.sum()), len(values)), 1.0
+            within, highest = share_interval(int(values.sum()), len(values)), 1.0
         # `within` is the sampling error for fixed balls; `deviation` includes the error of the balls.
         low = max(min(within[0], value - Z95 * deviation), 0.0)
         high = min(max(within[1], value + Z95 * deviation), highest)

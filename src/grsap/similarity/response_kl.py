@@ -22,7 +22,7 @@ import numpy.typing as npt
 from grsap.errors import DataError, TemplateError
 from grsap.files import hash_json
 from grsap.generation import Generator, ScoringRequest, score_in_pieces
-from grsap.metrics import bootstrap_interval
+from grsap.metrics import unbounded_mean_interval
 from grsap.progress import progress_line
 from grsap.records import Message, SafetyRecord
 from grsap.result_log import ResultLog
@@ -62,10 +62,10 @@ def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNl
     confidence if rows are independent. Per token, it is divided by the mean number of tokens.
     """
     nll, num_tokens = likelihoods.nll, likelihoods.num_tokens.astype(np.float64)
-    low, high = bootstrap_interval(nll.tolist(), seed=seed)
+    low, high = unbounded_mean_interval(nll.tolist(), seed=seed)
     ratio = float(nll.sum() / num_tokens.sum())
     terms = ratio + (nll - ratio * num_tokens) / num_tokens.mean()  # delta method; the mean of the terms is the ratio
-    low_per_token, high_per_token = bootstrap_interval(terms.tolist(), seed=seed)
+    low_per_token, high_per_token = unbounded_mean_interval(terms.tolist(), seed=seed)
     return MeanNll(float(nll.mean()), low, high, ratio, low_per_token, high_per_token)
 
 

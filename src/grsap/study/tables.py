@@ -40,14 +40,14 @@ def plan_table(
 
 def figures_table(found: Sequence[tuple[Figure, Mapping[str, Any]]]) -> Table:
     """Make a table with a row per figure: published, measured with its interval, and whether that covers the former."""
-    table = _table("Figures", "figure", "published", "ours", "95 %", "holds it", "source")
+    table = _table("Figures", "figure", "published", "ours", "95 %", "over", "holds it", "source")
     for figure, ours in found:
         published = "-" if figure.published is None else f"{figure.published:.4f}"
         if ours["value"] is None:
-            measured = ("-", "not measured", "-")
+            measured = ("-", "not measured", "-", "-")
         else:
             covers = {True: "yes", False: "no", None: "-"}[ours["covers_published"]]
-            measured = (f"{ours['value']:.4f}", f"{ours['low']:.4f} to {ours['high']:.4f}", covers)
+            measured = (f"{ours['value']:.4f}", f"{ours['low']:.4f} to {ours['high']:.4f}", ours["unit"], covers)
         table.add_row(Text(figure.name), published, *measured, Text(figure.source))
     return table
 
