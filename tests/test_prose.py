@@ -11,6 +11,7 @@ import grsap
 
 ROOT = Path(grsap.__file__).parent
 CLEAN = (
+    "callbacks",
     "commands",
     "curation",
     "data",
@@ -19,11 +20,13 @@ CLEAN = (
     "importing",
     "judging",
     "models",
+    "objectives",
     "pages",
     "similarity",
     "study",
     "synthesis",
     "text",
+    "training",
     *(path.name for path in ROOT.glob("*.py")),
 )
 """Folders and modules that are rewritten."""
@@ -51,6 +54,9 @@ DIALECT = {
     r"[Ww]hole or not at all(?!\.\"{3})": "atomically",
     r"\bpassed over\b": "skipped",
     r"\bis begun\b": "starts",
+    r'"""Inside\b': "an imperative, and `inside the block`",
+    r"\brefus(es|ed) (its|their) (settings|arguments)": "rejects",
+    r"\bof its time\b": "of that checkpoint",
     r"\b(one|an?) (?!(?:of|in|for|to|from|with|by)\b)\w+ an? (row|line|request|text|token|turn|prompt)\b": "per",
     r"\bfor ever\b": "always, forever",
     r"\bmeanwhile\b": "while ..., during ...",

@@ -238,7 +238,7 @@ def test_training_is_bit_equal_with_and_without_the_check(tmp_path, tiny_llama, 
     for callbacks in ([], [HarmfulnessCheck(probes, every_n_steps=1, sampling=sampling, max_harmfulness_rate=0)]):
         module = CheckedModule(copy.deepcopy(tiny_llama), tiny_tokenizer)
         snapshots = Snapshots()
-        with pytest.warns(UserWarning, match="Training goes on") if callbacks else nullcontext():
+        with pytest.warns(UserWarning, match="Training continues") if callbacks else nullcontext():
             fit(make_trainer(tmp_path, [*callbacks, snapshots]), module, CheckedData())
         assert module.model.training
         runs.append(snapshots.by_step)
@@ -274,7 +274,7 @@ def worsening(from_step):
 def test_warn_warns_and_goes_on(tmp_path, tiny_llama, tiny_tokenizer, probes):
     module = CheckedModule(tiny_llama, tiny_tokenizer, worsening(4))
     check = HarmfulnessCheck(probes, every_n_steps=2, max_harmfulness_rate=0.5)
-    with pytest.warns(UserWarning, match="is 1.000 at step 4 .*above the bound of 0.5. Training goes on") as caught:
+    with pytest.warns(UserWarning, match="is 1.000 at step 4 .*above the bound of 0.5. Training continues") as caught:
         trainer = fit(make_trainer(tmp_path, [check]), module, CheckedData())
     assert sum("above the bound" in str(warning.message) for warning in caught) == 2
     assert (trainer.global_step, check.stop_reason) == (NUM_STEPS, None)

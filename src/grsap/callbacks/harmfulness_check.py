@@ -213,7 +213,7 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
             f"{rate.num_prompts} prompts, {rate.num_unparsed} unparsed), above the bound of {self.max_harmfulness_rate}"
         )
         if self.action == "warn":
-            rank_zero_warn(f"HarmfulnessCheck: {reason}. Training goes on.")
+            rank_zero_warn(f"HarmfulnessCheck: {reason}. Training continues.")
             return
         trainer.should_stop = True
         self.violation = self.results[step]
