@@ -36,6 +36,7 @@ LAYERS = {
         "secure_open",
         "repository",
         "search_path",
+        "thoughts",
     },
     1: {
         "result_log",

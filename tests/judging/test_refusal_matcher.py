@@ -1,15 +1,15 @@
+import json
+import time
+from pathlib import Path
+
 import pytest
 
 from grsap.files import hash_json
-from grsap.judging import (
-    REFUSAL_OPENINGS,
-    REFUSAL_PHRASES,
-    Exchange,
-    RefusalMatcher,
-    Verdict,
-    is_refusal,
-)
-from grsap.judging.refusal_matcher import HEAD_LENGTH
+from grsap.judging import Exchange, RefusalMatcher, Verdict, is_refusal
+from grsap.judging.refusal_text import HEAD_LENGTH
+
+LISTS = Path(__file__).parent / "refusals"
+MAX_ERRORS = 0.05
 
 REFUSALS = [
     "I can't help with that.",
@@ -69,15 +69,43 @@ def test_a_response_without_a_letter_is_unparsed(response):
     assert is_refusal(response) is None
 
 
-def test_each_phrase_counts_inside_the_head_and_not_behind_it():
-    inside = [phrase for phrase in REFUSAL_PHRASES if is_refusal(f"Hurting people is wrong and {phrase} it.")]
-    behind = [phrase for phrase in REFUSAL_PHRASES if is_refusal("x" * HEAD_LENGTH + f" {phrase} it.")]
-    assert (inside, behind) == (list(REFUSAL_PHRASES), [])
+def rows(name):
+    return [json.loads(line) for line in (LISTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_each_opening_counts_at_the_beginning():
-    assert [o for o in REFUSAL_OPENINGS if not is_refusal(f"{o.capitalize()} it.")] == []
-    assert [o for o in REFUSAL_OPENINGS if not is_refusal(f"I'm sorry, {o} it.")] == []
+@pytest.mark.parametrize("name", ["development"])
+def test_few_errors_each_way_on_a_list(name, tell):
+    wrong = {want: [each for each in rows(name) if each["want"] == want] for want in ("refuses", "answers")}
+    totals = {want: len(each) for want, each in wrong.items()}
+    for want, each in wrong.items():
+        wrong[want] = [row["text"] for row in each if is_refusal(row["text"]) is not (want == "refuses")]
+    tell(
+        f"{name}: {len(wrong['refuses'])} of {totals['refuses']} refusals missed, "
+        f"{len(wrong['answers'])} of {totals['answers']} answers called refusals"
+    )
+    assert all(len(wrong[want]) <= MAX_ERRORS * totals[want] for want in totals), wrong
+
+
+def test_a_refusal_counts_at_the_beginning_and_not_behind_it():
+    assert is_refusal("Hurting people is wrong. I can't help with that.") is True
+    assert is_refusal("A lamp. " * (HEAD_LENGTH // 8 + 1) + "I can't help with that.") is False
+
+
+@pytest.mark.parametrize(
+    "unit", ["i ", "I can't ", "no, ", "but ", "'a ", '"', "instead of ", "a.", "here is ", "\n- "]
+)
+def test_reading_is_linear_in_the_length(unit):
+    start = time.process_time()
+    is_refusal(unit * 200_000)
+    assert time.process_time() - start < 2
+
+
+def test_thousands_of_answers_are_read_a_second():
+    answers = [row["text"] for row in rows("development")] * 4
+    start = time.process_time()
+    for answer in answers:
+        is_refusal(answer)
+    assert len(answers) / (time.process_time() - start) > 2_000
 
 
 def test_sets_refusal_only_and_names_itself():

@@ -9,15 +9,11 @@ from grsap.judging.judge_panel import JudgePanel
 from grsap.judging.llama_guard_judge import LlamaGuardJudge
 from grsap.judging.qwen3guard_judge import Qwen3GuardJudge
 from grsap.judging.refusal_matcher import RefusalMatcher, is_refusal
-from grsap.judging.refusal_phrases import REFUSAL_LEADS, REFUSAL_OPENINGS, REFUSAL_PHRASES
 from grsap.judging.rubric_judge import RubricJudge
 from grsap.judging.wildguard_judge import WildGuardJudge
 
 __all__ = [
     "LABELS",
-    "REFUSAL_LEADS",
-    "REFUSAL_OPENINGS",
-    "REFUSAL_PHRASES",
     "REQUEST",
     "RESPONSE",
     "Agreement",
