@@ -73,7 +73,7 @@ def rows(name):
     return [json.loads(line) for line in (LISTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", ["development"])
+@pytest.mark.parametrize("name", ["development", "held_out"])
 def test_few_errors_each_way_on_a_list(name, tell):
     wrong = {want: [each for each in rows(name) if each["want"] == want] for want in ("refuses", "answers")}
     totals = {want: len(each) for want, each in wrong.items()}

@@ -32,15 +32,18 @@ _CONTRACTIONS = [
 _WRAPPED = re.compile(r"(?<![.!?:;,\n])\n[ \t]*(?=[a-z])")
 _ROLE = re.compile(r"^(?:(?:assistant|ai|response|answer|chatbot|bot|model)\s*[:\n]\s*)+", re.IGNORECASE)
 _DRAFT = re.compile(
-    r"^(?:subject\s*:|dear (?!user|customer)[^\n.!?]{1,40}[,:]|(?:hi|hello|hey) (?!there\b)[^\n.!?,]{1,30},\s*\n)"
+    r"^(?:(?:subject|translation|example|draft|template|message|caption|script|in \w+)\s*:"
+    r"|dear (?!user|customer)[^\n.!?]{1,40}[,:]|(?:hi|hello|hey) (?!there\b)[^\n.!?,]{1,30},\s*\n)"
 )
+_DICTATED = re.compile(r"\b(?:says?|said|writes?|wrote|reads?|repl(?:y|ies|ied))\s*:\s*[^\n.!?]{1,300}")
 _INTRODUCED = re.compile(r"\bhere (?:is|are|goes)\b[^\n]*:\s*\n")
 _SPEAKER = re.compile(r"^(?!(?:user|human|assistant|ai)\b)[A-Za-z]{2,20}:\s.*$", re.MULTILINE)
 _MARKUP = re.compile(r"[*_#`~|]+|^\s*(?:>|[-\u2022+]\s|\d{1,2}[.)]\s)", re.MULTILINE)
 _DECORATION = re.compile(r"^[^\w\"'\u201c\u00ab\u201e]+")
 _WHOLE_QUOTE = re.compile(r"^[\"'\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]*)[\"'\u201d\u00bb]\s*$")
 _QUOTES = re.compile(
-    r"\"[^\"]{1,600}\"|\u201c[^\u201c\u201d]{1,600}\u201d|\u00ab[^\u00ab\u00bb]{1,600}\u00bb|\u201e[^\u201c\u201d]{1,600}[\u201c\u201d]"
+    r"\"[^\"]{1,600}\"|\u201c[^\u201c\u201d]{1,600}\u201d|\u00ab[^\u00ab\u00bb]{1,600}\u00bb"
+    r"|\u201e[^\u201c\u201d]{1,600}[\u201c\u201d]"
     r"|(?<![a-z])'(?=\S)(?:[^'\n]|'(?=[a-z])){1,300}'(?![a-z])"
 )
 _END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])[)\]]*\s+|\n+|(?<=[\u3002\uff01\uff1f])")
@@ -58,7 +61,7 @@ def own_sentences(response: str) -> list[str]:
     text = _ROLE.sub("", _DECORATION.sub("", text.strip())).strip()
     if whole := _WHOLE_QUOTE.match(text):
         text = whole[1]
-    text = _QUOTES.sub(" \u2026 ", text)
+    text = _DICTATED.sub(" \u2026 ", _QUOTES.sub(" \u2026 ", text))
     text = _DECORATION.sub("", text)
     if _DRAFT.match(text):
         return []
