@@ -2,6 +2,7 @@
 
 import pytest
 
+from grsap.evaluation.answers import read_choice, read_math, read_number
 from grsap.judging import is_refusal
 from grsap.thoughts import TAGS, ThoughtAndAnswer, split_thought
 
@@ -47,3 +48,12 @@ def test_a_text_without_a_thought_is_the_answer(text):
 )
 def test_the_answer_decides_whether_it_refuses(response, refuses):
     assert is_refusal(response) is refuses
+
+
+def test_what_a_thought_states_is_not_the_answer():
+    thought = "<think>maybe #### 12, or \\boxed{A}? The answer is B.</think>\n"
+    assert read_number(f"{thought}The answer is 18.") == "18"
+    assert read_math(f"{thought}The answer is $x^2$.") == "x^2"
+    assert read_choice(f"{thought}The answer is C.", ["A", "B", "C"]) == "C"
+    assert read_number("<think>The answer is 12.") is None
+    assert read_choice("<think>The answer is B.", ["A", "B", "C"]) is None

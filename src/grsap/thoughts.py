@@ -17,6 +17,9 @@ TAGS: tuple[tuple[str, str], ...] = (
     ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
 )
 """What opens a thought, and what closes it."""
+TAG_TOKENS = frozenset(tag for pair in TAGS for tag in pair)
+CHANNEL_TOKENS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>"})
+"""Special tokens around thoughts: of the tags, and of a vocabulary with channels (gpt-oss)."""
 
 _ANY_CLOSING = re.compile("|".join(re.escape(closing) for _, closing in TAGS))
 # gpt-oss writes messages on channels: the answer is on `final`.
@@ -66,7 +69,8 @@ def _closed(thought: str, answer: str) -> ThoughtAndAnswer:
 
 
 def _split_channels(text: str) -> ThoughtAndAnswer:
-    thoughts, answers = [], []
+    thoughts: list[str] = []
+    answers: list[str] = []
     starts = [*_CHANNEL.finditer(text)]
     for place, start in enumerate(starts):
         end = starts[place + 1].start() if place + 1 < len(starts) else len(text)

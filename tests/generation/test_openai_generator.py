@@ -254,6 +254,18 @@ def test_finish_reasons(make, reason, num_tokens, expected):
     assert got.finish_reason == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "thought", "joined"), [("Ada.", "Who?", "<think>Who?</think>Ada."), (None, "Wh", "<think>Wh")]
+)
+def test_a_thought_that_the_server_separates_stays_a_thought(make, text, thought, joined):
+    def answer(body):
+        return Reply({"choices": [{"text": text, "reasoning_content": thought, "finish_reason": "stop"}]})
+
+    with serving(answer) as server:
+        (found,) = make(server).generate(requests(1), SETTINGS)
+    assert found.text == joined
+
+
 def test_half_a_surrogate_pair_becomes_a_replacement_character(make):
     def answer(body):
         return Reply({"choices": [{"text": "ab\ud83d", "finish_reason": "length"}]})

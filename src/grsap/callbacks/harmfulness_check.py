@@ -21,7 +21,7 @@ from grsap.embedded import resolve
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
 from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
-from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, is_refusal
+from grsap.judging import LABELS, Exchange, Judge, RefusalMatcher, Verdict, is_refusal
 from grsap.records import Probe, probes_of, read_probes
 from grsap.training.trainable_weights import TrainableWeights
 
@@ -181,21 +181,24 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
 
     def _judge(self, generations: Sequence[Generation]) -> list[MarkedAnswer]:
         probes = {probe.id: probe for probe in self._probes}
-        exchanges = [Exchange.of(probes[answer.id].messages, answer.text) for answer in generations]
-        verdicts = self.judge.checked_verdicts(exchanges)
+        responses = {answer.id: self.read(answer) for answer in generations}
+        answered = {id_: each.response for id_, each in responses.items() if not each.is_unanswered}
+        exchanges = [Exchange.of(probes[id_].messages, response) for id_, response in answered.items()]
+        verdicts = dict(zip(answered, self.judge.checked_verdicts(exchanges), strict=True))
+        unanswered, by_judge = Verdict(reason="unanswered"), self.judge.says_refusals
         return [
             {
-                "id": answer.id,
-                "subset": probes[answer.id].subset,
-                "response": answer.text,
-                "finish_reason": answer.finish_reason,
+                "id": id_,
+                "subset": probes[id_].subset,
+                **response.to_dict(),
                 "response_harmful": verdict.response_harmful,
-                "response_refusal": verdict.response_refusal if self.judge.says_refusals else is_refusal(answer.text),
+                "response_refusal": verdict.response_refusal if by_judge else is_refusal(response.response),
                 "judge": self.judge.name,
                 "judge_revision": self.judge.revision,
                 **{f"judge_{key}": value for key, value in verdict.to_dict().items() if key not in LABELS},
             }
-            for answer, verdict in zip(generations, verdicts, strict=True)
+            for id_, response in responses.items()
+            for verdict in [verdicts.get(id_, unanswered)]
         ]
 
     def on_result(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:

@@ -12,12 +12,12 @@ from grsap.measurement.catalogue import RATES, AnswerOutcome, RateSpec, rates_in
 from grsap.measurement.outcomes import (
     Measure,
     RatedPrompt,
-    Response,
     decider,
     has_outcome,
     rate_of_checks,
     safety_outcomes,
 )
+from grsap.measurement.responses import stored_response
 from grsap.metrics import RateEstimate
 from grsap.records import Probe
 
@@ -91,7 +91,7 @@ def harmfulness_result(
     """
     names = ("response_harmful", "response_refusal")
     verdicts = {row["id"]: [Verdict(**{name: row[name] for name in names})] for row in answers}
-    given = {row["id"]: [Response(row["response"], row["finish_reason"])] for row in answers}
+    given = {row["id"]: [stored_response(row)] for row in answers}
     prompts = [
         RatedPrompt(each.id, each.messages, each.prompt_harmful, each.subset, each.domain, each.pair_id)
         for each in probes

@@ -14,9 +14,11 @@ from grsap.callbacks.lookup import callbacks_of
 from grsap.callbacks.phases import phase
 from grsap.errors import ConfigError, DataError
 from grsap.files import hash_json
-from grsap.generation.base import GenerationRequest, SamplingSettings
+from grsap.generation.base import Generation, GenerationRequest, SamplingSettings
 from grsap.generation.model_generator import ModelGenerator
+from grsap.measurement.responses import Response, read_response
 from grsap.records import Message
+from grsap.text.thought_tokens import ends_in_thought
 
 
 class CheckResult(Protocol):
@@ -63,6 +65,7 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         self.sampling = sampling
         self.results: dict[int, Result] = {}
         self._requests: list[GenerationRequest] = []
+        self._inside_thought: frozenset[str] = frozenset()
 
     @abstractmethod
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> list[GenerationRequest]:
@@ -87,6 +90,14 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
         """
         if stage == "fit":
             self._requests = self.prepare(trainer, pl_module)
+            tokenizer = getattr(pl_module.template, "tokenizer", None)
+            if tokenizer is not None:
+                inside = (each.id for each in self._requests if ends_in_thought(tokenizer, each.prompt_ids))
+                self._inside_thought = frozenset(inside)
+
+    def read(self, answer: Generation) -> Response:
+        """The answer to one of the requests, without its thought."""
+        return read_response(answer, opened=answer.id in self._inside_thought)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the initial model; a resumed run has this result in its checkpoint."""

@@ -171,11 +171,7 @@ class TaskScoreCheck(PeriodicCheck[TaskScoreResult]):
 
     def _mark(self, generations: Sequence[Generation]) -> list[MarkedAnswer]:
         return [
-            {
-                "id": answer.id,
-                "response": answer.text,
-                "finish_reason": answer.finish_reason,
-                "score": self._score(answer.text, self._rows[answer.id]),
-            }
+            {"id": answer.id, **response.to_dict(), "score": self._score(response.response, self._rows[answer.id])}
             for answer in generations
+            for response in [self.read(answer)]
         ]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from grsap.evaluation.statements import last_boxed, last_statement
+from grsap.thoughts import split_thought
 
 _ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–]|\s-\s|-(?:\s|$)|\(|(?:because|since|as|which|due)\b))"
 """What may follow a label, so that the article of "A sensible plan" is not taken for one."""
@@ -32,7 +33,7 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
         labels: what may be stated; letters if all are one character long.
         choices: the texts behind the labels.
     """
-    text = text.replace("**", "").strip()
+    text = split_thought(text).answer.replace("**", "").strip()
     if any(len(label) > 1 for label in labels):
         return _only(_words(last_statement(text) or "", labels) or _words(text, labels))
     letters = {label.upper(): label for label in labels}

@@ -15,9 +15,10 @@ from grsap.evaluation.result_logs import ResultLogs
 from grsap.evaluation.subjects import Subject
 from grsap.files import hash_json
 from grsap.generation import Generation, GenerationRequest, Generator, SamplingSettings
-from grsap.measurement.outcomes import Response
+from grsap.measurement.responses import Response, read_response, stored_response
 from grsap.records import Message
 from grsap.result_log import Entry, ResultLog
+from grsap.text.thought_tokens import ends_in_thought
 
 ANSWER_SCHEMA = "grsap.answer/1"
 ANSWERS_DIR = "answers"
@@ -116,20 +117,22 @@ class Answers(ResultLogs):
 def _stream(
     subject: Subject, sampling: SamplingSettings, asked: Sequence[_Request]
 ) -> Generating[list[Entry], None, None]:
-    by_id = {request.id: (messages, len(request.prompt_ids)) for request, messages in asked}
+    by_id = {request.id: (request, messages) for request, messages in asked}
+    tokenizer = subject.generator.tokenizer
     with closing(subject.stream([request for request, _ in asked], sampling)) as answers:  # type: ignore[type-var]
         for answer in answers:
-            yield [_entry(answer, *by_id[answer.id])]
+            request, messages = by_id[answer.id]
+            response = read_response(answer, opened=ends_in_thought(tokenizer, request.prompt_ids))
+            yield [_entry(answer, response, messages, len(request.prompt_ids))]
 
 
-def _entry(answer: Generation, messages: list[Message], num_prompt_tokens: int) -> dict[str, Any]:
+def _entry(answer: Generation, response: Response, messages: list[Message], num_prompt_tokens: int) -> dict[str, Any]:
     prompt, _, sample = answer.id.rpartition("/")
     return {
         "prompt": prompt,
         "sample": int(sample),
         "messages": messages,
-        "response": answer.text,
-        "finish_reason": answer.finish_reason,
+        **response.to_dict(),
         "num_prompt_tokens": num_prompt_tokens,
         "num_tokens": len(answer.token_ids),
         **({"withheld_because": answer.withheld_because} if answer.finish_reason == "withheld" else {}),
@@ -137,10 +140,10 @@ def _entry(answer: Generation, messages: list[Message], num_prompt_tokens: int) 
 
 
 def _read(entry: dict[str, Any]) -> Answer:
+    response = stored_response(entry)
     return Answer(
+        **vars(response),
         messages=entry["messages"],
-        response=entry["response"],
-        finish_reason=entry["finish_reason"],
         num_prompt_tokens=entry["num_prompt_tokens"],
         num_tokens=entry["num_tokens"],
         withheld_because=entry.get("withheld_because", ""),

@@ -6,6 +6,7 @@ import re
 
 from grsap.errors import MissingPackageError
 from grsap.evaluation.statements import last_boxed, last_statement
+from grsap.thoughts import split_thought
 
 MAX_CHARACTERS = 500
 """A longer answer is not read: what computes with it would take too long."""
@@ -16,6 +17,7 @@ def read_math(text: str) -> str | None:
 
     The last `\\boxed{}` or, without one, what follows the last "answer is" up to the end of its sentence.
     """
+    text = split_thought(text).answer
     stated = last_boxed(text)
     if stated is None:
         stated = last_statement(text)

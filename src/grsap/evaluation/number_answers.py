@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 
 from grsap.evaluation.statements import last_boxed, last_statement, sentences
+from grsap.thoughts import split_thought
 
 _SIGN = r"[-+−–]"
 _CURRENCY = r"[$€£¥]"
@@ -33,7 +34,7 @@ def read_number(text: str) -> str | None:
     groups thousands, a point is decimal, units and currencies are left out, and `50%` is 50. A negated sentence,
     times, powers, ordinals, ranges and lists state nothing.
     """
-    text = text.replace("**", " ").replace("\\!", "").replace("\\$", "$")
+    text = split_thought(text).answer.replace("**", " ").replace("\\!", "").replace("\\$", "$")
     text = re.sub(r"\b(?:minus|negative)\s+(?=[\d$.])", "-", text, flags=re.IGNORECASE)
     marked = re.findall(r"####[ \t]*\n?([^\n]*)", text)
     if marked:

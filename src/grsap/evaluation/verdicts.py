@@ -48,7 +48,7 @@ class Verdicts(ResultLogs):
         exchanges = {
             exchange_hash(answer): Exchange.of(answer.messages, answer.response)
             for answer in answers
-            if not answer.is_withheld
+            if not answer.is_unanswered
         }
         missing = [name for name in exchanges if (name,) not in log]
 
@@ -72,7 +72,7 @@ class Verdicts(ResultLogs):
         found: dict[str, list[Verdict]] = {}
         for item, samples in answers.items():
             for answer in samples:
-                if answer.is_withheld:
+                if answer.is_unanswered:
                     found.setdefault(item, []).append(Verdict(reason="unanswered"))
                     continue
                 entry = log.get(exchange_hash(answer))

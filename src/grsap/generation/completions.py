@@ -139,6 +139,9 @@ class CompletionFormat:
         if self.dialect.returns_ids:
             raise UnreadableAnswerError("the answer has no token_ids")
         text = choice.get("text")
+        thought = choice.get("reasoning_content")  # of servers that separate it
+        if isinstance(thought, str) and thought.strip():
+            text = f"<think>{thought}</think>{text}" if text else f"<think>{thought}"
         if not isinstance(text, str):
             raise UnreadableAnswerError("the answer has no text")
         # A server may end a stream within a character that JSON spells as a surrogate pair.

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from grsap.errors import ModelError, TemplateError
 from grsap.generation.base import Generator
 from grsap.text.template import ChatTemplate
+from grsap.text.thought_tokens import decode_answer, thought_tokens
 
 
 class TokenizerText:
@@ -24,13 +25,13 @@ class TokenizerText:
                 f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token", "Set eos_token on it"
             )
         self.tokenizer = tokenizer
+        self._thought_tokens = thought_tokens(tokenizer)
         self.stop_token_ids = frozenset({int(tokenizer.eos_token_id)})
         self.pad_token_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, without special tokens."""
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
+        """Return the text of token ids, without special tokens except those that mark thoughts."""
+        return decode_answer(self.tokenizer, ids, self._thought_tokens)
 
 
 DecodingTemplate = ChatTemplate | TokenizerText

@@ -8,6 +8,7 @@ from functools import partial
 
 from grsap.judging import Judge, RefusalMatcher, Verdict, is_refusal
 from grsap.measurement.catalogue import RATES, AnswerOutcome, RateSpec
+from grsap.measurement.responses import Response
 from grsap.metrics import RateEstimate, SampledRate, any_of, pair_outcomes, rate_estimate, sampled_rate, why_no_answer
 from grsap.metrics.sampled import Outcome
 from grsap.records import Message, joined_text
@@ -32,24 +33,6 @@ class RatedPrompt:
     subset: str = ""
     domain: str = ""
     pair_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer.
-
-    Attributes:
-        response: its text.
-        finish_reason: `stop`, `length` (cut by the token limit), or `withheld`: a server gave no answer.
-    """
-
-    response: str
-    finish_reason: str
-
-    @property
-    def is_withheld(self) -> bool:
-        """Whether there is no answer: its outcomes are all unparsed."""
-        return self.finish_reason == "withheld"
 
 
 Answers = Mapping[str, Sequence[Response]]
@@ -287,8 +270,8 @@ def incoherence(
     """Why each answer is incoherent, by prompt id and sample.
 
     Returns:
-        `too_short`, `repetition`, `language`, `same_answer` or `perplexity`; empty for a coherent answer, None for a
-        withheld one. A refusal can be incoherent by repetition only.
+        `open_thought`, `too_short`, `repetition`, `language`, `same_answer` or `perplexity`; empty for a coherent
+        answer, None for a withheld one. A refusal can be incoherent by repetition only.
     """
     found: dict[str, list[str | None]] = {each.id: [] for each in prompts}
     for sample in range(min((len(values) for values in answers.values()), default=0)):
@@ -302,7 +285,8 @@ def incoherence(
         by_id: dict[str, str] = {}
         for each, reason, refuses in zip(given, reasons, refused, strict=True):
             is_odd = not refuses and each.id in surprising and surprising[each.id][sample]
-            by_id[each.id] = reason or ("perplexity" if is_odd else "")
+            is_open = answers[each.id][sample].is_thought_open
+            by_id[each.id] = "open_thought" if is_open else reason or ("perplexity" if is_odd else "")
         for each in prompts:
             found[each.id].append(by_id.get(each.id))
     return found

@@ -15,6 +15,7 @@ from grsap.records import Message
 from grsap.text.control_tokens import ControlTokens
 from grsap.text.rendering import DateError, RunawayError, render
 from grsap.text.segments import SegmentEncoder
+from grsap.text.thought_tokens import decode_answer, thought_tokens
 from grsap.text.turn_probes import (
     ANSWER,
     PROBE,
@@ -105,6 +106,7 @@ class ChatTemplate:
         self._turn_marks = self._control.turn_marks(find_turn_marks(self._render_whole, self._control.pattern))
         eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
         self.stop_token_ids: frozenset[int] = frozenset({turn_end_id} if eos is None else {turn_end_id, eos})
+        self._thought_tokens = thought_tokens(tokenizer)
         self.pad_token_id: int = pad if pad is not None else eos if eos is not None else turn_end_id
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
@@ -211,9 +213,8 @@ class ChatTemplate:
         return self._control.pattern.search(text) is not None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, without special tokens."""
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
+        """Return the text of token ids, without special tokens except those that mark thoughts."""
+        return decode_answer(self.tokenizer, ids, self._thought_tokens)
 
     def _render(self, messages: Sequence[Message], *, prompt: bool) -> str:
         turns = [{"role": str(m["role"]), "content": self._content(m["content"])} for m in messages]
