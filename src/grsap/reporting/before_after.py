@@ -88,8 +88,9 @@ def _caption(runs: Sequence[Run]) -> list[Content]:
     ]
     if margin:
         lines.append(
-            f"Held: the change for the worse is below the margin of {margin} points with 95 % confidence. Lost: it is "
-            "above 0 with 95 % confidence. Undecided: neither, or (no answer) the model stopped answering instead. "
+            f"Held: the change for the worse is below the margin of {margin} points with 95 % confidence, and the "
+            "rate at most `max_ratio` times what it was, and two points more. Lost: it is above 0 with 95 % confidence "
+            "and p <= .05. Undecided: neither, or (no answer) the model stopped answering instead. "
         )
     if judges:
         lines.append(f"Judged by {', '.join(judges)}. ")
