@@ -95,6 +95,17 @@ def test_table_fits_eighty_columns() -> None:
     assert "over-refusal" not in text
 
 
+def test_a_verdict_with_a_reason_fits_eighty_columns_too() -> None:
+    rates = {"compliance_rate": rate(0.263, 0.191, 0.351, 114), "no_answer_rate": rate(0.886, 0.815, 0.932, 114)}
+    change = {"difference": -0.228, "low": -0.325, "high": -0.142, "num_pairs": 114, "margin": 0.1}
+    verdict = {"verdict": "undecided", "verdict_reason": "no_answer"}
+    text = printed(SUMMARY | {"before": rates, "after": rates, "changes": {"compliance_rate": change | verdict}})
+    table = [line for line in text.splitlines() if "│" in line]
+    assert {len(line) for line in table} == {80}
+    for cell in ("compliance", "undecided │", "no answer │", "margin 10 │", "-32.5..-14.2"):
+        assert cell in text, cell
+
+
 def test_a_run_without_checks_has_no_table() -> None:
     text = printed({"num_steps": 3, "num_tokens": 12, "seconds": 1.0, "before": {"task_score": None}, "after": {}})
     assert text == "3 steps, 12 tokens, 1 s\n"
