@@ -12,6 +12,7 @@ import os
 from typing import Any, Protocol, runtime_checkable
 
 from grsap.errors import ConfigError
+from grsap.files import hash_file
 
 
 class PluginError(ConfigError):
@@ -52,6 +53,14 @@ def source_place(member: object) -> str:
         return ""
     relative = os.path.relpath(str(file))
     return f"{file if relative.startswith('..') else relative}, line {line}"
+
+
+def source_hash(kind: type) -> str:
+    """Return the hash of the source file of a class; empty if it has none."""
+    try:
+        return hash_file(str(inspect.getsourcefile(kind)))
+    except (OSError, TypeError):
+        return ""
 
 
 def described(value: object) -> str:

@@ -16,7 +16,6 @@ from grsap.curation.raw_rows import RawRows
 from grsap.embedding import Embedder
 from grsap.embedding.base import Embeddings, vector_from_text, vector_to_text
 from grsap.errors import ConfigError
-from grsap.files import hash_json
 from grsap.judging.base import Exchange, Judge, Verdict
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
@@ -213,7 +212,7 @@ def exchange_of(row: SafetyRecord) -> Exchange:
 
 def judge_identity(judge: Judge) -> dict[str, Any]:
     """Return the identity of a prepared judge."""
-    return {"judge": {"name": judge.name, "revision": judge.revision or hash_json(sorted(judge.labels))}}
+    return {"judge": {"name": judge.name, "revision": judge.revision}}
 
 
 def slim_verdict(value: dict[str, Any]) -> Verdict:

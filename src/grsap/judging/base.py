@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from grsap.plugins import PluginError, described
+from grsap.errors import ConfigError
+from grsap.files import hash_json
+from grsap.plugins import PluginError, described, source_hash, source_place
 from grsap.records import Message
 
 if TYPE_CHECKING:
@@ -93,16 +95,37 @@ class Judge(ABC):
     """Labels exchanges as harmful or refused. Write `judge`.
 
     Attributes:
-        name: shown beside every number from the judge.
-        revision: of the judge's weights or rules; known after `prepare`.
+        name: shown beside every number from the judge; by default the name of the class.
+        revision: of the judge's weights or rules; known after `prepare`. Stored verdicts are reused for the same name
+            and revision. By default a hash of the class's source file and of the object's attributes.
         is_proxy: True if it detects refusals only: verdicts are then on compliance, not on harm.
         labels: the labels it gives; the others are always None.
     """
 
     name: str = ""
-    revision: str = ""
     is_proxy: bool = False
     labels: frozenset[str] = frozenset(LABELS)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.name or cls.__name__
+        labels: object = cls.labels
+        if isinstance(labels, str) or not isinstance(labels, Collection) or not set(labels) <= set(LABELS):
+            raise ConfigError(
+                f"{cls.__qualname__}.labels is {labels!r} ({source_place(cls)})",
+                f"Give a frozenset of {', '.join(LABELS)}",
+            )
+
+    @property
+    def revision(self) -> str:
+        """Revision that was set, or the default."""
+        if "_revision" not in vars(self):  # once: attributes may count or cache later
+            self._revision = hash_json([source_hash(type(self)), _plain(vars(self))])
+        return self._revision
+
+    @revision.setter
+    def revision(self, value: str) -> None:
+        self._revision = value
 
     @property
     def says_refusals(self) -> bool:
@@ -163,3 +186,14 @@ class Judge(ABC):
 
     def close(self) -> None:  # noqa: B027 (rules hold nothing)
         """Free memory, processes and connections; reopens on next use."""
+
+
+def _plain(value: object) -> object:
+    """Return a JSON value that depends on the settings in an object, and not on its address in memory."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float) else type(value).__qualname__
