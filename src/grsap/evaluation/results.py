@@ -171,9 +171,9 @@ def _adjust(rows: list[Row], proxies: Collection[str]) -> None:
         if spec is not None and spec.decides and spec.gives_verdict(row["judge"] in proxies):
             family = (spec.decides,)
         families.setdefault(family, []).append(row)
-    for family in families.values():
-        adjusted = holm({number: row["p_value"] for number, row in enumerate(family)})
-        for number, row in enumerate(family):
+    for tested in families.values():
+        adjusted = holm({number: row["p_value"] for number, row in enumerate(tested)})
+        for number, row in enumerate(tested):
             row["p_holm"] = adjusted[number]
 
 
