@@ -87,7 +87,7 @@ def attempt(
     number: signal.Signals = signal.SIGKILL,
     switch: Switch | None = None,
     ranks: int = 1,
-    timeout_s: float = 120.0,
+    timeout_s: float = 600.0,
 ) -> Attempt:
     """Run `grsap WORDS` in a working directory to its end, or until it is killed.
 
@@ -98,7 +98,7 @@ def attempt(
         number: that signal.
         switch: a fault at one of the first rank's changes.
         ranks: processes that train together. If one ends badly, the others are killed, as torchrun does.
-        timeout_s: a child that runs for longer is a failure.
+        timeout_s: a child that runs for longer is a failure. Long, since other work may slow it down.
     """
     started = time.monotonic()
     port = _free_port() if ranks > 1 else 0
