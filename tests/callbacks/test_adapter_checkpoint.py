@@ -339,7 +339,7 @@ class NumpyState(Callback):
 def test_a_state_that_cannot_be_read_again_is_refused_when_it_is_saved(
     tmp_path: Path, from_step: int, kept: list[str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"state of callback NumpyState holds numpy\S+scalar.*Return plain Python"):
+    with pytest.raises(ConfigError, match=r"state of callback NumpyState contains numpy\S+scalar.*Return plain Python"):
         toy_fit(tmp_path, [AdapterCheckpoint(every_n_steps=2), NumpyState(from_step)])
     assert saved(tmp_path) == kept
 

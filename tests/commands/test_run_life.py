@@ -100,7 +100,7 @@ def test_nothing_is_deleted_that_the_run_did_not_write(killed: Run, error_of: Ca
     (killed.run_dir / ".notes.1.tmp").write_text("mine")
     killed.config["trainer"]["callbacks"][0]["init_args"]["keep_last"] = 2
     assert killed.fit("--resume") == 0
-    assert f"set aside: step=000900 in {checkpoints / 'set_aside' / '1'}" in error_of()
+    assert f"were moved to {checkpoints / 'set_aside' / '1'}: step=000900." in error_of()
     assert (checkpoints / "set_aside" / "1" / "step=000900" / "notes.txt").read_text() == "step=000900"
     assert (checkpoints / "step=000000" / "notes.txt").read_text() == "step=000000"
     assert (killed.run_dir / ".notes.1.tmp").read_text() == "mine"

@@ -26,10 +26,10 @@ def test_a_verbs_page_has_each_of_its_keys(verb: str, pages: dict[str, str]) -> 
 
 
 def test_a_setting_has_key_type_default_and_meaning(pages: dict[str, str]) -> None:
-    assert "| `max_length`<br>integer<br>default `1024` | most tokens of a row, prompt and response" in pages["fit.md"]
+    assert "| `max_length`<br>integer<br>default `1024` | upper limit of tokens per row, prompt and" in pages["fit.md"]
     assert "| `path`<br>text<br>required | a Hub id, a folder, or `embedded:NAME`" in pages["fit.md"]
     ratio = pages["classes.md"].split("\n## RatioSampler\n")[1].split("\n## ")[0]
-    assert "| `control`<br>`total`, `downstream`<br>default `total` | `total` keeps N rows an epoch" in ratio
+    assert "| `control`<br>`total`, `downstream`<br>default `total` | `total` keeps N rows per epoch" in ratio
     assert "RatioSampler](#ratiosampler)" in pages["classes.md"].split("\n## Sampler\n")[1].split("\n## ")[0]
 
 

@@ -135,6 +135,7 @@ def test_every_rate_bound_and_count(planted: Any, subject: str) -> None:
 
 def test_every_change(planted: Any) -> None:
     before, after, results = planted
+    adjusted = []
     for metric, kind, harmful in (("harmfulness_rate", "harmful", True), ("over_refusal_rate", "refused", False)):
         pairs = [(b, a) for (is_harmful, b), (_, a) in zip(before, after, strict=True) if is_harmful is harmful]
         parsed = [(b == kind, a == kind) for b, a in pairs if not b.startswith("unp") and not a.startswith("unp")]
@@ -145,7 +146,11 @@ def test_every_change(planted: Any) -> None:
         assert (row["num_worse"], row["num_better"]) == (rose, fell)
         assert row["difference"] == pytest.approx((rose - fell) / len(parsed), abs=1e-12)
         assert row["p_value"] == pytest.approx(binomtest(rose, rose + fell).pvalue)
-        assert row["p_holm"] == row["p_value"]  # there is one benchmark
+        adjusted.append((row["p_value"], row["p_holm"]))
+    # Both rates decide on safety: Holm's method on a family of two.
+    (small, small_holm), (large, large_holm) = sorted(adjusted)
+    assert small_holm == pytest.approx(min(1, 2 * small))
+    assert large_holm == pytest.approx(min(1, max(2 * small, large)))
 
 
 def test_what_stands_in_files_has_no_text(planted: Any, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_checkpoint_without_the_state_of_a_balancer_or_with_one_too_many_is_re
             True,
         ),
         ("OneWay", "OneWay.state_dict (my_plugins.py, line 84) comes without load_state_dict. Write", True),
-        ("Unreadable", "The state of model.balancer (Unreadable) holds", False),
+        ("Unreadable", "The state of model.balancer (Unreadable) contains", False),
     ],
 )
 def test_a_balancer_that_cannot_work_is_named_before_the_run_relies_on_it(

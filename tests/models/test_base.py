@@ -105,7 +105,7 @@ def test_full_fine_tuning_loads_float32_and_trains_all(tiny_base_path: Path) -> 
 
 
 def test_quantized_weights_cannot_be_fully_trained(tiny_base_path: Path) -> None:
-    with pytest.raises(ConfigError, match="quantization is nf4, and full fine-tuning"):
+    with pytest.raises(ConfigError, match="quantization is nf4, but full fine-tuning"):
         BaseModel(str(tiny_base_path)).load(CPU, full_precision=True)
 
 

@@ -38,8 +38,8 @@ def test_the_card_of_a_run(run: RunFolder) -> None:
     text = (run.adapter / "README.md").read_text()
     assert front_matter(text)["library_name"] == "peft"
     assert ModelCard.load(run.adapter / "README.md").data.library_name == "peft"
-    assert "| task score (higher is better) | 0.0 % (0.0–49.0; n=4) | 100.0 % (51.0–100.0; n=4) | +100.0 (" in text
-    assert "| compliance (proxy) (lower) | 25.0 % (4.6–69.9; n=4) | 75.0 % (30.1–95.4; n=4) |" in text
+    assert "| task score (higher is better) | 0.0 % (0.0–60.2; n=4) | 100.0 % (39.8–100.0; n=4) | +100.0 (" in text
+    assert "| compliance (proxy) (lower) | 25.0 % (0.6–80.6; n=4) | 75.0 % (19.4–99.4; n=4) |" in text
     assert "Judge of the safety prompts: `planted`. It is a proxy that sees refusals only" in text
     assert "Harmfulness was not measured: the judge sees refusals only." in text
     assert "- 10 steps, 400 tokens" in text

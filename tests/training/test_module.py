@@ -27,7 +27,7 @@ from grsap.errors import ConfigError, ModelError, NonFiniteLossError
 from grsap.models import BaseModel
 from grsap.objectives import Balancer, CrossEntropy, KLToBase, Objective, StepReport, TokenChunk
 from grsap.training import SafetyFineTuning, StepSettings
-from grsap.training.placement import told_by_any
+from grsap.training.placement import first_message
 
 
 def test_micro_batches_and_padding_do_not_change_the_update(base: BaseModel, replay_path: str) -> None:
@@ -155,7 +155,7 @@ def ask_rank(rank: int, file: str, queue: Any) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{file}", rank=rank, world_size=2, timeout=timedelta(seconds=30)
     )
-    queue.put(told_by_any("loss is nan on rows a, b" if rank == 1 else None, 2))
+    queue.put(first_message("loss is nan on rows a, b" if rank == 1 else None, 2))
     dist.destroy_process_group()
 
 

@@ -110,7 +110,7 @@ def test_an_adapter_that_changes_its_base_is_refused_where_the_base_is_needed(ba
 
 
 def test_settings_that_contradict_each_other_are_refused_at_once(base: BaseModel, tiny_base_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"quantization is nf4, and full fine-tuning"):
+    with pytest.raises(ConfigError, match=r"quantization is nf4, but full fine-tuning"):
         SafetyFineTuning(BaseModel(str(tiny_base_path)))
     with pytest.raises(ConfigError, match="share a name: task_cross_entropy, task_cross_entropy"):
         SafetyFineTuning(base, objectives=[CrossEntropy("task"), CrossEntropy("task")])

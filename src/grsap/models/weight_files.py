@@ -256,7 +256,7 @@ def _read_pickle(file: Path, device: str) -> Iterator[tuple[str, Tensor]]:
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{file} holds more than tensors, or is damaged: {first_line(error)}",
-            "If you trust it, convert it to safetensors",
+            "Convert it to safetensors if you trust it",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):
