@@ -397,10 +397,3 @@ def test_wrong_probes_fail_before_weights_are_loaded(tmp_path, module, probes, c
     with pytest.raises(DataError, match=message):
         fit(make_trainer(tmp_path, [check]), module, CheckedData())
     assert module.configured == []
-
-
-def test_an_embedded_file_is_found():
-    check = HarmfulnessCheck("embedded:quickstart/probes.jsonl")
-    assert check.probes_path.is_file()
-    with pytest.raises(DataError, match="not carried"):
-        _ = HarmfulnessCheck("embedded:quickstart/none.jsonl").probes_path

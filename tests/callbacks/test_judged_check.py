@@ -26,7 +26,7 @@ from tests.judging.guards import Scripted, mistral_like
 
 from grsap.callbacks import HarmfulnessCheck
 from grsap.callbacks.dealt_generation import answer_all
-from grsap.errors import ModelError
+from grsap.errors import DataError, ModelError
 from grsap.generation import GenerationRequest, SamplingSettings, TransformersGenerator
 from grsap.judging import HarmBenchJudge, Judge, JudgePanel, RefusalMatcher, Verdict, WildGuardJudge
 from grsap.metrics import rate_estimate
@@ -222,3 +222,10 @@ def test_each_rank_judges_its_share(probes):
         ["h4", "t1", "t2"],
     )
     assert verdicts == same == [ANSWERS[id_] == ANSWER for id_ in ANSWERS]
+
+
+def test_an_embedded_file_is_found():
+    check = HarmfulnessCheck("embedded:quickstart/probes.jsonl")
+    assert check.probes_path.is_file()
+    with pytest.raises(DataError, match="not carried"):
+        _ = HarmfulnessCheck("embedded:quickstart/none.jsonl").probes_path
