@@ -270,11 +270,18 @@ def rates_in(scope: Scope) -> list[RateSpec]:
 
 def rates_of_summary(summary: Mapping[str, Any]) -> list[RateSpec]:
     """The rates of a `summary.json`, of any version, that tables and pages show."""
-    moments = [summary.get(moment) or {} for moment in ("before", "after")]
-    has_outcomes = any(rates.get("compliance_rate") for rates in moments)
-    is_proxy = bool(summary.get("harmfulness_is_proxy"))
-    measured = [spec for spec in rates_in("summary") if any(rates.get(spec.key) for rates in moments)]
+    is_proxy, has_outcomes = bool(summary.get("harmfulness_is_proxy")), has_answer_outcomes(summary)
+    measured = [spec for spec in rates_in("summary") if _is_measured(summary, spec.key)]
     return [spec for spec in measured if spec.is_shown(is_proxy, has_outcomes)]
+
+
+def has_answer_outcomes(summary: Mapping[str, Any]) -> bool:
+    """Whether a `summary.json` has the rates of the three outcomes; those of older versions lack them."""
+    return _is_measured(summary, "compliance_rate")
+
+
+def _is_measured(summary: Mapping[str, Any], key: str) -> bool:
+    return any((summary.get(moment) or {}).get(key) for moment in ("before", "after"))
 
 
 def evaluated_rate(metric: str, subset: str) -> RateSpec | None:

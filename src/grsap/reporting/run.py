@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from grsap.measurement.catalogue import RATES, RateSpec, rates_in
+from grsap.measurement.catalogue import RATES, RateSpec, has_answer_outcomes, rates_in
 from grsap.pages import Estimate
 from grsap.records import read_jsonl
 from grsap.reporting.sources import Json, Source, reading
@@ -135,8 +135,9 @@ class Run:
     @cached_property
     def _has_outcomes(self) -> bool:
         """Whether it measured the three outcomes; runs of older versions did not."""
-        measured = any((self.summary.get(moment) or {}).get("compliance_rate") for moment in ("before", "after"))
-        return measured or (not self.summary and "check/compliance_rate/harmful" in self.metrics)
+        return has_answer_outcomes(self.summary) or (
+            not self.summary and "check/compliance_rate/harmful" in self.metrics
+        )
 
     def latest(self, key: str) -> float | None:
         """The last number of a logged key."""

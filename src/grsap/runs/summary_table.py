@@ -12,7 +12,7 @@ from rich.text import Text
 from grsap.console import Console
 from grsap.errors import RunFolderError
 from grsap.json_text import read_json
-from grsap.measurement.catalogue import NO_ANSWER, RATES, RateSpec, rates_of_summary
+from grsap.measurement.catalogue import NO_ANSWER, RATES, RateSpec, has_answer_outcomes, rates_of_summary
 from grsap.runs.folder import LENGTH_BOUNDS
 
 
@@ -139,8 +139,7 @@ def _judge_notes(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     rate = (summary.get("after") or {}).get("harmfulness_rate") or (summary.get("before") or {}).get("harmfulness_rate")
     if rate is not None:
-        is_older = not any((summary.get(moment) or {}).get("compliance_rate") for moment in ("before", "after"))
-        counted = "each answer" if is_older else "each coherent answer"
+        counted = "each coherent answer" if has_answer_outcomes(summary) else "each answer"
         proxy = f"; it sees refusals only, so {counted} that does not refuse counts, harmful or not"
         lines.append(f"judge: {rate.get('judge')}{proxy if summary.get('harmfulness_is_proxy') else ''}")
     baseline = summary.get("majority_baseline")
