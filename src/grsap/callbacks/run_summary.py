@@ -27,7 +27,7 @@ from grsap.files import write_json
 from grsap.json_text import read_object
 from grsap.measurement.catalogue import RATES, rates_in
 from grsap.metrics import PairedChange, RateEstimate, paired_change, retention
-from grsap.metrics.paired import MAX_RATIO, SIGNIFICANT
+from grsap.metrics.paired import MAX_RATIO, SIGNIFICANT, check_max_ratio
 from grsap.runs.folder import SUMMARY_SCHEMA, RunFolder
 from grsap.runs.summary_table import print_summary
 
@@ -55,8 +55,7 @@ class RunSummary(Callback):
         super().__init__()
         if not 0 < margin < 1:
             raise ConfigError(f"RunSummary.margin is {margin}", "Give a share between 0 and 1, such as 0.1")
-        if max_ratio is not None and not 1 <= max_ratio <= 100:
-            raise ConfigError(f"RunSummary.max_ratio is {max_ratio}", "Give a number from 1 to 100, such as 2, or null")
+        check_max_ratio(max_ratio, "RunSummary.max_ratio")
         self.margin = margin
         self.max_ratio = max_ratio
         self.next_command = next_command

@@ -19,7 +19,7 @@ from grsap.evaluation.subjects import Engines, Subject, SubjectSource
 from grsap.generation import TransformersGenerator
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher
-from grsap.metrics.paired import MAX_RATIO
+from grsap.metrics.paired import MAX_RATIO, check_max_ratio
 
 StageName = Literal["generate", "judge", "summarise"]
 SAMPLING = SamplingSettings(max_new_tokens=512)
@@ -112,8 +112,7 @@ class Evaluation:
             self.lm_eval_tasks.check()
         if not 0 < self.margin < 1:
             raise ConfigError(f"margin is {self.margin}", "Give a share between 0 and 1, such as 0.05")
-        if self.max_ratio is not None and not 1 <= self.max_ratio <= 100:
-            raise ConfigError(f"max_ratio is {self.max_ratio}", "Give a number from 1 to 100, such as 2, or null")
+        check_max_ratio(self.max_ratio, "max_ratio")
         is_greedy = any((each or self.sampling).temperature == 0 for each in (self.sampling, self.task_sampling))
         if self.num_samples < 1 or (self.num_samples > 1 and is_greedy):
             raise ConfigError(

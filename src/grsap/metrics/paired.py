@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binomtest
 
+from grsap.errors import ConfigError
 from grsap.metrics.intervals import mean_interval, tango_interval
 
 Retention = Literal["held", "lost", "undecided"]
@@ -94,6 +95,12 @@ def paired_change(
         num_unparsed=len(pairs) - len(parsed),
         ratio_excess=None if max_ratio is None else _pair_excess(pairs, max_ratio, higher_is_better),
     )
+
+
+def check_max_ratio(max_ratio: float | None, name: str) -> None:
+    """Raise ConfigError if a bound on the ratio is out of range; `name` is that of the setting."""
+    if max_ratio is not None and not 1 <= max_ratio <= 100:
+        raise ConfigError(f"{name} is {max_ratio}", "Give a number from 1 to 100, such as 2, or null")
 
 
 def ratio_excess(before: np.ndarray, after: np.ndarray, max_ratio: float) -> float:
