@@ -56,7 +56,7 @@ setup-hashed: | $(BIN)/python ## make .venv of exactly the files whose hashes ar
 
 setup-dev: $(VENV)/.dev ## the same with the tools for development
 
-quickstart: setup ## teach a small 4-bit model a task with replay, and see its refusals kept
+quickstart: setup ## teach a small 4-bit model a task with replay, and measure its refusals before and after
 	$(BIN)/grsap fit --config configs/recipes/quickstart.yaml
 
 quickstart-plain: setup ## the same without replay: see what plain fine-tuning does

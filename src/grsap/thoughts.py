@@ -51,11 +51,12 @@ def split_thought(text: str, *, opened: bool = False) -> ThoughtAndAnswer:
         text: the response, with its tags.
         opened: whether the prompt ends inside a thought.
     """
-    if _CHANNEL.match(text.lstrip()):
+    begun = text.lstrip()
+    if _CHANNEL.match(begun):
         return _split_channels(text)
     for opening, closing in TAGS:
-        if text.lstrip().startswith(opening):
-            body = text.lstrip()[len(opening) :]
+        if begun.startswith(opening):
+            body = begun[len(opening) :]
             thought, tag, answer = body.partition(closing)
             return _closed(thought, answer) if tag else ThoughtAndAnswer(body.strip(), "", is_open=True)
     found = _ANY_CLOSING.search(text)

@@ -148,7 +148,6 @@ def _checkpoint(trainer: Trainer) -> AdapterCheckpoint:
 def _wait_for_children(processes: list[subprocess.Popen[bytes]], timeout_s: float = 30.0) -> None:
     children = list(processes)
     processes.clear()  # Lightning's observer thread watches this list
-
     for child in children:
         try:
             child.wait(timeout_s)

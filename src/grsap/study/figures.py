@@ -45,7 +45,7 @@ class Figure:
 
         Returns:
             `{value, low, high, num_rows, covers_published, unit}`; values are null if no row matches or one has no
-            value. `unit` is what the interval is over: "prompts", or "seeds and prompts".
+            value, and `unit` is left out. `unit` is what the interval is over: "prompts", or "seeds and prompts".
         """
         from grsap.metrics import independent_mean_interval, seed_interval  # imports torch, not needed otherwise
 
