@@ -9,6 +9,9 @@ import inspect
 import math
 import numbers
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from grsap.errors import ConfigError
@@ -55,12 +58,31 @@ def source_place(member: object) -> str:
     return f"{file if relative.startswith('..') else relative}, line {line}"
 
 
-def source_hash(kind: type) -> str:
-    """Return the hash of the source file of a class; empty if it has none."""
+def source_hash(kind: type | ModuleType) -> str:
+    """Return the hash of the source file of a class or module; empty if it has none."""
     try:
         return hash_file(str(inspect.getsourcefile(kind)))
     except (OSError, TypeError):
         return ""
+
+
+def plain_value(value: Any) -> Any:
+    """Return a JSON value that identifies a setting: equal in each process, and another one for other settings."""
+    for name in ("content_identity", "identity"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain_value(each) for each in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    # The text of other objects is their address in memory.
+    return type(value).__qualname__ if " object at 0x" in str(value) else str(value)
 
 
 def described(value: object) -> str:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from grsap import judging, thoughts
 from grsap.errors import ConfigError
+from grsap.files import hash_file, hash_json
 from grsap.judging import Exchange, Judge, RefusalMatcher, Verdict
 
+RULES = ("refusal_matcher", "refusal_text", "refusal_phrases")
 OWN = """
 from grsap.judging import Judge, Verdict
 
@@ -54,6 +57,19 @@ def test_the_default_revision_follows_the_source(tmp_path: Path, monkeypatch: py
         (tmp_path / f"{module}.py").write_text(text)
         revisions.append(__import__(module).Words(["a"]).revision)
     assert revisions[0] == revisions[1] != revisions[2]
+
+
+def test_the_default_revision_follows_a_path() -> None:
+    assert (
+        Silent(["a"], Path("one")).revision
+        == Silent(["a"], Path("one")).revision
+        != Silent(["a"], Path("two")).revision
+    )
+
+
+def test_the_matchers_revision_follows_each_module_of_its_rules() -> None:
+    hashes = [hash_file(Path(judging.__path__[0], f"{name}.py")) for name in RULES]
+    assert RefusalMatcher.revision == hash_json([*hashes, hash_file(Path(thoughts.__file__))])
 
 
 def test_a_stated_revision_stays() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grsap.curation.decision import Decision
-from grsap.plugins import PluginError, described, is_finite
+from grsap.plugins import PluginError, described, is_finite, plain_value
 from grsap.records import SafetyRecord
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class Filter(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values, and hashes of files that they name, for the manifest."""
-        return {name: _as_json(value) for name, value in sorted(vars(self).items()) if not name.startswith("_")}
+        return {name: plain_value(value) for name, value in sorted(vars(self).items()) if not name.startswith("_")}
 
 
 class RowFilter(Filter):
@@ -115,16 +114,3 @@ class RowFilter(Filter):
     @abstractmethod
     def decide_row(self, row: SafetyRecord) -> Decision:
         """Return `keep()` or `reject(reason)`, with scores by name."""
-
-
-def _as_json(value: Any) -> Any:
-    for name in ("content_identity", "identity"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(each) for key, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_as_json(each) for each in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

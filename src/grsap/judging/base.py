@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from grsap.errors import ConfigError
 from grsap.files import hash_json
-from grsap.plugins import PluginError, described, source_hash, source_place
+from grsap.plugins import PluginError, described, plain_value, source_hash, source_place
 from grsap.records import Message
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Judge(ABC):
     def revision(self) -> str:
         """Revision that was set, or the default."""
         if "_revision" not in vars(self):  # once: attributes may count or cache later
-            self._revision = hash_json([source_hash(type(self)), _plain(vars(self))])
+            self._revision = hash_json([source_hash(type(self)), plain_value(vars(self))])
         return self._revision
 
     @revision.setter
@@ -186,14 +186,3 @@ class Judge(ABC):
 
     def close(self) -> None:  # noqa: B027 (rules hold nothing)
         """Free memory, processes and connections; reopens on next use."""
-
-
-def _plain(value: object) -> object:
-    """Return a JSON value that depends on the settings in an object, and not on its address in memory."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value if value is None or isinstance(value, str | int | float) else type(value).__qualname__
