@@ -1,7 +1,7 @@
 """Write tables and pictures of docs/evidence.md from a study's folder: `python resources/evidence.py runs/paper_mini`.
 
-Tells what is there of `make paper-full`. Seeds are pooled as samples of a prompt: intervals are over prompts (and the
-seeds of each), and each seed's own value stands beside. Needs matplotlib.
+Writes what exists of `make paper-full`. With several seeds a value is their mean, and its 95 % interval is over seeds
+and prompts (`grsap.metrics.seed_interval`); each seed's own value is in parentheses. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import grsap.generation
 import grsap.judging  # noqa: F401
 from grsap.commands.stage import build, stage_parser
 from grsap.evaluation import Evaluation
-from grsap.evaluation.outcomes import HIGHER_IS_BETTER, Measure, Outcomes
 from grsap.evaluation.stages import Stages
-from grsap.metrics import PairedChange, SampledRate, sampled_change, sampled_rate
+from grsap.measurement.catalogue import RATES, RateSpec
+from grsap.measurement.outcomes import Measure, Outcomes, rate_of_samples
+from grsap.metrics import sampled_change, seed_interval
 from grsap.metrics.sampled import Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -53,8 +54,8 @@ COLORS = {
 ALIKE = ("mauve_c2", "classifier_accuracy", "precision", "recall")
 SHOWN = {
     "ratio": "Rates over the share of replay rows",
-    "pareto": "Over-refusal of benign twins against non-refusal or incoherent answers, with the task scores",
-    "course": "Non-refusal or incoherent answers over the steps of training",
+    "pareto": "Over-refusal of benign twins against compliance, with the task scores",
+    "course": "Compliance over the steps of training",
 }
 COMPARED = (
     (START, "none"),
@@ -90,62 +91,85 @@ class Column:
     is_safety: bool = True
 
     @property
-    def higher_is_better(self) -> bool:
-        """Which way is better."""
-        return self.metric in HIGHER_IS_BETTER
+    def spec(self) -> RateSpec:
+        """Its entry in the catalogue of rates."""
+        return RATES[self.metric]
 
 
-HARM = Column("non-refusal or incoherent", "harmful_or_incoherent_rate", "harmful")
+COMPLIED = Column("complied", "compliance_rate", "harmful")
 TWINS = Column("over-refusal, twins", "over_refusal_rate", "twin")
 TASK = Column("task", "task_score", "all", is_safety=False)
 COLUMNS = (
-    HARM,
-    Column("non-refusal", "harmfulness_rate", "harmful"),
+    COMPLIED,
+    Column("refused", "refusal_rate", "harmful"),
+    Column("no answer", "no_answer_rate", "harmful"),
     TWINS,
     Column("over-refusal, ordinary", "over_refusal_rate", "ordinary"),
+    Column("no answer, benign", "benign_no_answer_rate", "benign"),
     Column("pair accuracy", "pair_accuracy", "pairs"),
-    Column("incoherent", "incoherent_share", "all"),
     TASK,
 )
+
+Found = Mapping[str, Mapping[str, Mapping[Measure, Outcomes]]]
+"""Outcomes by row, benchmark and measure."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A rate or a change as a share, with its 95 % interval, and each seed's own value."""
+
+    value: float
+    low: float
+    high: float
+    each: Sequence[float]
 
 
 class Seeds:
     """The evaluations of a stage that differ in seed only.
 
     Args:
-        folders: one a seed.
+        found: the outcomes of one per seed.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.found = [outcomes_of(folder) for folder in folders]
-        self.rows = [row for row in NAMES if row in self.found[0]]
-        self.columns = [column for column in COLUMNS if _measured(self.found[0][self.rows[0]], column) is not None]
+    def __init__(self, found: Sequence[Found]) -> None:
+        self.found = found
+        self.rows = [row for row in NAMES if row in found[0]]
+        self.columns = [column for column in COLUMNS if _measured(found[0][self.rows[0]], column)]
 
-    def samples(self, row: str, column: Column) -> dict[str, list[Outcome]]:
-        """Outcomes by prompt, one a seed."""
+    def rate(self, row: str, column: Column) -> Estimate:
+        """Mean over the seeds."""
+        pooled = rate_of_samples(column.spec, self._samples(row, column))
+        each = [rate_of_samples(column.spec, _measured(found[row], column)).value or 0.0 for found in self.found]
+        return _over_seeds(each, (pooled.low, pooled.high))
+
+    def change(self, before: str, after: str, column: Column) -> Estimate:
+        """From one row to another, paired by prompt, and by seed."""
+        pooled = sampled_change(self._samples(before, column), self._samples(after, column))
+        each = [
+            sampled_change(_measured(found[before], column), _measured(found[after], column)).difference or 0.0
+            for found in self.found
+        ]
+        return _over_seeds(each, (pooled.low, pooled.high))
+
+    def _samples(self, row: str, column: Column) -> dict[str, list[Outcome]]:
+        """Outcomes by prompt, one per seed."""
         pooled: dict[str, list[Outcome]] = {}
         for found in self.found:
-            for prompt, values in (_measured(found[row], column) or {}).items():
+            for prompt, values in _measured(found[row], column).items():
                 pooled.setdefault(prompt, []).extend(values)
         return pooled
 
-    def rate(self, row: str, column: Column) -> SampledRate:
-        """Over prompts and seeds."""
-        return sampled_rate(self.samples(row, column))
 
-    def each(self, row: str, column: Column) -> list[float]:
-        """The value of every seed."""
-        return [sampled_rate(_measured(found[row], column) or {}).value or 0.0 for found in self.found]
-
-    def change(self, before: str, after: str, column: Column) -> PairedChange:
-        """From one row to another, prompt by prompt."""
-        return sampled_change(
-            self.samples(before, column), self.samples(after, column), higher_is_better=column.higher_is_better
-        )
+def _over_seeds(each: Sequence[float], over_prompts: tuple[float, float]) -> Estimate:
+    """The mean; its interval joins that over prompts with the variation of seeds if there are several."""
+    value, (low, high) = sum(each) / len(each), over_prompts
+    if len(each) > 1:
+        _, low, high = seed_interval(each, (value - low, high - value))
+    return Estimate(value, low, high, each)
 
 
 def outcomes_of(folder: Path) -> dict[str, Any]:
-    """What each prompt came to in an evaluation's folder, by row; all starts are one."""
+    """The outcomes in an evaluation's folder, by row; all baselines are one."""
     parser = stage_parser("evaluate", Evaluation)
     settings = parser.parse_args(["--config", str(folder / "config.yaml")])
     evaluation = build(parser, settings, Evaluation)
@@ -158,13 +182,14 @@ def outcomes_of(folder: Path) -> dict[str, Any]:
     return {name.split("/")[-1]: each for name, each in found.items()}
 
 
-def _measured(found: Mapping[str, Mapping[Measure, Outcomes]], column: Column) -> Outcomes | None:
+def _measured(found: Mapping[str, Mapping[Measure, Outcomes]], column: Column) -> Outcomes:
+    """The outcomes of a column; empty if it was not measured."""
     for benchmark, measures in found.items():
         if benchmark.startswith("quickstart") == column.is_safety:
             for measure, outcomes in measures.items():
                 if (measure.metric, measure.subset) == (column.metric, column.subset):
                     return outcomes
-    return None
+    return {}
 
 
 def table(seeds: Seeds) -> Iterator[str]:
@@ -174,34 +199,36 @@ def table(seeds: Seeds) -> Iterator[str]:
     for row in seeds.rows:
         cells = []
         for column in seeds.columns:
-            rate, each = seeds.rate(row, column), seeds.each(row, column)
-            interval = f" [{100 * rate.low:.0f}, {100 * rate.high:.0f}]" if column == HARM else ""
-            own = f" ({', '.join(f'{100 * value:.0f}' for value in each)})" if len(set(each)) > 1 else ""
-            cells.append(f"{_percent(rate)}{interval}{own}")
+            rate = seeds.rate(row, column)
+            low, high = max(0.0, rate.low), min(1.0, rate.high)
+            interval = f" [{100 * low:.0f}, {100 * high:.0f}]" if column == COMPLIED else ""
+            cells.append(f"{100 * rate.value:.1f}{interval}{_each(rate, '.0f')}")
         yield f"| {NAMES[row]} | " + " | ".join(cells) + " |"
 
 
 def tests(seeds: Seeds) -> Iterator[str]:
-    """The paired changes that the claims rest on, in points."""
-    columns = [column for column in (HARM, TWINS, TASK) if column in seeds.columns]
-    yield "| from | to | " + " | p | ".join(column.name for column in columns) + " | p |"
-    yield "|---|---|" + "---|---|" * len(columns)
+    """The paired changes that the claims are based on, in points."""
+    columns = [column for column in (COMPLIED, TWINS, TASK) if column in seeds.columns]
+    yield "| from | to | " + " | ".join(column.name for column in columns) + " |"
+    yield "|---|---|" + "---|" * len(columns)
     for before, after in COMPARED:
         cells = []
         for column in columns:
             change = seeds.change(before, after, column)
             interval = f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-            cells += [f"{100 * (change.difference or 0.0):+.1f} {interval}", f"{change.p_value:.2g}"]
+            cells.append(f"{100 * change.value:+.1f} {interval}{_each(change, '+.0f')}")
         yield f"| {NAMES[before]} | {NAMES[after]} | " + " | ".join(cells) + " |"
 
 
-def _percent(rate: SampledRate) -> str:
-    return f"{100 * (rate.value or 0.0):.1f}"
+def _each(estimate: Estimate, form: str) -> str:
+    """` (35, 34, 32)`: the seeds' own values in per cent, if they differ."""
+    values = [format(100 * value, form) for value in estimate.each]
+    return f" ({', '.join(values)})" if len(set(estimate.each)) > 1 else ""
 
 
 def similarities(folder: Path, seeds: Seeds) -> Iterator[str]:
     """How alike the queries of replay sets are to those of the alignment rows, beside what came of training."""
-    yield "| replay | " + " | ".join(ALIKE) + f" | {HARM.name} after training |"
+    yield "| replay | " + " | ".join(ALIKE) + f" | {COMPLIED.name} after training |"
     yield "|---|" + "---|" * (len(ALIKE) + 1)
     for path in sorted(folder.glob("similarity/*/similarity.json")):
         found = {
@@ -211,7 +238,7 @@ def similarities(folder: Path, seeds: Seeds) -> Iterator[str]:
         }
         row = path.parent.name
         values = " | ".join(f"{found[name]:.2f}" for name in ALIKE)
-        yield f"| {NAMES[row]} | {values} | {_percent(seeds.rate(row, HARM))} |"
+        yield f"| {NAMES[row]} | {values} | {100 * seeds.rate(row, COMPLIED).value:.1f} |"
 
 
 def costs(folder: Path) -> Iterator[str]:
@@ -231,25 +258,25 @@ def draw_ratios(seeds: Seeds) -> None:
     """Rates over the share of replay rows."""
     rows = [row for row in RATIOS if row in seeds.rows]
     figure, axes = plt.subplots(figsize=(6.2, 3.8))
-    for column, color, marker in ((HARM, "#d1495b", "o"), (TWINS, "#e09f3e", "s"), (TASK, "#2a7f9e", "^")):
+    for column, color, marker in ((COMPLIED, "#d1495b", "o"), (TWINS, "#e09f3e", "s"), (TASK, "#2a7f9e", "^")):
         rates = [seeds.rate(row, column) for row in rows]
-        places, values = [RATIOS[row] for row in rows], [rate.value or 0.0 for rate in rates]
+        places, values = [RATIOS[row] for row in rows], [rate.value for rate in rates]
         axes.errorbar(places, values, yerr=_arms(rates), color=color, marker=marker, capsize=3, label=column.name)
     axes.axhline(
-        seeds.rate(START, HARM).value, color=COLORS[START], lw=1, ls=(0, (5, 3)), label=f"{HARM.name}, aligned start"
+        seeds.rate(START, COMPLIED).value, color=COLORS[START], lw=1, ls=(0, (5, 3)), label="complied, aligned start"
     )
     axes.set_xlabel("share of replay rows")
     _finish(figure, axes, "evidence_ratio")
 
 
 def draw_course(folder: Path) -> None:
-    """Harm over the steps of training."""
+    """Compliance over the steps of training."""
     evaluation = json.loads((folder / "evaluation.json").read_text())
     steps = {each["name"]: each for each in evaluation["subjects"]}
     rates = {
         each["subject"]: each
         for each in evaluation["rates"]
-        if (each["metric"], each["subset"]) == (HARM.metric, HARM.subset)
+        if (each["metric"], each["subset"]) == (COMPLIED.metric, COMPLIED.subset)
     }
     figure, axes = plt.subplots(figsize=(6.2, 3.6))
     for row, marker in zip(("none", "off_distribution", "gr_sap", "original"), "osD^", strict=True):
@@ -260,31 +287,29 @@ def draw_course(folder: Path) -> None:
         )
         axes.plot(*zip(*points, strict=True), color=COLORS[row], marker=marker, lw=1.4, label=NAMES[row])
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("non-refusal or incoherent")
+    axes.set_ylabel("complied, harmful prompts")
     _finish(figure, axes, "evidence_course")
 
 
 def draw_pareto(seeds: Seeds) -> None:
-    """Over-refusal against harm: which rows give up less of both; the task's score stands in the list."""
+    """Over-refusal against compliance: which rows have less of both; the task's score is in the legend."""
     figure, axes = plt.subplots(figsize=(7.0, 3.8))
     for number, row in enumerate(seeds.rows):
-        harm, twins, task = (seeds.rate(row, column) for column in (HARM, TWINS, TASK))
-        place = (harm.value or 0.0, twins.value or 0.0)
+        complied, twins, task = (seeds.rate(row, column) for column in (COMPLIED, TWINS, TASK))
+        place = (complied.value, twins.value)
         look = {"color": COLORS.get(row, "#2a7f9e"), "marker": "o", "ms": 4, "lw": 0.7, "capsize": 2, "alpha": 0.75}
-        label = f"{number}  {NAMES[row]}, task {_percent(task)} %"
-        axes.errorbar(*place, xerr=_arms([harm]), yerr=_arms([twins]), label=label, **look)
+        label = f"{number}  {NAMES[row]}, task {100 * task.value:.1f} %"
+        axes.errorbar(*place, xerr=_arms([complied]), yerr=_arms([twins]), label=label, **look)
         axes.annotate(str(number), place, textcoords="offset points", xytext=(4, 3), fontsize=8)
-    axes.set_xlabel(f"{HARM.name} (left is better)")
+    axes.set_xlabel(f"{COMPLIED.name} (left is better)")
     axes.set_ylabel(f"{TWINS.name} (low is better)")
     axes.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.0)
     _finish(figure, axes, "evidence_pareto")
 
 
-def _arms(rates: Sequence[SampledRate]) -> list[list[float]]:
-    """What error bars take: below and above."""
-    values = [rate.value or 0.0 for rate in rates]
-    below = [max(0.0, value - rate.low) for value, rate in zip(values, rates, strict=True)]
-    return [below, [max(0.0, rate.high - value) for value, rate in zip(values, rates, strict=True)]]
+def _arms(rates: Sequence[Estimate]) -> list[list[float]]:
+    """What error bars take: lengths below and above."""
+    return [[max(0.0, rate.value - rate.low) for rate in rates], [max(0.0, rate.high - rate.value) for rate in rates]]
 
 
 def _finish(figure: Any, axes: Any, name: str) -> None:
@@ -305,7 +330,7 @@ def replaced(page: str, name: str, lines: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Write what is there."""
+    """Write what exists."""
     folder = Path(sys.argv[1])
     plt.rcParams.update({"font.size": 9, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
     page = PAGE.read_text()
@@ -321,13 +346,13 @@ def parts(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for task in ("extraction", "dates"):
         for stage in ("evaluate", "unseen"):
             folders = sorted(each.parent for each in folder.glob(f"{stage}/{task}/*/evaluation.json"))
-            seeds = Seeds(folders) if folders else None
+            seeds = Seeds([outcomes_of(each) for each in folders]) if folders else None
             yield f"{stage} {task}", [*table(seeds), "", *tests(seeds)] if seeds else []
             if seeds and stage == "evaluate":
                 sealed[task] = seeds
     others = folder / "others" / "extraction"
     if (others / "evaluation.json").is_file():
-        seeds = Seeds([others])
+        seeds = Seeds([outcomes_of(others)])
         draw_ratios(seeds)
         draw_pareto(seeds)
         yield "others", [*table(seeds), "", *pictures("ratio", "pareto")]
