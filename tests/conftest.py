@@ -19,6 +19,7 @@ import transformers
 from hypothesis import settings
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
+from tqdm.std import TqdmDefaultWriteLock
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -29,6 +30,8 @@ from transformers import (
 )
 
 torch.set_num_threads(1)
+# Forks share this semaphore: one that is killed while it prints would block all later ones.
+TqdmDefaultWriteLock.mp_lock = None
 settings.register_profile("grsap", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("grsap")
 

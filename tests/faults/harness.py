@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -54,8 +53,6 @@ def warm_up() -> None:
     """Import all that a child would import. Children are forked only afterwards."""
     from tqdm import tqdm
 
-    # tqdm's lock is a semaphore that all forks share: a child killed while it holds it would block all later ones.
-    tqdm.set_lock(threading.RLock())
     tqdm.monitor_interval = 0
     if tqdm.monitor is not None:
         tqdm.monitor.exit()  # a thread that may hold a lock when this process is forked

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tqdm import tqdm
 
 from grsap.records import SafetyRecord, write_jsonl
 
@@ -70,7 +68,6 @@ class Workplace:
         (self.folder / "run.yaml").write_text(yaml.safe_dump(config or self.config))
         for name in IMPORTED:
             importlib.import_module(name)
-        tqdm.set_lock(threading.RLock())  # its own is shared by all forks, and a killed one may hold it for ever
         environment = {f"{name}_STEP": str(step) for name, step in signals.items()}
         if ranks > 1:
             environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
