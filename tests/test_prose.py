@@ -1,4 +1,4 @@
-"""The source speaks the field's English: words of the old dialect do not come back. CONTRIBUTING.md has the list."""
+"""Source and pages speak the field's English: the old dialect does not come back. CONTRIBUTING.md has the list."""
 
 from __future__ import annotations
 
@@ -74,12 +74,29 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_word_of_the_dialect(path: Path) -> None:
-    found = [
-        f"{path.relative_to(ROOT)}, line {number}: {match[0].strip()!r} (write: {instead})"
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def dialect_of(text: str) -> list[str]:
+    return [
+        f"line {number}: {match[0].strip()!r} (write: {instead})"
+        for number, line in enumerate(text.splitlines(), 1)
         for pattern, instead in DIALECT.items()
         if (match := re.search(pattern, line))
     ]
-    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_word_of_the_dialect(path: Path) -> None:
+    found = dialect_of(path.read_text(encoding="utf-8"))
+    assert not found, f"{path.relative_to(ROOT)}\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_word_of_the_dialect_on_a_page(path: Path) -> None:
+    """Blocks of code and output are left out, with their number of lines."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+    found = dialect_of(text)
+    assert not found, f"{path.name}\n" + "\n".join(found)
