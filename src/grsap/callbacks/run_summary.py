@@ -41,9 +41,10 @@ class RunSummary(Callback):
     `interrupted` and no results; a killed run has none.
 
     Args:
-        margin: acceptable rise of harmfulness and over-refusal, in (0, 1).
+        margin: acceptable rise of harm (compliance, by a judge that sees refusals only), over-refusal and prompts
+            without an answer, in (0, 1).
         next_command: a command to suggest.
-        max_ratio: how many times what they were they may be, and .02 more, in [1, 100]; null for any.
+        max_ratio: by how much these rates may be multiplied, plus .02, in [1, 100]; null for any.
 
     Raises:
         ConfigError: margin or ratio out of range.
