@@ -166,10 +166,10 @@ def _comparison(subject: str, against: str, benchmark: str, measure: Measure, ch
 def _adjust(rows: list[Row], proxies: Collection[str]) -> None:
     families: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        spec = evaluated_rate(row["metric"], row["subset"])
         family: tuple[str, ...] = row["judge"], row["metric"], row["subset"]
-        if spec is not None and spec.decides and spec.gives_verdict(row["judge"] in proxies):
-            family = (spec.decides,)
+        conclusion = _conclusion_of(row)
+        if conclusion and RATES[row["metric"]].gives_verdict(row["judge"] in proxies):
+            family = (conclusion,)
         families.setdefault(family, []).append(row)
     for tested in families.values():
         adjusted = holm({number: row["p_value"] for number, row in enumerate(tested)})
@@ -196,13 +196,18 @@ def _is_whole(row: Row) -> bool:
     return evaluated_rate(row["metric"], row["subset"]) is not None
 
 
+def _conclusion_of(row: Row) -> str:
+    """The conclusion that the row's verdict counts for, if it has one; empty if none."""
+    spec = evaluated_rate(row["metric"], row["subset"])
+    return "" if spec is None else spec.decides
+
+
 def _overall(subject: Subject, compared: Sequence[Row], conclusion: str) -> str | None:
     rows = [
         row
         for row in compared
         if (row["subject"], row["against"]) == (subject.name, subject.start)
-        and (spec := evaluated_rate(row["metric"], row["subset"])) is not None
-        and spec.decides == conclusion
+        and _conclusion_of(row) == conclusion
         and row["verdict"] is not None
     ]
     verdicts = {row["verdict"] for row in rows}
