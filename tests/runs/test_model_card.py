@@ -48,6 +48,16 @@ def test_the_card_of_a_run(run: RunFolder) -> None:
     assert not is_edited(run.adapter / "README.md")
 
 
+@pytest.mark.parametrize("max_ratio", [2.0, None])
+def test_held_names_the_ratio_only_where_it_was_tested(tmp_path: Path, max_ratio: float | None) -> None:
+    task, harm = (kind(values) for kind, values in zip((PlantedTaskScore, PlantedHarmfulness), CHECKS, strict=True))
+    summary = RunSummary(0.05, max_ratio=max_ratio)
+    toy_fit(tmp_path / "run", [AdapterCheckpoint(100), task, harm, summary, MixtureMonitor(), Provenance()])
+    text = (RunFolder(tmp_path / "run").adapter / "README.md").read_text()
+    assert '"Held": worse by less than 5 points with 95 % confidence' in text
+    assert ("and within `max_ratio`" in text) == (max_ratio is not None)
+
+
 @pytest.mark.parametrize("change", ["append", "prepend", "inside", "own", "no_text"])
 def test_an_edited_card_stays(run: RunFolder, tiny_llama: LlamaForCausalLM, change: str) -> None:
     path = run.adapter / "README.md"

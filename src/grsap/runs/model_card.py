@@ -122,7 +122,8 @@ def _measured(summary: Json) -> Iterator[str]:
         return
     yield "\n".join(["| rate | before | after | paired change, points | verdict |", "|---|---|---|---|---|", *rows])
     margin = next((change["margin"] for change in changes.values() if change.get("margin") is not None), None)
-    held = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence, and within `max_ratio`.'
+    ratio = ", and within `max_ratio`" if any(c.get("ratio_excess") is not None for c in changes.values()) else ""
+    held = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence{ratio}.'
     yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{held}"
     yield from (f"**Fewer answers:** {line}." for line in fewer_answers(summary))
     judge = next((rate["judge"] for rate in (after.get("refusal_rate"), after.get("harmfulness_rate")) if rate), None)
