@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.judging.guards import Scripted, mistral_like
 
 from grsap import judging, thoughts
 from grsap.errors import ConfigError
 from grsap.files import hash_file, hash_json
-from grsap.judging import Exchange, Judge, RefusalMatcher, Verdict
+from grsap.judging import Exchange, Judge, JudgePanel, RefusalMatcher, Verdict, WildGuardJudge
 
 RULES = ("refusal_matcher", "refusal_text", "refusal_phrases")
 OWN = """
@@ -70,6 +72,83 @@ def test_the_default_revision_follows_a_path() -> None:
 def test_the_matchers_revision_follows_each_module_of_its_rules() -> None:
     hashes = [hash_file(Path(judging.__path__[0], f"{name}.py")) for name in RULES]
     assert RefusalMatcher.revision == hash_json([*hashes, hash_file(Path(thoughts.__file__))])
+
+
+SUBCLASS = """
+from grsap.judging import JudgePanel, RefusalMatcher, Verdict, WildGuardJudge
+
+class Mine({base}):
+    threshold = 1
+
+    def judge(self, exchanges):
+        return [Verdict(response_refusal=False) for _ in exchanges]
+"""
+
+
+def guard(kind: Any) -> Judge:
+    judge: Judge = kind(Scripted(mistral_like(), lambda ids: ""))
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("built_in", "make"),
+    [
+        (RefusalMatcher, lambda kind: kind()),
+        (WildGuardJudge, guard),
+        (JudgePanel, lambda kind: kind([RefusalMatcher()])),
+    ],
+)
+def test_a_subclass_of_a_built_in_judge_has_a_revision_of_its_own(
+    built_in: type[Judge], make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = SUBCLASS.format(base=built_in.__name__)
+    stating = text.replace("threshold = 1", "revision = 'mine'")
+    changed = [each.replace("False", "True") for each in (text, stating)]
+    revisions = []
+    for number, source in enumerate((text, text, changed[0], stating, changed[1])):
+        module = f"{built_in.__name__.lower()}_{number}"
+        (tmp_path / f"{module}.py").write_text(source)
+        judge = make(__import__(module).Mine)
+        judge.prepare()
+        revisions.append(judge.revision)
+        judge.num_seen = 1
+        judge.prepare()
+        assert judge.revision == revisions[-1]
+    plain = make(built_in)
+    plain.prepare()
+    one, same, other, stated, stated_too = revisions
+    assert one == same != other
+    assert stated == stated_too == ("mine" if built_in is RefusalMatcher else f"{plain.revision}+mine")
+    assert len({plain.revision, one, other, stated}) == 4
+
+
+def test_a_subclass_follows_the_source_of_the_class_that_it_extends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    extending = """
+import importlib
+class Mine(importlib.import_module(__name__.replace("extending", "extended")).Words):
+    pass
+"""
+    revisions = []
+    for number, text in enumerate((OWN, OWN, OWN.replace("in self._words", "in []"))):
+        (tmp_path / f"extended_{number}.py").write_text(text)
+        (tmp_path / f"extending_{number}.py").write_text(extending)
+        revisions.append(__import__(f"extending_{number}").Mine(["a"]).revision)
+    assert revisions[0] == revisions[1] != revisions[2]
+
+
+def test_a_subclass_follows_its_arguments() -> None:
+    class Lenient(RefusalMatcher):
+        def __init__(self, words: Sequence[str]) -> None:
+            self.words = words
+
+    one = Lenient(["a"])
+    assert one.revision == Lenient(["a"]).revision != Lenient(["b"]).revision
+    one.revision = "mine"
+    assert one.revision == "mine"
 
 
 def test_a_stated_revision_stays() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from grsap.errors import ConfigError
@@ -97,7 +98,8 @@ class Judge(ABC):
     Attributes:
         name: shown beside every number from the judge; by default the name of the class.
         revision: of the judge's weights or rules; known after `prepare`. Stored verdicts are reused for the same name
-            and revision. By default a hash of the class's source file and of the object's attributes.
+            and revision. By default a hash of the class's source file and of the object's attributes. A subclass of
+            one of grsap's judges adds such a hash to its revision, or states its own as a class attribute.
         is_proxy: True if it detects refusals only: verdicts are then on compliance, not on harm.
         labels: the labels it gives; the others are always None.
     """
@@ -109,6 +111,10 @@ class Judge(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.name or cls.__name__
+        inherited: object = cls.revision
+        if "revision" not in vars(cls) and isinstance(inherited, str):
+            # The inherited text is of the base class's rules only: compute the default instead.
+            cls.revision = vars(Judge)["revision"]  # type: ignore[method-assign]
         labels: object = cls.labels
         if isinstance(labels, str) or not isinstance(labels, Collection) or not set(labels) <= set(LABELS):
             raise ConfigError(
@@ -120,12 +126,31 @@ class Judge(ABC):
     def revision(self) -> str:
         """Revision that was set, or the default."""
         if "_revision" not in vars(self):  # once: attributes may count or cache later
-            self._revision = hash_json([source_hash(type(self)), plain_value(vars(self))])
+            self._revision = self.own_revision() or hash_json([source_hash(type(self)), plain_value(vars(self))])
         return self._revision
 
     @revision.setter
     def revision(self, value: str) -> None:
         self._revision = value
+
+    def own_revision(self) -> str:
+        """Return what the classes outside grsap add to the revision of a judge of grsap; empty if there are none.
+
+        It is the revision that the class states. Otherwise it is a hash of the source files of these classes, the
+        revision that they inherit, and the object's attributes.
+        """
+        if "_own_revision" not in vars(self):  # once: attributes may count or cache later
+            sources: list[str] = []
+            stated = ""
+            for kind in takewhile(lambda kind: kind is not Judge, type(self).__mro__):
+                if isinstance(vars(kind).get("revision"), str):
+                    stated = vars(kind)["revision"]
+                    break
+                if kind.__module__.partition(".")[0] != "grsap":
+                    sources.append(source_hash(kind))
+            parts = [*dict.fromkeys(sources), *([stated] if stated else [])]
+            self._own_revision = hash_json([*parts, plain_value(vars(self))]) if sources else stated
+        return self._own_revision
 
     @property
     def says_refusals(self) -> bool:

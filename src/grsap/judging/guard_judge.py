@@ -124,11 +124,12 @@ class GuardJudge(Judge):
             TemplateError: its chat template cannot hold the exchange.
         """
         if not self._questions:
+            own = self.own_revision()
             self._questions = self.make_questions()
             limit = int(self.generator.tokenizer.model_max_length) - self.max_new_tokens
             self.max_prompt_tokens = min(self.max_prompt_tokens, limit)
             prompts = hash_json([[each.text, each.answer.pattern.pattern] for each in self._questions])[:8]
-            self.revision = "+".join(part for part in (self.generator.weights_revision(), prompts) if part)
+            self.revision = "+".join(part for part in (self.generator.weights_revision(), prompts, own) if part)
 
     def identity(self) -> dict[str, Any]:
         """Also the prompt limit, and whether it gives scores."""

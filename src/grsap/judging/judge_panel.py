@@ -41,7 +41,8 @@ class JudgePanel(Judge):
         """Prepare all judges."""
         for judge in self.judges:
             judge.prepare()
-        self.revision = hash_json([[judge.name, judge.revision] for judge in self.judges])
+        judges = hash_json([[judge.name, judge.revision] for judge in self.judges])
+        self.revision = "+".join(part for part in (judges, self.own_revision()) if part)
 
     def identity(self) -> dict[str, Any]:
         """Also its judges'."""
