@@ -176,6 +176,12 @@ def test_what_is_wrong_with_a_spec(tmp_path: Path, changes: dict[str, Any], mess
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("labels", [["yes", "yes"], ["Yes", "yes "], ["yes", ""]])
+def test_labels_that_no_answer_can_tell_apart(tmp_path: Path, labels: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"its labels are .* Give each choice a label of its own"):
+        write(tmp_path, CHOICES | {"labels": labels}, ROWS).check()
+
+
 @pytest.mark.parametrize(
     ("spec", "row", "message"),
     [

@@ -136,7 +136,10 @@ class BenchmarkSpec(Benchmark):
         if self.kind != "safety" and "reference" not in self.columns:
             raise fail("no column holds the right answers", "Set columns.reference")
         if self.labels and len(self.labels) != len(self.choices):
-            raise fail(f"{len(self.labels)} labels for {len(self.choices)} choices", "Give one a choice")
+            raise fail(f"{len(self.labels)} labels for {len(self.choices)} choices", "Give one per choice")
+        plain = {label.strip().lower() for label in self.labels}  # as answers are read
+        if "" in plain or len(plain) < len(self.labels):
+            raise fail(f"its labels are {self.labels}", "Give each choice a label of its own, whatever the case")
         if len(self.choices) > len(string.ascii_uppercase):
             raise fail(f"{len(self.choices)} choices", f"Give at most {len(string.ascii_uppercase)}")
         if self.limit is not None and self.limit < 1:
