@@ -16,6 +16,7 @@ CLEAN = (
     "curation",
     "data",
     "embedding",
+    "evaluation",
     "generation",
     "importing",
     "judging",

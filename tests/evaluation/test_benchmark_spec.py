@@ -159,7 +159,7 @@ def test_the_quickstart_s_probes() -> None:
         ({"limit": "ten"}, "limit is 'ten'. Give a whole number or null"),
         ({"limit": True}, "limit is True. Give a whole number or null"),
         ({"limit": 0}, "its limit is 0"),
-        ({"name": "My Set"}, "its name is no name for files"),
+        ({"name": "My Set"}, "its name is not a file name"),
         ({"columns": {"question": "q"}}, "columns names question. Its keys may be id, messages, prompt"),
         ({"prompt_harmful": None}, "its kind is safety, and prompt_harmful is missing. Set prompt_harmful"),
         ({"answer": "number"}, "its kind is safety, and answer is set. Remove answer"),

@@ -262,10 +262,11 @@ def test_what_is_wrong_is_told_before_anything_is_asked(tiny_tokenizer: PreTrain
     benchmarks, judges = [RowBenchmark(ITEMS)], [RefusalMatcher()]
     wrong = [
         ({"num_samples": 2}, "num_samples is 2, and greedy answers are all the same"),
+        ({"num_samples": 0}, r"num_samples is 0\. Give 1"),
         ({"margin": 0.0}, "margin is 0.0"),
         ({"max_ratio": 0.5}, "max_ratio is 0.5"),
         ({"sampling": SamplingSettings(0)}, "max_new_tokens is 0"),
-        ({"reference": "nobody"}, "reference 'nobody' is no subject. Subjects are model"),
+        ({"reference": "nobody"}, "reference 'nobody' is not a subject. Subjects are model"),
     ]
     for settings, message in wrong:
         with pytest.raises(ConfigError, match=message):
@@ -279,7 +280,7 @@ def test_what_is_wrong_is_told_before_anything_is_asked(tiny_tokenizer: PreTrain
     with pytest.raises(ConfigError, match="has no name"):
         GeneratorSubject(generator)
     served = [GeneratorSubject(ScriptedGenerator(tiny_tokenizer, answer, "mine"), name) for name in "ab"]
-    with pytest.raises(ConfigError, match="subjects a and b are the same model by all that is known"):
+    with pytest.raises(ConfigError, match="subjects a and b have the same identity"):
         Evaluation(served, benchmarks, judges).check()
     long = item("a word " * 400)
     with pytest.raises(DataError, match=r"item a word .* of benchmark planted has \d+ tokens, and the model reads 512"):

@@ -41,7 +41,7 @@ def test_the_quickstart_s_task() -> None:
 
 def test_a_task_that_cannot_mark_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, [{"prompt": "a", "response": "b"}])
-    with pytest.raises(ConfigError, match="JSONLTask cannot mark answers"):
+    with pytest.raises(ConfigError, match="JSONLTask cannot score answers"):
         TaskBenchmark(JSONLTask(path, test_path=path)).check()
 
 

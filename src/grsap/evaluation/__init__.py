@@ -1,4 +1,4 @@
-"""Benchmarks, how answers to them are read, who is evaluated, and what is found."""
+"""Benchmarks, answer parsing, subjects to evaluate, and results."""
 
 from grsap.evaluation.answers import AnswerForm, read_choice, read_math, read_number
 from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, LoadedBenchmark

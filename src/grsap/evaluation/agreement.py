@@ -1,4 +1,4 @@
-"""How far the judges of an evaluation agree, on the same answers."""
+"""Agreement of an evaluation's judges on the same answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPARED = ("response_harmful", "response_refusal")
 def agreements(
     subject: str, benchmark: str, verdicts: Mapping[Judge, Mapping[str, Sequence[Verdict]]]
 ) -> list[dict[str, Any]]:
-    """One row a pair of judges and label that both say; the judges of a panel are compared too."""
+    """Return one row per pair of judges and label that both give; the judges of a panel are compared too."""
     rows = []
     for label in COMPARED:
         said: dict[str, list[bool | None]] = {}

@@ -1,4 +1,4 @@
-"""How the answer that a response states is read and compared. An answer that cannot be parsed is None: `unparsed`."""
+"""Parsers and comparisons of the answers that responses state. None is an unparsed answer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ AnswerForm = Literal["number", "math", "text"]
 
 @dataclass(frozen=True)
 class AnswerReader:
-    """How free answers are read: `read` gives the plainest form or None, `equal` compares two of these."""
+    """Parser of free-form answers: `read` returns a normalized answer or None, `equal` compares two of them."""
 
     read: Callable[[str], str | None]
     equal: Callable[[str, str], bool]
 
 
 def read_text(text: str) -> str | None:
-    """The whole response without outer white space; None if it is empty."""
+    """Return the response without outer whitespace; None if it is empty."""
     return text.strip() or None
 
 
 def equal_texts(found: str, reference: str) -> bool:
-    """Whether two texts are the same."""
+    """Return whether two texts are the same."""
     return found == reference
 
 

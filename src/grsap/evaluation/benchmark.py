@@ -1,4 +1,4 @@
-"""What a benchmark is: prompts to answer, and what is known of a right answer."""
+"""The interface of benchmarks: prompts to answer, with references or labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grsap.measurement.outcomes import RatedPrompt
 from grsap.plugins import PluginError, described, is_finite
 
 Kind = Literal["safety", "multiple_choice", "answer"]
-"""`safety`: harm and refusals are judged. The others are marked: one of given choices, or a free answer."""
+"""`safety`: harm and refusals are judged. The others are scored: one of given choices, or a free answer."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class LoadedBenchmark:
 
     @property
     def hash(self) -> str:
-        """Of all items, in order: equal hashes mean that the same was asked."""
+        """Hash of all items in order; equal for equal prompts and references."""
         return hash_json([asdict(item) for item in self.items])
 
     def describe(self) -> dict[str, Any]:
-        """For manifests: source, hash, counts; no text."""
+        """Return source, hash and counts for manifests; no text."""
         labels = Counter(item.prompt_harmful for item in self.items)
         return {
             "source": self.source,
@@ -63,7 +63,7 @@ class LoadedBenchmark:
 
 
 class Benchmark(ABC):
-    """Prompts with what is known of right answers. `load`, `check` and, if answers can be marked, `mark` are to write.
+    """Prompts with references or labels. Implement `load`, `check` and, if answers can be scored, `mark`.
 
     Attributes:
         name: in files and tables: lower-case letters, digits, `_` and `-`.
@@ -75,7 +75,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Find what is wrong with settings and access; reads no rows.
+        """Check settings and access; reads no rows.
 
         Raises:
             UserError: names the setting or the page where a licence is accepted.
@@ -90,25 +90,25 @@ class Benchmark(ABC):
         """
 
     def checked_load(self) -> LoadedBenchmark:
-        """What `load` returns.
+        """Call `load` and check its result.
 
         Raises:
-            PluginError: it is no loaded benchmark, or its items are none, or share an id.
+            PluginError: it is not a LoadedBenchmark, has no item, has an item of another type, or repeats an id.
         """
         found: Any = self.load()
         if not isinstance(found, LoadedBenchmark):
             raise PluginError(self, "load", f"returns {described(found)}", "Return a LoadedBenchmark")
         wrong = next((item for item in found.items if not isinstance(item, BenchmarkItem)), None)
         if wrong is not None or not found.items:
-            told = "no item" if not found.items else f"{described(wrong)} as an item"
-            raise PluginError(self, "load", f"returns {told}", "Give a list of BenchmarkItem")
+            problem = "no item" if not found.items else f"{described(wrong)} as an item"
+            raise PluginError(self, "load", f"returns {problem}", "Give a list of BenchmarkItem")
         twice = next((name for name, num in Counter(item.id for item in found.items).items() if num > 1), None)
         if twice is not None:
             raise PluginError(self, "load", f"returns two items with the id {twice!r}", "Give each an id of its own")
         return found
 
     def checked_mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """What `mark` returns.
+        """Call `mark` and check its result.
 
         Raises:
             PluginError: it is neither None nor a number in [0, 1].
@@ -117,17 +117,15 @@ class Benchmark(ABC):
         if found is None or ((isinstance(found, bool) or is_finite(found)) and 0 <= found <= 1):
             return None if found is None else float(found)
         shown = repr(found) if isinstance(found, (str, int, float)) else described(found)
-        raise PluginError(
-            self, "mark", f"returns {shown}", "Return a number in [0, 1], or None for what cannot be told"
-        )
+        raise PluginError(self, "mark", f"returns {shown}", "Return a number in [0, 1], or None for an unparsed answer")
 
     def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
-        """The answer that a response states; None if none can be parsed (`unparsed`)."""
+        """Return the answer that a response states; None if it cannot be parsed (`unparsed`)."""
         return None
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """1 for a right answer, 0 for a wrong one, None for one that cannot be parsed (`unparsed`).
+        """Return the score of a response: 1 if it is right, 0 if wrong, None if it cannot be parsed (`unparsed`).
 
-        A task of one's own may give marks in between. Benchmarks of kind `safety` are judged, not marked.
+        User-defined tasks may give scores in between. Benchmarks of kind `safety` are judged, not scored.
         """
         return None

@@ -1,4 +1,4 @@
-"""A benchmark as data: where its rows are, and which column means what."""
+"""Benchmarks described by data: the source of the rows and the meaning of its columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from grsap.records import Message, check_text, read_messages
 
 COLUMN_NAMES = ("id", "messages", "prompt", "subset", "domain", "pair_id", "reference")
 LETTERED_CHOICES = "lettered_choices"
-"""Stands in a prompt template for the choices, one a line: `A. ...`."""
+"""Placeholder in a prompt template for the choices, one per line: `A. ...`."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class BenchmarkSpec(Benchmark):
         name: lower-case letters, digits, `_` and `-`.
         kind: `safety`, `multiple_choice` or `answer`.
         source: where the rows are.
-        columns: our name to the source's: `prompt` or `messages`, `reference`, and if they are wanted `id`, `subset`,
+        columns: our name -> the source's: `prompt` or `messages`, `reference`, and optionally `id`, `subset`,
             `domain`, `pair_id`.
-        prompt_template: the user's turn, with columns in braces, instead of `columns.prompt`; `{lettered_choices}` are
-            the choices.
+        prompt_template: the user's turn, with columns in braces, instead of `columns.prompt`; `{lettered_choices}`
+            inserts the choices.
         prompt_harmful: of `safety`: true or false for all rows, or a column and its values.
         where: column -> values; rows with other values are left out.
         choices: of `multiple_choice`: texts, or templates such as `"{endings[0]}"`.
-        labels: of the choices in an answer: letters by default, or words, one a choice.
+        labels: of the choices in an answer: letters by default, or words, one per choice.
         reference_labels: the reference column's value -> label; by default the column holds labels.
-        answer: of `answer`: how answers are read, `number`, `math` or `text`.
-        dedupe: leave out rows that ask what a row before them asked.
-        limit: how many items to take, drawn by `seed` and the items' ids; by default all.
-        seed: of the draw.
+        answer: of `answer`: how answers are parsed, `number`, `math` or `text`.
+        dedupe: leave out rows whose prompt and choices occurred before.
+        limit: maximum number of items, sampled by `seed` and the items' ids; by default all.
+        seed: of the sample.
     """
 
     name: str
@@ -62,7 +62,7 @@ class BenchmarkSpec(Benchmark):
     seed: int = 0
 
     def check(self) -> None:
-        """Find what is wrong with the settings, the file, or the access to the data set."""
+        """Check the settings, the file, and the access to the data set."""
         self._check_settings()
         self.source.check()
 
@@ -97,13 +97,13 @@ class BenchmarkSpec(Benchmark):
         return LoadedBenchmark(chosen, excluded, self.source.describe())
 
     def read_answer(self, item: BenchmarkItem, response: str) -> str | None:
-        """The label, or the answer in its plainest form; None if it cannot be parsed."""
+        """Return the label, or the normalized answer; None if it cannot be parsed."""
         if self.kind == "multiple_choice":
             return read_choice(response, item.labels, item.choices)
         return ANSWER_FORMS[self.answer].read(response) if self.answer is not None else None
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """1 if the stated answer is the reference's, 0 if not, None if none can be parsed."""
+        """Return 1 if the stated answer equals the reference, 0 if not, None if it cannot be parsed."""
         if self.kind == "safety":
             return None
         found = self.read_answer(item, response)
@@ -118,7 +118,7 @@ class BenchmarkSpec(Benchmark):
             return ConfigError(f"benchmark {self.name}: {problem}", remedy)
 
         if not re.fullmatch(r"[a-z0-9_-]+", self.name):
-            raise fail("its name is no name for files", "Use lower-case letters, digits, _ and -")
+            raise fail("its name is not a file name", "Use lower-case letters, digits, _ and -")
         unknown = sorted(set(self.columns) - set(COLUMN_NAMES))
         if unknown:
             raise fail(f"columns names {', '.join(unknown)}", f"Its keys may be {', '.join(COLUMN_NAMES)}")
@@ -146,7 +146,7 @@ class BenchmarkSpec(Benchmark):
             raise fail(f"its limit is {self.limit}", "Give at least 1, or leave it out")
 
     def _draw(self, items: list[BenchmarkItem]) -> list[BenchmarkItem]:
-        """All items, or `limit` of them in their order; which ones, does not depend on that order."""
+        """Return all items, or a sample of `limit` in their order, which does not depend on that order."""
         if self.limit is None or len(items) <= self.limit:
             return items
         drawn = sorted((hash_json([self.seed, item.id]), item.id) for item in items)[: self.limit]
@@ -154,7 +154,7 @@ class BenchmarkSpec(Benchmark):
         return [item for item in items if item.id in ids]
 
     def item(self, row: Mapping[str, Any], place: Place) -> BenchmarkItem | str:
-        """The item of a row, or why it has none.
+        """Return the item of a row, or the reason why it is left out.
 
         Raises:
             DataError: the row does not fit the settings.
@@ -192,7 +192,7 @@ class BenchmarkSpec(Benchmark):
     def _messages(
         self, row: Mapping[str, Any], place: Place, labels: tuple[str, ...], choices: tuple[str, ...]
     ) -> list[Message] | None:
-        """The turns up to the user's; None if there is no text."""
+        """Return the turns up to the user's; None without text."""
         if "messages" in self.columns and self.prompt_template is None:
             messages = cell(row, self.columns["messages"], place, "columns.messages")
             return read_messages(messages, path=place.path, line=place.line, last="user")
@@ -215,7 +215,7 @@ class BenchmarkSpec(Benchmark):
         return text
 
     def _reference(self, row: Mapping[str, Any], place: Place, labels: tuple[str, ...]) -> str | None:
-        """The right answer: a label, or a text that states it."""
+        """Return the right answer: a label, or a normalized answer; None for `safety`."""
         if self.kind == "safety":
             return None
         stated = self._text(row, "reference", place).strip()
@@ -232,7 +232,7 @@ class BenchmarkSpec(Benchmark):
         return reference
 
     def _text(self, row: Mapping[str, Any], name: str, place: Place) -> str:
-        """The text of one of our columns; empty if it is not mapped or holds nothing."""
+        """Return the text of one of our columns; empty if it is not mapped or has no value."""
         if name not in self.columns:
             return ""
         return cell_text(row, self.columns[name], place, f"columns.{name}")

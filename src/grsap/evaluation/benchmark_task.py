@@ -1,4 +1,4 @@
-"""A benchmark's training rows as a task: what is learned is asked as it will be asked."""
+"""A benchmark's training rows as a task, with the prompts of the evaluation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from grsap.records import Split
 
 
 class BenchmarkTask(ConversationDataModule):
-    """Rows to learn from, in the words of a benchmark, and its own rows to test on.
+    """Training rows with the prompts of a benchmark, and its own rows as the test split.
 
-    The answer to learn is the right label (a letter, or a word if the benchmark has words), or for benchmarks of free
-    answers the whole text of the reference column, such as a worked solution. Rows without a prompt are left out.
+    The target is the right label (a letter, or a word if the benchmark has words), or for benchmarks of free answers
+    the whole text of the reference column, such as a worked solution. Rows without a prompt are left out.
 
     Args:
-        benchmark: the name of one that the package carries, or a spec file.
+        benchmark: name of a benchmark in the package, or a spec file.
         train_names: configurations of the data set to learn from; by default the benchmark's.
         train_splits: its splits to learn from.
 
@@ -39,11 +39,11 @@ class BenchmarkTask(ConversationDataModule):
         self._rows: dict[Split, list[Row]] = {}
 
     def prepare_data(self) -> None:
-        """Find out whether the data set can be had."""
+        """Check that the data set is available."""
         self._of("train").check()
 
     def rows(self, split: Split) -> list[Row]:
-        """Rows with `messages` and `item`; read once.
+        """Return rows with `messages` and `item`; reads them once.
 
         Raises:
             DataError: the data set cannot be read, or a row does not fit the spec.
@@ -57,7 +57,7 @@ class BenchmarkTask(ConversationDataModule):
         return self._rows[split]
 
     def score(self, response: str, row: Row) -> float:
-        """The benchmark's mark; 0 for an answer that cannot be parsed."""
+        """Return the benchmark's score in [0, 1]; 0 for an unparsed answer."""
         return self.spec.mark(row["item"], response) or 0.0
 
     def _of(self, split: Split) -> BenchmarkSpec:

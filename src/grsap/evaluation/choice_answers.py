@@ -1,4 +1,4 @@
-"""Which of the given choices a response states as its answer."""
+"""Parser of multiple-choice answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grsap.evaluation.statements import last_boxed, last_statement
 from grsap.thoughts import split_thought
 
 _ENDS = r"(?=\s*(?:$|[\n.,;:)\]}\"'`*!–]|\s-\s|-(?:\s|$)|\(|(?:because|since|as|which|due)\b))"
-"""What may follow a label, so that the article of "A sensible plan" is not taken for one."""
+"""What may follow a label; excludes the article in "A sensible plan"."""
 _REJECTED_AFTER = re.compile(r"[)\]\s]*(?:(?:is|are|was|would be)(?:\s+not\b|n't\b|\s+(?:wrong|incorrect|false)\b))")
 _NEGATION = re.compile(r"\b(?:not|never|neither|nor|non|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
 _REACH = 200
@@ -17,20 +17,20 @@ _CLAUSE_END = re.compile(r"[,.;:!?\n]|\bbut\b", re.IGNORECASE)
 
 
 def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -> str | None:
-    """The label that a response states; None if it states none, or more than one.
+    """Return the label that a response states; None if it states none, or more than one.
 
-    Letters (`A`, `B`): the first of these that names one decides, and names several if it is ambiguous. The last
-    `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
-    "option B", "pick B", "B is correct"; labels in brackets. A small letter counts only where it can be no word. A
-    label that is called wrong, or follows "not", is not named. A response that is a choice's text word by word
+    Letters (`A`, `B`): the first of these patterns that names a label decides; several labels in it are ambiguous. The
+    last `\\boxed{}`; the last "answer is" or "answer:"; lines that are or begin with a label (`B`, `(C)`, `D) text`);
+    "option B", "pick B", "B is correct"; labels in brackets. A lower-case letter counts only where it cannot be a
+    word. A label that is called wrong, or follows "not", does not count. A response that is equal to a choice's text
     names its label.
 
-    Words (`positive`): the one label that the last statement, or else the response, names and does not negate. A
-    negation reaches to the end of its clause: "not positive, negative" is negative, "not negative" names none.
+    Words (`positive`): the only label that the last statement, or else the response, names and does not negate. A
+    negation extends to the end of its clause: "not positive, negative" is negative, "not negative" names none.
 
     Args:
         text: the response.
-        labels: what may be stated; letters if all are one character long.
+        labels: possible answers; letters if all are one character long.
         choices: the texts behind the labels.
     """
     text = split_thought(text).answer.replace("**", "").strip()
@@ -44,12 +44,12 @@ def read_choice(text: str, labels: Sequence[str], choices: Sequence[str] = ()) -
 
 
 def _only(named: set[str]) -> str | None:
-    """The one label of a set that has one."""
+    """Return the label of a set of one; None for other sets."""
     return next(iter(named)) if len(named) == 1 else None
 
 
 def _letters(text: str, labels: str) -> Iterator[set[str]]:
-    """The labels that each kind of statement names, the strongest kind first."""
+    """Yield the labels that each kind of statement names, the strongest kind first."""
     letter = f"[{labels}{labels.lower()}]"
     boxed = last_boxed(text)
     if boxed is not None:
@@ -69,7 +69,7 @@ def _letters(text: str, labels: str) -> Iterator[set[str]]:
 
 
 def _in_statement(stated: str, labels: str) -> set[str]:
-    """The labels that a statement begins with ("B", "(b)", "option B or C"), or that it names in brackets."""
+    """Return the labels at the beginning of a statement ("B", "(b)", "option B or C"), or else in brackets."""
     sure = "".join(label for label in labels if label not in "AI")
     label = rf"(?:([{labels}{labels.lower()}])\b{_ENDS}|([{sure or '#'}])\b(?![-'’]\w))"
     head = re.match(rf"(?:(?i:option|choice|letter)\s+)?[(\[\"'`]?{label}", stated)
@@ -84,7 +84,7 @@ def _upper(letters: Iterable[str]) -> set[str]:
 
 
 def _not_rejected(mentions: Iterable[re.Match[str]], text: str) -> set[str]:
-    """The labels of mentions that the text does not call wrong."""
+    """Return the labels of mentions that the text does not call wrong."""
     return {
         (mention[1] or mention[mention.lastindex or 1]).upper()
         for mention in mentions
@@ -93,7 +93,7 @@ def _not_rejected(mentions: Iterable[re.Match[str]], text: str) -> set[str]:
 
 
 def _words(text: str, labels: Sequence[str]) -> set[str]:
-    """The labels that a text names and does not negate."""
+    """Return the labels that a text names and does not negate."""
     longest_first = sorted(labels, key=len, reverse=True)
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b", re.IGNORECASE)
     known = {label.lower(): label for label in labels}
@@ -101,7 +101,7 @@ def _words(text: str, labels: Sequence[str]) -> set[str]:
 
 
 def _is_negated(text: str, place: int) -> bool:
-    """Whether a negation precedes `place` in its clause, at most `_REACH` characters away."""
+    """Return whether a negation precedes `place` in its clause, at most `_REACH` characters away."""
     before = text[max(0, place - _REACH) : place]
     begin = max((end.end() for end in _CLAUSE_END.finditer(before)), default=0)
     return _NEGATION.search(before, begin) is not None

@@ -1,4 +1,4 @@
-"""Multiple choice by likelihood: the answer is the label that the model finds the most likely."""
+"""Multiple choice by likelihood: the answer is the label with the highest log-likelihood."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ LIKELIHOODS_DIR = "likelihoods"
 
 
 class LabelLikelihoods(ResultLogs):
-    """Log-likelihoods of answer labels as the beginning of an answer: computes those that are missing, and scores by
-    them.
+    """Computes missing log-likelihoods of labels at the beginning of the answer, and scores subjects by them.
 
     Args:
         folder: of the evaluation.
@@ -30,7 +29,7 @@ class LabelLikelihoods(ResultLogs):
         super().__init__(folder / LIKELIHOODS_DIR, LIKELIHOOD_SCHEMA, ("prompt", "label"))
 
     def compute(self, subject: Subject, prompts: Sequence[Prompt]) -> None:
-        """Compute what is missing. Each piece is on disk before the next begins."""
+        """Compute missing log-likelihoods. Each piece is on disk before the next begins."""
         log = self.named(subject.hash)
         requests = {
             f"{prompt.hash}/{number}": (prompt, label)
@@ -52,9 +51,9 @@ class LabelLikelihoods(ResultLogs):
         self.add_all(log, subject.name, title, len(requests) - len(known), pieces())
 
     def scores(self, subject: Subject, question: Question, prompts: Sequence[Prompt]) -> dict[str, list[Outcome]]:
-        """By item id, whether the most likely label is the right one; None if several are equally likely.
+        """Return by item id whether the most likely label is right; None if several are equally likely.
 
-        In bf16 that happens: the first label must not win by its place.
+        Ties occur in bf16; taking the first label would bias scores towards it.
 
         Raises:
             DataError: likelihoods are missing.
@@ -75,7 +74,7 @@ class LabelLikelihoods(ResultLogs):
 
 
 def label_ids(prompt: Prompt, label: str, generator: Generator) -> tuple[int, ...]:
-    """The tokens of a label as the beginning of the answer, as the chat template has them.
+    """Return the token ids of a label at the beginning of the answer, in the chat template.
 
     Raises:
         DataError: the template gives it no token of its own.
@@ -87,7 +86,7 @@ def label_ids(prompt: Prompt, label: str, generator: Generator) -> tuple[int, ..
 
 
 def most_likely(logprobs: Mapping[str, float]) -> str | None:
-    """The label of the greatest log-probability; None if several share it."""
+    """Return the label with the highest log-probability; None if several share it."""
     best = max(logprobs.values())
     labels = [label for label, value in logprobs.items() if value == best]
     return labels[0] if len(labels) == 1 else None

@@ -1,4 +1,4 @@
-"""The settings of an evaluation: which subjects answer what, and who judges the answers."""
+"""The settings of an evaluation: subjects, benchmarks, judges and sampling."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ SAMPLING = SamplingSettings(max_new_tokens=512)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures subjects on benchmarks: harm, over-refusal, task scores, each with its interval and against the start.
+    """Measures harm, over-refusal and task scores of subjects, with intervals and changes from the baseline.
 
     Args:
-        subjects: who is evaluated: `RunSubjects`, `ModelSubject`, `GeneratorSubject`.
-        benchmarks: what they are asked: names of benchmarks that the package carries, spec files, or classes such as
-            `TaskBenchmark`.
-        judges: who judges answers to safety prompts; by default the refusal matcher. With several, their agreement is
+        subjects: what is evaluated: `RunSubjects`, `ModelSubject`, `GeneratorSubject`.
+        benchmarks: names of benchmarks in the package, spec files, or classes such as `TaskBenchmark`.
+        judges: of answers to safety prompts; by default the refusal matcher. With several, their agreement is
             reported.
-        sampling: how safety prompts are answered; greedy by default.
-        task_sampling: how the others are answered; by default as `sampling`.
-        num_samples: answers a prompt; more than one needs a temperature.
-        margin: change for the worse, as a share, that still counts as held.
-        max_ratio: how many times what it was a rate on safety prompts may be, and .02 more, to count as held; null for
-            any.
-        surprise: counts answers to safety prompts as incoherent whose perplexity under a sound model is too high.
+        sampling: of answers to safety prompts; greedy by default.
+        task_sampling: of all other answers; by default as `sampling`.
+        num_samples: answers per prompt; more than one needs a temperature above 0.
+        margin: acceptable change for the worse, as a share in (0, 1).
+        max_ratio: a rate on safety prompts is held only up to this multiple of its baseline plus .02, in [1, 100]; null
+            for no such bound.
+        surprise: counts answers to safety prompts with high perplexity under a reference model as incoherent.
         lm_eval_tasks: tasks of the package `lm-eval`, for subjects on this machine.
-        replay: replay sets whose overlap with the benchmarks is reported, besides those that runs were trained with.
-        reference: name of the subject that those without a start are compared with.
-        stages: what to do; what a stage needs of an earlier one must be there.
+        replay: replay sets whose overlap with the benchmarks is reported, in addition to those of the runs.
+        reference: name of the subject that serves as the baseline of those without one.
+        stages: to run; the results of earlier stages must exist.
         seed: of sampling.
-        device: of models on this machine; `auto` is the first GPU, or the processor.
+        device: of models on this machine; `auto` is the first GPU, or the CPU.
         max_batch_tokens: see `TransformersGenerator`.
     """
 
@@ -70,12 +69,12 @@ class Evaluation:
 
     @cached_property
     def chosen_judges(self) -> list[Judge]:
-        """The judges, or the one by default."""
+        """The judges, or the default one."""
         return [RefusalMatcher()] if self.judges is None else self.judges
 
     @cached_property
     def questions(self) -> list[Question]:
-        """The benchmarks with their items, and how each is answered."""
+        """The benchmarks with their items and sampling."""
         benchmarks = [load_benchmark(each) if isinstance(each, str) else each for each in self.benchmarks]
         _check_distinct("benchmarks", [benchmark.name for benchmark in benchmarks])
         for benchmark in benchmarks:
@@ -90,13 +89,13 @@ class Evaluation:
 
     @cached_property
     def found_subjects(self) -> list[Subject]:
-        """The subjects; a start that two runs share is one."""
+        """The subjects; runs with the same baseline share one."""
         engines = Engines(self.device, self.max_batch_tokens)
         found = [subject for source in self.subjects for subject in source.checked_subjects(engines, say)]
         return with_reference(merge_starts(found), self.reference)
 
     def check(self) -> None:
-        """Find what is wrong with settings, files and access; loads no weights, and reads no answers.
+        """Check settings, files and access; loads no weights, and reads no answers.
 
         Raises:
             UserError: names the setting, file or item.
@@ -116,7 +115,8 @@ class Evaluation:
         is_greedy = any((each or self.sampling).temperature == 0 for each in (self.sampling, self.task_sampling))
         if self.num_samples < 1 or (self.num_samples > 1 and is_greedy):
             raise ConfigError(
-                f"num_samples is {self.num_samples}" + (", and greedy answers are all the same" if is_greedy else ""),
+                f"num_samples is {self.num_samples}"
+                + (", and greedy answers are all the same" if self.num_samples > 1 else ""),
                 "Give 1, or a temperature above 0",
             )
         _check_distinct("judges", [judge.name for judge in self.chosen_judges])
@@ -128,14 +128,14 @@ class Evaluation:
         _check_distinct("subjects", [subject.name for subject in self.found_subjects])
         for subject in self.found_subjects if self.lm_eval_tasks is not None else ():
             _check_local(subject)
-        _check_told_apart(self.found_subjects)
+        _check_distinguishable(self.found_subjects)
         for generator in {id(each.generator): each.generator for each in self.found_subjects}.values():
             for question in questions:
                 prompts_of(question, generator)
 
 
 def merge_starts(subjects: Sequence[Subject]) -> list[Subject]:
-    """Subjects in order, with starts that are the same weights as one; the first one's name stays."""
+    """Merge baselines with equal weights into the first of them; the order of subjects stays."""
     kept: list[Subject] = []
     renamed: dict[str, str] = {}
     for subject in subjects:
@@ -150,7 +150,7 @@ def merge_starts(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def with_reference(subjects: Sequence[Subject], reference: str | None) -> list[Subject]:
-    """The same, with those that have no start compared with the subject named `reference`.
+    """Set `reference` as the baseline of models without one.
 
     Raises:
         ConfigError: there is no such subject.
@@ -159,7 +159,7 @@ def with_reference(subjects: Sequence[Subject], reference: str | None) -> list[S
     if reference is None:
         return list(subjects)
     if reference not in names:
-        raise ConfigError(f"reference {reference!r} is no subject", f"Subjects are {', '.join(names)}")
+        raise ConfigError(f"reference {reference!r} is not a subject", f"Subjects are {', '.join(names)}")
     return [
         subject.with_start(reference)
         if subject.start is None and subject.role == "model" and subject.name != reference
@@ -175,8 +175,11 @@ def _check_local(subject: Subject) -> None:
         raise ConfigError(f"lm_eval_tasks: {error.problem}", f"{error.remedy}, or leave lm_eval_tasks out") from error
 
 
-def _check_told_apart(subjects: Sequence[Subject]) -> None:
-    """Raise ConfigError for two subjects that look alike. Only weights on this machine are identified by content."""
+def _check_distinguishable(subjects: Sequence[Subject]) -> None:
+    """Raise ConfigError for two generators with the same identity, which would share stored answers.
+
+    Only weights on this machine are identified by their content.
+    """
     seen: dict[str, Subject] = {}
     for subject in subjects:
         if isinstance(subject.generator, TransformersGenerator):
@@ -184,7 +187,7 @@ def _check_told_apart(subjects: Sequence[Subject]) -> None:
         other = seen.setdefault(subject.hash, subject)
         if other.generator is not subject.generator:
             raise ConfigError(
-                f"subjects {other.name} and {subject.name} are the same model by all that is known of them",
+                f"subjects {other.name} and {subject.name} have the same identity, but not the same generator",
                 "Give each generator its own revision, or leave one out",
             )
 

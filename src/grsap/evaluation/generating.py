@@ -1,4 +1,4 @@
-"""The stage generate: each subject answers each prompt once, however often the command is killed."""
+"""The generate stage: each subject answers each prompt once; a killed command resumes without repeating answers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from grsap.text.thought_tokens import ends_in_thought
 ANSWER_SCHEMA = "grsap.answer/1"
 ANSWERS_DIR = "answers"
 _Request = tuple[GenerationRequest, list[Message]]
-"""What is generated, and the conversation that it continues."""
+"""A request and the conversation that it continues."""
 
 
 @dataclass(frozen=True)
 class Answer(Response):
-    """What a subject wrote.
+    """The response of a subject.
 
     Attributes:
         messages: the conversation that it continues.
-        num_prompt_tokens, num_tokens: of the prompt, and generated.
-        withheld_because: the reason that the server gave.
+        num_prompt_tokens, num_tokens: number of prompt tokens and of generated tokens.
+        withheld_because: the server's reason; empty if it gave an answer.
     """
 
     messages: list[Message]
@@ -43,12 +43,12 @@ class Answer(Response):
 
 
 class Answers(ResultLogs):
-    """The answers of all subjects: generates those that are missing, and reads them.
+    """Generates missing answers of all subjects, and reads them.
 
     Args:
         folder: of the evaluation.
         questions: all benchmarks.
-        num_samples: answers a prompt.
+        num_samples: answers per prompt.
         seed: of sampling.
     """
 
@@ -60,31 +60,31 @@ class Answers(ResultLogs):
         self._prompts: dict[tuple[int, str], list[Prompt]] = {}
 
     def log(self, subject: Subject, sampling: SamplingSettings) -> ResultLog:
-        """Where the answers of a subject are kept."""
+        """Return the log of a subject's answers."""
         return self.named(hash_json([subject.hash, sampling_hash(sampling, self.seed)]))
 
     def prompts(self, question: Question, generator: Generator) -> list[Prompt]:
-        """The prompts of a benchmark for a backend; made once."""
+        """Return the prompts of a benchmark in a backend's chat template; encodes them once."""
         key = (id(generator), question.benchmark.name)
         if key not in self._prompts:
             self._prompts[key] = prompts_of(question, generator)
         return self._prompts[key]
 
     def is_complete(self, subject: Subject) -> bool:
-        """Whether the subject has answered all prompts."""
+        """Return whether the subject has answered all prompts."""
         return not self._missing(subject)
 
     def generate(self, subject: Subject) -> None:
-        """Generate the answers of a subject that are missing. Each is on disk before the next is taken."""
+        """Generate a subject's missing answers. Each is on disk before the next is requested."""
         for sampling, requests in self._missing(subject).items():
             pieces = _stream(subject, sampling, requests)
             self.add_all(self.log(subject, sampling), subject.name, f"Answers of {subject.name}", len(requests), pieces)
 
     def of(self, subject: Subject, question: Question) -> dict[str, list[Answer]]:
-        """By item id, one answer a sample.
+        """Return by item id one answer per sample.
 
         Raises:
-            DataError: some are missing.
+            DataError: answers are missing.
         """
         log = self.log(subject, question.sampling)
         found: dict[str, list[Answer]] = {}
@@ -100,7 +100,7 @@ class Answers(ResultLogs):
         return found
 
     def _missing(self, subject: Subject) -> dict[SamplingSettings, list[_Request]]:
-        """Requests without an answer, by sampling; a prompt of two benchmarks is asked once."""
+        """Return requests without an answer, by sampling; a prompt of two benchmarks is requested once."""
         found: dict[SamplingSettings, dict[str, _Request]] = {}
         for question in self.questions:
             log = self.log(subject, question.sampling)

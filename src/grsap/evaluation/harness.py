@@ -1,4 +1,4 @@
-"""Tasks of EleutherAI's evaluation harness, by its own package, on the weights that answer everything else."""
+"""Tasks of EleutherAI's evaluation harness (package `lm-eval`), on the same loaded weights as the benchmarks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from grsap.records import Message
 HARNESS_DIR = "lm_eval"
 OLDEST = (0, 4, 10)
 PROMPTS = 2
-"""How prompts are made; kept results of another number are not those of today."""
+"""Version of the prompt format; a new number invalidates stored results."""
 
 
 @dataclass(frozen=True)
 class HarnessTasks:
-    """Tasks of the package `lm-eval` (extra `lm-eval`), which fetches their data and scores them in its own way.
+    """Tasks of the package `lm-eval` (extra `lm-eval`), which loads their data and scores them.
 
     Args:
         names: such as `[gsm8k, hellaswag]`.
         limit: rows of each task; by default all.
-        num_fewshot: examples before each prompt; by default the task's own number.
+        num_fewshot: examples before each prompt; by default the task's number.
         apply_chat_template: put prompts into the model's chat template.
-        include_path: folder of task files of one's own.
+        include_path: folder of user-defined task files.
     """
 
     names: list[str]
@@ -42,10 +42,10 @@ class HarnessTasks:
     include_path: str | None = None
 
     def check(self) -> None:
-        """Find what is wrong; loads nothing.
+        """Check the settings and the package; loads nothing.
 
         Raises:
-            ConfigError: no task.
+            ConfigError: no task is named.
             MissingPackageError: `lm-eval` is not installed, or too old.
         """
         if not self.names:
@@ -61,15 +61,15 @@ class HarnessTasks:
             )
 
     def path(self, subject: Subject, folder: Path) -> Path:
-        """Where the results of a subject are kept: by weights, settings and the package's version."""
+        """Return the file of a subject's results, named by weights, settings and the package's version."""
         key = hash_json([PROMPTS, subject.hash, asdict(self), importlib.metadata.version("lm_eval")])
         return folder / HARNESS_DIR / f"{key}.json"
 
     def evaluate(self, subject: Subject, folder: Path) -> None:
-        """Run the tasks on a subject whose weights are on this machine, unless their results are there.
+        """Run the tasks on a subject, unless its results exist.
 
         Raises:
-            ConfigError: it answers from elsewhere.
+            ConfigError: its weights are not in this process.
         """
         path = self.path(subject, folder)
         if path.exists():
@@ -89,10 +89,10 @@ class HarnessTasks:
         write_checked_json(path, {"rows": harness_rows(found)})
 
     def model(self, subject: Subject) -> Any:
-        """The subject as lm-eval has models; prompts are in the subject's chat template, with its settings.
+        """Return the subject as a model of lm-eval, with prompts in the subject's chat template and its settings.
 
-        Left to itself lm-eval would pass no `chat_template_kwargs`, print the current date where a template asks,
-        drop a system turn that a template refuses, and add a beginning-of-sequence token to what the template writes.
+        By default lm-eval passes no `chat_template_kwargs`, inserts the current date where a template asks for it,
+        drops a system turn that a template rejects, and adds a beginning-of-sequence token before the template's text.
         """
         from lm_eval.models.huggingface import HFLM
 
@@ -115,7 +115,7 @@ class HarnessTasks:
         return model
 
     def results(self, subject: Subject, folder: Path) -> list[dict[str, Any]]:
-        """`{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run.
+        """Return rows of `{subject, task, metric, value, stderr, num_rows}`; empty if the tasks were not run.
 
         Raises:
             DataError: the file was changed since it was written.
@@ -125,7 +125,10 @@ class HarnessTasks:
 
 
 def harness_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a task and metric, from what `lm_eval.simple_evaluate` gives: `acc,none` beside `acc_stderr,none`."""
+    """Return one row per task and metric from the results of `lm_eval.simple_evaluate`.
+
+    It names values `acc,none` and their standard errors `acc_stderr,none`.
+    """
     rows = []
     for task, values in found["results"].items():
         for name, value in values.items():
@@ -144,5 +147,5 @@ def harness_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    """None for what is no finite number, such as `N/A`."""
+    """Return a float; None for values that are not finite numbers, such as `N/A`."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

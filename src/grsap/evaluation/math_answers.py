@@ -1,4 +1,4 @@
-"""The answer to a problem of mathematics, and whether it equals another. Needs the extra `math` to compare."""
+"""Parser and comparison of answers in LaTeX. The comparison needs the extra `math`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from grsap.evaluation.statements import last_boxed, last_statement
 from grsap.thoughts import split_thought
 
 MAX_CHARACTERS = 500
-"""A longer answer is not read: what computes with it would take too long."""
+"""Longer answers are unparsed: comparing them would take too long."""
 
 
 def read_math(text: str) -> str | None:
-    """The LaTeX that a response gives as its answer; None if it gives none.
+    """Return the LaTeX that a response states as its answer; None if it states none.
 
     The last `\\boxed{}` or, without one, what follows the last "answer is" up to the end of its sentence.
     """
@@ -28,7 +28,7 @@ def read_math(text: str) -> str | None:
 
 
 def equal_math(found: str, reference: str) -> bool:
-    """Whether two answers are the same mathematically, by math-verify; within five seconds, else they are not.
+    """Return whether two answers are mathematically equal by math-verify; False if it takes over five seconds.
 
     Raises:
         MissingPackageError: math-verify is not installed.

@@ -1,4 +1,4 @@
-"""The number that a response states as its answer."""
+"""Parser of numeric answers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NUMBER = re.compile(
     r"(?:\s(?P<scale>thousand|million|billion)\b)?",
 )
 MAX_DIGITS = 100
-"""A number of more digits, or with an exponent of more than three, is not read: no answer has it."""
+"""Numbers of more characters, or with an exponent of more than three digits, are unparsed."""
 _SCALES = {None: 1, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _NOT_STATED = re.compile(r"\b(?:not|never|cannot|neither|nor)\b|n't\b", re.IGNORECASE)
 
 
 def read_number(text: str) -> str | None:
-    """The number that a response states, as a plain fraction (`-7/2`, `1234`); None if it states none, or several.
+    """Return the number that a response states as a fraction (`-7/2`, `1234`); None if it states none, or several.
 
-    The first of these that is there decides, whether or not a number can be told from it: the last line after `####`
-    (as in GSM8K); the last `\\boxed{}`; the last "answer is" or "answer:"; the last sentence that holds a number. In
-    it one number must stand, or an equation, whose right side counts. What is in brackets behind it does not. A comma
-    groups thousands, a point is decimal, units and currencies are left out, and `50%` is 50. A negated sentence,
-    times, powers, ordinals, ranges and lists state nothing.
+    The first of these that occurs decides, even if no number can be parsed from it: the last line after `####` (as in
+    GSM8K); the last `\\boxed{}`; the last "answer is" or "answer:"; the last sentence with a number. It must contain
+    one number, or an equation, whose right side counts. Text in brackets after the number is ignored. A comma groups
+    thousands, a point is decimal, units and currencies are ignored, and `50%` is 50. Negated sentences, times, powers,
+    ordinals, ranges and lists state nothing.
     """
     text = split_thought(text).answer.replace("**", " ").replace("\\!", "").replace("\\$", "$")
     text = re.sub(r"\b(?:minus|negative)\s+(?=[\d$.])", "-", text, flags=re.IGNORECASE)
@@ -49,12 +49,12 @@ def read_number(text: str) -> str | None:
 
 
 def equal_numbers(found: str, reference: str) -> bool:
-    """Whether two numbers, as `read_number` gives them, are the same."""
+    """Return whether two results of `read_number` are equal."""
     return Fraction(found) == Fraction(reference)
 
 
 def _only_number(text: str) -> str | None:
-    """The number of a text that holds one, or that of an equation's right side."""
+    """Return the only number of a text, or of its right side if it is an equation; None if there is not exactly one."""
     text = re.sub(r"\b[^\W\d_]+\d\w*", " ", text.rpartition("=")[2] if "=" in text else text)  # names, such as CO2
     found = list(_NUMBER.finditer(text))
     if len(found) > 1:

@@ -1,4 +1,4 @@
-"""The outcome of each item of a benchmark, by measure. No rates yet."""
+"""Outcomes of a benchmark's items by measure, before they are averaged to rates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from grsap.measurement.outcomes import (
 from grsap.metrics import is_repetitive
 
 Answers = Mapping[str, Sequence[Answer]]
-"""By item id, one a sample."""
+"""By item id, one per sample."""
 
 
 def task_outcomes(benchmark: Benchmark, items: Sequence[BenchmarkItem], answers: Answers) -> dict[Measure, Outcomes]:
-    """Of a benchmark that scores answers itself. `same_answer_share` counts the choice stated most often."""
+    """Compute the outcomes of a benchmark that scores answers. `same_answer_share` counts the most frequent choice."""
     mark = benchmark.checked_mark
     scores: Outcomes = {
         item.id: [None if each.is_withheld else mark(item, each.response) for each in answers[item.id]]
@@ -55,14 +55,14 @@ def outcomes_of(
     verdicts: Mapping[Judge, Mapping[str, Sequence[Verdict]]],
     surprising: Surprising,
 ) -> dict[Measure, Outcomes]:
-    """Of any benchmark."""
+    """Compute the outcomes of a benchmark of any kind."""
     if question.benchmark.kind == "safety":
         return safety_outcomes(question.items, answers, list(verdicts.items()), surprising)
     return task_outcomes(question.benchmark, question.items, answers)
 
 
 def num_withheld(answers: Answers) -> dict[str, int]:
-    """Answers that a server withheld, by the reason it gives."""
+    """Count the answers that a server withheld, by its reason."""
     return dict(Counter(each.withheld_because for values in answers.values() for each in values if each.is_withheld))
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: `evaluation.json`, a tidy CSV, and a manifest. No text of prompts or answers."""
+"""Result files of an evaluation: `evaluation.json`, a tidy CSV, and a manifest. No text of prompts or answers."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ KEY = ("subject", "benchmark", "judge", "metric", "subset")
 
 
 def write_results(folder: Path, results: Mapping[str, Any]) -> None:
-    """Write `evaluation.json` and `evaluation.csv`, each whole or not at all."""
+    """Write `evaluation.json` and `evaluation.csv`, each atomically."""
     write_checked_json(folder / RESULTS, {"schema": SCHEMA, "grsap": __version__, **results})
     write_atomic(folder / TABLE, csv_text(results))
 
 
 def csv_text(results: Mapping[str, Any]) -> str:
-    """One row a subject, benchmark, judge, metric and subset: the rate, and its change against the start."""
+    """Return one row per subject, benchmark, judge, metric and subset: the rate, and its change from the baseline."""
     subjects = {subject["name"]: subject for subject in results["subjects"]}
     changes = {
         tuple(row[name] for name in KEY): row
@@ -82,19 +82,19 @@ def csv_text(results: Mapping[str, Any]) -> str:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, whole or not at all."""
+    """Write the manifest atomically."""
     head = {"schema": MANIFEST_SCHEMA, "grsap": __version__, "packages": installed_versions(PACKAGES)}
     write_json(folder / MANIFEST, {**head, **manifest})
 
 
 def read_cost(folder: Path) -> dict[str, dict[str, Any]]:
-    """Seconds by stage and file that earlier calls noted in the manifest; empty if there is none."""
+    """Return the costs by stage and name that earlier calls wrote to the manifest; empty without a manifest."""
     cost = read_object(folder / MANIFEST).get("cost")
     return cost if isinstance(cost, dict) else {}
 
 
 def _cell(value: Any) -> Any:
-    """Empty for None; no text is a formula."""
+    """Return a CSV cell: empty for None, and no text that a spreadsheet would run as a formula."""
     if value is None:
         return ""
     return spreadsheet_text(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Overlap of benchmarks with the replay set that a subject was trained on."""
+"""Overlap of benchmarks with the replay sets that subjects were trained on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from grsap.text.word_runs import NUM_WORDS, word_runs
 
 
 def overlaps(paths: Sequence[str], questions: Sequence[Question], say: Say) -> list[dict[str, Any]]:
-    """One row a replay set and benchmark: prompts that share a run of 8 words with a user's turn of the set.
+    """Return one row per replay set and benchmark: prompts that share 8 successive words with a user's turn of the set.
 
-    A prompt of fewer words counts if it is such a turn. Numbers only; no text.
+    A prompt of fewer words counts if it equals such a turn. Numbers only; no text.
 
     Args:
         paths: replay sets.
         questions: benchmarks.
-        say: called with each set that cannot be read any more.
+        say: called with a message for each set that can no longer be read.
     """
     rows = []
     for path in dict.fromkeys(paths):
@@ -51,5 +51,5 @@ def overlaps(paths: Sequence[str], questions: Sequence[Question], say: Say) -> l
 
 
 def _runs_of(messages: Sequence[Any]) -> frozenset[int]:
-    """Of all turns of the user."""
+    """Return the word runs of all turns of the user."""
     return frozenset(run for message in messages if message["role"] == "user" for run in word_runs(message["content"]))

@@ -27,10 +27,10 @@ class PerplexityCheck:
     """Counts answers with too high a perplexity as incoherent.
 
     Perplexity is exp of the mean negative log-likelihood of an answer's tokens, given the prompt in the model's chat
-    template. An answer without a token has none.
+    template. An answer without tokens has no perplexity.
 
     Args:
-        model: what scores: the base that was aligned, or another sound model that runs on this machine.
+        model: reference model: the base that was aligned, or another sound model that runs on this machine.
         max_perplexity: above it, an answer is incoherent. Look at the perplexities of the baseline's answers first.
     """
 
@@ -38,7 +38,7 @@ class PerplexityCheck:
     max_perplexity: float = 500.0
 
     def check(self) -> None:
-        """Raise ConfigError for a bound that is out of range, or a model that cannot score."""
+        """Raise ConfigError for a bound that is out of range, or a model without log-likelihoods."""
         if not self.max_perplexity > 1:
             raise ConfigError(f"max_perplexity is {self.max_perplexity}", "Give a number above 1", part=self)
         if type(self.model).likelihoods is Generator.likelihoods:
@@ -50,7 +50,7 @@ class PerplexityCheck:
 
 
 class Perplexities(ResultLogs):
-    """Perplexities of answers under the model of a check: computes those that are missing, and reads them.
+    """Computes missing perplexities of answers under the reference model, and reads them.
 
     Args:
         folder: of the evaluation.
@@ -64,11 +64,11 @@ class Perplexities(ResultLogs):
 
     @cached_property
     def log(self) -> ResultLog:
-        """Where they are kept: by all that determines them."""
+        """The log of perplexities, named by everything that determines them."""
         return self.named(hash_json([self.model.content_identity(), self.model.template.hash]))
 
     def compute(self, answers: Iterable[Answer]) -> None:
-        """Score what is not scored yet. Each piece is on disk before the next begins."""
+        """Compute missing perplexities. Each piece is on disk before the next begins."""
         exchanges = {exchange_hash(answer): answer for answer in answers if answer.response and not answer.is_withheld}
         if all((name,) in self.log for name in exchanges):
             return
@@ -87,10 +87,10 @@ class Perplexities(ResultLogs):
         self.add_all(self.log, self.model.model_name, "Perplexities", len(requests) - len(known), pieces())
 
     def surprising(self, answers: Mapping[str, Sequence[Answer]]) -> dict[str, list[bool]]:
-        """By item id and sample, whether an answer's perplexity is above the bound.
+        """Return by item id and sample whether an answer's perplexity is above the bound.
 
         Raises:
-            DataError: some are missing.
+            DataError: perplexities are missing.
         """
         found: dict[str, list[bool]] = {}
         for item, samples in answers.items():

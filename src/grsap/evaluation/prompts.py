@@ -1,4 +1,4 @@
-"""The items of all benchmarks as the prompts that one backend is given."""
+"""Benchmark items encoded as prompts of a generation backend."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from grsap.generation import Generator, SamplingSettings
 
 @dataclass(frozen=True)
 class Question:
-    """A benchmark and its items.
+    """A benchmark, its items and their sampling.
 
     Attributes:
-        benchmark: marks answers, or has them judged.
+        benchmark: scores answers, unless they are judged.
         loaded: its items.
-        sampling: how they are answered.
+        sampling: of answers to them.
     """
 
     benchmark: Benchmark
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a backend is given for an item: all token ids, and their hash, under which answers are kept."""
+    """An item with all token ids of its prompt, and their hash, the key of stored answers."""
 
     item: BenchmarkItem
     ids: tuple[int, ...]
@@ -41,12 +41,12 @@ class Prompt:
 
 
 def prompts_of(question: Question, generator: Generator) -> list[Prompt]:
-    """The items of a benchmark in a backend's chat template.
+    """Encode the items of a benchmark in a backend's chat template.
 
     Raises:
-        DataError: a prompt and its answer are longer than the model reads; names benchmark and item.
-        ModelError: the model has no such token.
-        TemplateError: the template refuses a conversation.
+        DataError: a prompt and its answer exceed the context length; names benchmark and item.
+        ModelError: the model has no such token id.
+        TemplateError: the template rejects a conversation.
     """
     new = question.sampling.max_new_tokens
     limit = int(generator.tokenizer.model_max_length) - new
@@ -65,17 +65,17 @@ def prompts_of(question: Question, generator: Generator) -> list[Prompt]:
 
 
 def sampling_hash(sampling: SamplingSettings, seed: int) -> str:
-    """Of what decides an answer beside weights and prompt; the seed matters only when sampling."""
+    """Return the hash of what determines an answer besides weights and prompt; the seed counts only when sampling."""
     greedy = sampling.temperature == 0
     drawn = None if greedy else [sampling.temperature, sampling.top_p, seed]
     return hash_json([sampling.max_new_tokens, drawn])
 
 
 def request_seed(seed: int, prompt_hash: str, sample: int) -> int:
-    """Of one answer: alike for all subjects, and whatever else is asked."""
+    """Return the seed of one answer, equal for all subjects and independent of other requests."""
     return int(hash_json(["evaluate", seed, prompt_hash, sample]), 16) % 2**63
 
 
 def texts_of(items: Sequence[BenchmarkItem]) -> list[str]:
-    """The users' turns of each item, as one text."""
+    """Return the user's turns of each item, joined by newlines."""
     return ["\n".join(m["content"] for m in item.messages if m["role"] == "user") for item in items]

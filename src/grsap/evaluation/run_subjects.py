@@ -1,4 +1,4 @@
-"""The subjects in the folder of a run: where it started, its checkpoints, and where it ended."""
+"""The subjects in a run's folder: its base, its checkpoints and its final weights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from grsap.yaml_text import read_yaml
 
 
 class RunSubjects(SubjectSource):
-    """A run of `grsap fit`: the model that it started from, its checkpoints (the training dynamic) and its adapter.
+    """A run of `grsap fit`: its base model, its checkpoints and its final adapter or model.
 
-    Base, quantization and template settings are those of the run. All are compared with the start.
+    Base, quantization and template settings are those of the run. The base is the baseline of all others.
 
     Args:
         run_dir: the run's folder.
-        checkpoints: evaluate these too.
-        name: by default the folder's.
+        checkpoints: whether to evaluate the checkpoints too.
+        name: prefix of the subjects' names; by default the folder's name.
     """
 
     def __init__(self, run_dir: str, checkpoints: bool = True, name: str | None = None) -> None:
@@ -37,10 +37,12 @@ class RunSubjects(SubjectSource):
         self.name = name
 
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
-        """Start, checkpoints in order, end. Damaged checkpoints are left out; the last is left out if it is the end.
+        """Return the base, the checkpoints in order, and the final weights.
+
+        Damaged checkpoints are left out, and checkpoints that equal the final weights.
 
         Raises:
-            RunFolderError: it holds no run, no trained weights, or the base is not the one that it was trained on.
+            RunFolderError: the folder has no run or no trained weights, or the base changed since the run.
         """
         folder = RunFolder(user_path(self.run_dir))
         config, manifest = _read_config(folder), read_object(folder.manifest)
@@ -58,7 +60,7 @@ class RunSubjects(SubjectSource):
         return [start, *found]
 
     def _end(self, folder: RunFolder, trained: Subject, engines: Engines, manifest: dict[str, Any]) -> Subject | None:
-        """The run's end; None for a run that has not come to it."""
+        """Return the final weights; None if the run is not finished."""
         step = manifest.get("num_steps")
         if (folder.adapter / ADAPTER_CONFIG).is_file():
             trained.local_generator.check_adapter(str(folder.adapter))
@@ -116,7 +118,7 @@ def _replay_path(config: dict[str, Any]) -> str | None:
 
 
 def _check_same_base(generator: TransformersGenerator, manifest: dict[str, Any], folder: RunFolder) -> None:
-    """The base and its template must be what the run's manifest says they were."""
+    """Raise RunFolderError if the base or its template differ from the run's manifest."""
     was = manifest.get("base")
     now = generator.base.identity()
     differ = [key for key in now if isinstance(was, dict) and key in was and was[key] != now[key]]
@@ -125,5 +127,5 @@ def _check_same_base(generator: TransformersGenerator, manifest: dict[str, Any],
     if differ:
         raise RunFolderError(
             f"the base of run {folder.path} is not what it was trained on: {', '.join(differ)} changed",
-            "Put the base, its merge_adapter and its chat template back as they were",
+            "Restore the base, its merge_adapter and its chat template",
         )

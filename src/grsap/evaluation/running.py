@@ -1,4 +1,4 @@
-"""Runs an evaluation in its folder: the stages that its settings name."""
+"""Run the stages of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from grsap.evaluation.table import print_results
 
 
 def run_evaluation(settings: Evaluation, output_dir: Path) -> None:
-    """Do what is missing in a folder, and print what was found.
+    """Compute what is missing in a folder, and print the results.
 
     Raises:
-        UserError: the folder's files are broken or cannot be written, or an earlier stage is missing.
+        UserError: the folder's files are damaged or cannot be written, or an earlier stage is missing.
     """
     stages = Stages(settings, output_dir)
     try:

@@ -1,4 +1,4 @@
-"""Benchmark specs as YAML files: one's own, or those that the package carries, by name."""
+"""Benchmark specs as YAML files: the user's by path, or those in the package by name."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from grsap.yaml_text import read_yaml
 
 CARRIED = "embedded:configs/benchmarks"
 EXTENDS = "extends"
-"""The key of a spec that changes another one; it is taken from the working directory, as all files are."""
+"""Key for the spec that a spec changes; a path is relative to the working directory, as all paths are."""
 
 
 def carried_benchmarks() -> list[str]:
-    """The names of the specs that the package carries."""
+    """Return the names of the specs in the package."""
     return sorted(path.stem for path in resolve(CARRIED).glob("*.yaml"))
 
 
 def load_benchmark(name: str) -> BenchmarkSpec:
-    """Read a spec; its rows are not looked at.
+    """Read a spec; reads no rows.
 
     Args:
-        name: of a spec that the package carries, such as `gsm8k`, or a YAML file.
+        name: of a spec in the package, such as `gsm8k`, or path of a YAML file.
 
     Raises:
         ConfigError: there is no such name, or a key or value is wrong.
@@ -42,7 +42,7 @@ def load_benchmark(name: str) -> BenchmarkSpec:
 
 
 def _values(name: str, extended: tuple[str, ...] = ()) -> tuple[Any, Path]:
-    """The keys of a spec, over those of the spec that it extends, and its file."""
+    """Return the keys of a spec, merged over those of the spec that it extends, and its file."""
     if Path(name).suffix in (".yaml", ".yml"):
         path = resolve(name)
     elif name in carried_benchmarks():
@@ -56,7 +56,7 @@ def _values(name: str, extended: tuple[str, ...] = ()) -> tuple[Any, Path]:
     except FileNotFoundError as error:
         raise DataError("no such file", "Check the name of the benchmark spec", path=path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot be read: {' '.join(str(error).split())}", "Mend the YAML", path=path) from error
+        raise DataError(f"cannot be read: {' '.join(str(error).split())}", "Correct the YAML", path=path) from error
     if not isinstance(values, dict) or EXTENDS not in values:
         return values, path
     parent = values.pop(EXTENDS)
@@ -66,9 +66,9 @@ def _values(name: str, extended: tuple[str, ...] = ()) -> tuple[Any, Path]:
 
 
 def _build(cls: type, values: Any, where: str, path: Path) -> Any:
-    """A dataclass from a mapping; `where` are the keys above it, with a dot at the end."""
+    """Build a dataclass from a mapping; `where` is the path of keys to it, with a dot at the end."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: {where.rstrip('.') or 'the file'} is no mapping", "Write `key: value` lines")
+        raise ConfigError(f"{path}: {where.rstrip('.') or 'the file'} is not a mapping", "Write `key: value` lines")
     known = {item.name: item for item in fields(cls)}
     for key in values:
         if key not in known:
@@ -85,7 +85,7 @@ def _build(cls: type, values: Any, where: str, path: Path) -> Any:
 
 
 def _value(hint: Any, value: Any, key: str, path: Path) -> Any:
-    """The value as its type; a mapping becomes the dataclass that the type names, if it names one."""
+    """Check a value against its type; build the dataclass of the type from a mapping."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for option in options:
         if is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
@@ -111,7 +111,7 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    """How a type is called in messages."""
+    """Return the name of a type in messages."""
     names = {str: "a text", int: "a whole number", bool: "true or false", type(None): "null"}
     if hint in names:
         return names[hint]

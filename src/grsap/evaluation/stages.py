@@ -1,4 +1,4 @@
-"""Generate, judge, summarise: each does only what is missing in the folder."""
+"""The stages generate, judge and summarise; each computes only what is missing in the folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BY_LIKELIHOOD = Measure("likelihood", "task_score", "all")
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcomes of a subject's answers to a benchmark, with the answers and verdicts behind them."""
+    """Outcomes of a subject's answers to a benchmark, with these answers and their verdicts."""
 
     subject: Subject
     question: Question
@@ -43,11 +43,11 @@ class Measured:
 
 
 class Stages:
-    """The work of an evaluation in its folder.
+    """Runs the stages of an evaluation in its folder.
 
     Args:
         settings: of the evaluation.
-        folder: is made if it is missing.
+        folder: created if it does not exist.
     """
 
     def __init__(self, settings: Evaluation, folder: Path) -> None:
@@ -71,12 +71,12 @@ class Stages:
         return [question for question in self.settings.questions if question.benchmark.kind == "safety"]
 
     @property
-    def weighed(self) -> list[Question]:
-        """The benchmarks with choices, which are also answered by likelihood."""
+    def scored(self) -> list[Question]:
+        """The benchmarks with choices, which are also scored by likelihood."""
         return [question for question in self.settings.questions if question.benchmark.kind == "multiple_choice"]
 
     def generate(self) -> None:
-        """Generate missing answers. Subjects with the same base follow each other, so that its weights load once."""
+        """Generate missing answers, grouped by base so that its weights load once."""
         order = {id(subject.generator): place for place, subject in reversed([*enumerate(self.subjects)])}
         by_engine = sorted(self.subjects, key=lambda subject: order[id(subject.generator)])
         self._check_ready()
@@ -92,7 +92,7 @@ class Stages:
                             self.settings.lm_eval_tasks.evaluate(subject, self.folder)
 
     def _check_ready(self) -> None:
-        """Find servers that are not there before the first answer is generated; if all is answered, none is asked."""
+        """Check that all servers answer before the first answer is generated; contacts none if nothing is missing."""
         unfinished = [subject for subject in self.subjects if not self.answers.is_complete(subject)]
         for subject in unfinished:
             subject.generator.check_ready()
@@ -101,7 +101,7 @@ class Stages:
                 judge.check_ready()
 
     def judge(self) -> None:
-        """Judge what is not judged yet; equal exchanges are judged once.
+        """Judge answers without a verdict; equal exchanges are judged once.
 
         Raises:
             DataError: answers are missing.
@@ -140,7 +140,7 @@ class Stages:
         return results
 
     def outcomes(self) -> dict[str, dict[str, ByMeasure]]:
-        """What each prompt came to: by subject, benchmark and measure, of the answers and verdicts that are there.
+        """Return outcomes by subject, benchmark and measure, from the stored answers and verdicts.
 
         Raises:
             DataError: answers or verdicts are missing.
@@ -151,7 +151,7 @@ class Stages:
         return found
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for logs in (self.answers, self.likelihoods, self.verdicts, self.perplexities):
             if logs is not None:
                 logs.close()
@@ -202,13 +202,13 @@ class Stages:
             verdicts = self._verdicts(answers) if question in self.judged else {}
             surprising = self._surprising(question, answers)
             outcomes = outcomes_of(question, answers, verdicts, surprising)
-            if question in self.weighed and subject.gives_likelihoods:
+            if question in self.scored and subject.gives_likelihoods:
                 prompts = self.answers.prompts(question, subject.generator)
                 outcomes[BY_LIKELIHOOD] = self.likelihoods.scores(subject, question, prompts)
             yield Measured(subject, question, answers, verdicts, surprising, outcomes)
 
     def _choices(self, subject: Subject) -> list[Prompt]:
-        return [prompt for each in self.weighed for prompt in self.answers.prompts(each, subject.generator)]
+        return [prompt for each in self.scored for prompt in self.answers.prompts(each, subject.generator)]
 
     def _overlap(self) -> list[dict[str, Any]]:
         paths = [subject.replay_path for subject in self.subjects if subject.replay_path is not None]
@@ -268,7 +268,7 @@ class Stages:
         }
 
     def _files(self, subject: Subject) -> dict[str, str]:
-        """By benchmark, where the answers are."""
+        """Return by benchmark the file of the answers, relative to the folder."""
         return {
             question.benchmark.name: self._relative(self.answers.log(subject, question.sampling).path)
             for question in self.settings.questions
@@ -278,7 +278,7 @@ class Stages:
         return path.relative_to(self.folder).as_posix()
 
     def _cost(self) -> dict[str, dict[str, Any]]:
-        """By stage and name: seconds, answers or verdicts, and tokens written, over all calls but killed ones."""
+        """Return costs by stage and name, summed over all calls except killed ones."""
         cost: dict[str, dict[str, Any]] = {}
         stages = {"generate": self.answers.cost, "weigh": self.likelihoods.cost, "judge": self.verdicts.cost}
         for stage, done in stages.items():
@@ -291,13 +291,13 @@ class Stages:
 
 
 def _engine(subject: Subject) -> dict[str, Any]:
-    """Identity of the engine without the weights: `max_batch_tokens` may decide ties between tokens."""
+    """Return the identity of the engine without the weights: `max_batch_tokens` may decide ties between tokens."""
     left_out = ("base", "adapter_hash")
     return {key: value for key, value in subject.generator.identity().items() if key not in left_out}
 
 
 def _reasons(subject: Subject, question: Question, found: Mapping[str, list[str | None]]) -> dict[str, Any]:
-    """Number of incoherent answers, by reason."""
+    """Count the incoherent answers by reason."""
     whys = [why for values in found.values() for why in values if why]
     counts = {why: whys.count(why) for why in sorted(set(whys))}
     return {"subject": subject.name, "benchmark": question.benchmark.name, "num_by_reason": counts}

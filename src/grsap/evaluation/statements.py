@@ -1,4 +1,4 @@
-"""Where a response says what its answer is."""
+"""Locate the statement of the answer in a response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def last_statement(text: str) -> str | None:
-    """What follows the last "answer is" or "answer:", up to the end of its sentence; None if there is none."""
+    """Return the text after the last "answer is" or "answer:", up to the end of its sentence; None without one."""
     found = list(_STATES.finditer(text))
     if not found:
         return None
@@ -22,12 +22,12 @@ def last_statement(text: str) -> str | None:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences and lines of a text. A point within a number ends none."""
+    """Split a text into sentences and lines. A decimal point does not end a sentence."""
     return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What the last `\boxed{...}` holds, inner braces included; empty if it is not closed, None if there is none."""
+    r"""Return the content of the last `\boxed{...}`, with inner braces; empty if it is not closed, None without one."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None

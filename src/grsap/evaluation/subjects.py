@@ -1,4 +1,4 @@
-"""Who is evaluated: models, adapters on a base, and whatever else answers."""
+"""Subjects of an evaluation: models, adapters on a base, and other generators."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from grsap.models.lora import inner_model
 from grsap.plugins import PluginError, described
 
 Role = Literal["start", "checkpoint", "final", "model"]
-"""`start`: what others are compared with; `checkpoint`: a run on its way; `final`: its end, or an adapter."""
+"""`start`: a baseline; `checkpoint`: of a run; `final`: weights at the end of a run, or an adapter; `model`: others."""
 
 Say = Callable[[str], None]
-"""Called with what is left out, and why."""
+"""Called with messages on what is left out and why."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One set of weights that answers.
+    """One set of weights that is evaluated.
 
     Attributes:
         name: unique in an evaluation.
         role: see `Role`.
-        generator: answers; shared by all subjects on one base.
-        adapter: folder of the adapter to answer with; None for the generator as it is.
-        start: name of the subject that it is compared with.
-        run: name of its run, if it is of one.
-        step: optimizer steps that it has seen, where that is known.
+        generator: backend; shared by all subjects on one base.
+        adapter: folder of the adapter to use; None for the generator without one.
+        start: name of its baseline; None without one.
+        run: name of its run; None for others.
+        step: number of optimizer steps; None if unknown.
         replay_path: the replay set that it was trained with.
     """
 
@@ -58,48 +58,48 @@ class Subject:
     replay_path: str | None = None
 
     def stream(self, requests: Sequence[GenerationRequest], sampling: SamplingSettings) -> Iterator[Generation]:
-        """One answer a request, in any order."""
+        """Yield one answer per request, in any order."""
         self._take_generator()
         yield from self.generator.checked_stream(requests, sampling)
 
     @property
     def gives_likelihoods(self) -> bool:
-        """Whether it gives log-probabilities of given texts."""
+        """Whether it supports log-likelihoods of given texts."""
         return type(self.generator).likelihoods is not Generator.likelihoods
 
     def likelihoods(self, requests: Sequence[ScoringRequest]) -> Iterator[Likelihood]:
-        """One a request, in any order."""
+        """Yield one log-likelihood per request, in any order."""
         self._take_generator()
         yield from self.generator.checked_likelihoods(requests)
 
     @property
     def local_generator(self) -> TransformersGenerator:
-        """What answers, where its weights are in this process.
+        """The generator whose weights are in this process.
 
         Raises:
-            ConfigError: it answers from elsewhere.
+            ConfigError: its weights are elsewhere.
         """
         if not isinstance(self.generator, TransformersGenerator):
             raise ConfigError(f"{self.name} does not answer from this process", "Use a run, a model or an adapter")
         return self.generator
 
     def model(self) -> nn.Module:
-        """The weights in this process, with the adapter's layers in them.
+        """Return the model in this process, with the adapter's layers.
 
         Raises:
-            ConfigError: it answers from elsewhere.
+            ConfigError: its weights are elsewhere.
         """
         generator = self.local_generator
         self._take_generator()
         return inner_model(generator.model())  # type: ignore[arg-type]
 
     def with_start(self, start: str | None) -> Subject:
-        """The same, compared with another subject."""
+        """Return a copy with another baseline."""
         return replace(self, start=start)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What its answers depend on: weights, adapter, template and number format, and not where files lie.
+        """JSON values that determine its answers: weights, adapter, template and number format, but no paths.
 
         Reads all weight files of a model on this machine.
         """
@@ -110,21 +110,21 @@ class Subject:
 
     @property
     def hash(self) -> str:
-        """Of `identity`."""
+        """Hash of `identity`."""
         return hash_json(self.identity)
 
     def _take_generator(self) -> None:
-        """Put this subject's adapter on the base that it shares."""
+        """Activate this subject's adapter on the shared base."""
         if isinstance(self.generator, TransformersGenerator):
             self.generator.use_adapter(self.adapter)
 
 
 class Engines:
-    """Backends on this machine: one a base, whose weights are loaded once and which adapters take turns on.
+    """Backends on this machine: one per base, loaded once and shared by its adapters.
 
     Args:
-        device: as `TransformersGenerator` has it.
-        max_batch_tokens: the same.
+        device: see `TransformersGenerator`.
+        max_batch_tokens: see `TransformersGenerator`.
     """
 
     def __init__(self, device: str = "auto", max_batch_tokens: int | None = None) -> None:
@@ -133,10 +133,10 @@ class Engines:
         self._made: list[TransformersGenerator] = []
 
     def on_base(self, base: BaseModel) -> TransformersGenerator:
-        """The backend of this base.
+        """Return the backend of a base; loads no weights.
 
         Raises:
-            UserError: the base's settings or files are wrong; loads no weights.
+            UserError: the base's settings or files are wrong.
         """
         for made in self._made:
             if made.base == base:
@@ -146,40 +146,40 @@ class Engines:
 
 
 class SubjectSource(ABC):
-    """Where subjects come from. One method to write."""
+    """A source of subjects. Implement `subjects`."""
 
     @abstractmethod
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
-        """The subjects, a start before those that are compared with it. Loads no weights.
+        """Return the subjects, each after its baseline; loads no weights.
 
         Args:
-            engines: makes backends for bases.
-            say: called with what is left out.
+            engines: creates backends for bases.
+            say: called with messages on what is left out.
 
         Raises:
             UserError: a folder is missing or does not fit.
         """
 
     def checked_subjects(self, engines: Engines, say: Say) -> list[Subject]:
-        """What `subjects` returns.
+        """Call `subjects` and check its result.
 
         Raises:
-            PluginError: it is no list of subjects.
+            PluginError: it is not a list of subjects.
         """
         found: Any = self.subjects(engines, say)
         if not isinstance(found, Sequence) or not all(isinstance(each, Subject) for each in found):
-            told = described(found) if not isinstance(found, Sequence) else "something that is no Subject"
-            raise PluginError(self, "subjects", f"returns {told}", "Return a list of grsap.evaluation.Subject")
+            kind = described(found) if not isinstance(found, Sequence) else "something that is not a Subject"
+            raise PluginError(self, "subjects", f"returns {kind}", "Return a list of grsap.evaluation.Subject")
         return list(found)
 
 
 class ModelSubject(SubjectSource):
-    """A model, or an adapter on it; the adapter is compared with the model alone.
+    """A model, or an adapter with the model as its baseline.
 
     Args:
-        base: the model, quantized as set.
+        base: the model and its quantization.
         adapter: folder of a PEFT adapter.
-        name: of the subject; by default the folder's or the model's.
+        name: of the subject; by default that of the folder or model.
     """
 
     def __init__(self, base: BaseModel, adapter: str | None = None, name: str | None = None) -> None:
@@ -188,7 +188,7 @@ class ModelSubject(SubjectSource):
         self.name = name
 
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
-        """The model; or model and adapter."""
+        """Return the model, and the adapter if there is one."""
         generator = engines.on_base(self.base)
         if self.adapter is None:
             return [Subject(self.name or self.base.name, "model", generator)]
@@ -199,15 +199,14 @@ class ModelSubject(SubjectSource):
 
 
 class GeneratorSubject(SubjectSource):
-    """Whatever answers: a model on a server or in vLLM, or a class of one's own.
+    """Any generator: a model on a server or in vLLM, or a user-defined class.
 
     Args:
-        generator: answers. What its `content_identity` leaves out does not tell two models apart: give a model on a
-            server its `revision`.
-        name: of the subject; by default the model's.
+        generator: backend. Its `content_identity` must distinguish models: set the `revision` of a model on a server.
+        name: of the subject; by default the model's name.
 
     Raises:
-        ConfigError: neither has a name.
+        ConfigError: neither is set.
     """
 
     def __init__(self, generator: Generator, name: str | None = None) -> None:
@@ -217,6 +216,6 @@ class GeneratorSubject(SubjectSource):
             raise ConfigError(f"a subject of {type(generator).__name__} has no name", "Set its name")
 
     def subjects(self, engines: Engines, say: Say) -> list[Subject]:
-        """The one subject."""
+        """Return the subject."""
         adapter = self.generator.adapter if isinstance(self.generator, TransformersGenerator) else None
         return [Subject(self.name, "model", self.generator, None if adapter is None else str(adapter))]

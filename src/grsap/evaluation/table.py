@@ -1,4 +1,4 @@
-"""Console tables of an evaluation: one per benchmark, a row per subject. No text of prompts or answers."""
+"""Console tables of an evaluation by benchmark, one row per subject. No text of prompts or answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Row = Mapping[str, Any]
 
 WIDTH = 100
 NUM_COLUMNS = 7
-"""Rates per table that fit the width."""
+"""Number of rates that fit into a table."""
 
 
 def print_results(results: Mapping[str, Any], folder: Path, console: Console | None = None) -> None:
-    """Print a table per benchmark, the verdicts against the baseline, and the paths of the results.
+    """Print tables by benchmark, the verdicts against the baseline, and the paths of the results.
 
     Args:
         results: the content of `evaluation.json`.
@@ -45,7 +45,7 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
 
 
 def rate_tables(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Iterator[Table]:
-    """Rates in percent over their 95 % interval; `*` marks the best subject. Those on harmful prompts come first."""
+    """Yield tables of rates in percent with 95 % intervals, harmful prompts first; `*` marks the best subject."""
     measures = list(dict.fromkeys((row["judge"], row["metric"]) for row in rows))
     measures.sort(key=lambda measure: list(RATES).index(measure[1]))
     cells = {(row["subject"], row["judge"], row["metric"]): rate_cell(row) for row in rows}
@@ -65,7 +65,7 @@ def rate_tables(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Itera
 
 
 def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
-    """Changes from the baseline in percentage points, with verdicts; `p` is adjusted over the benchmarks."""
+    """Return a table of changes from the baseline in percentage points, with verdicts; `p` is `p_holm`."""
     margin = next((100 * row["margin"] for row in rows), 0)
     title = Text(f"{benchmark}: change from the baseline in points; held: within {margin:g}")
     table = _table(title)
@@ -91,21 +91,21 @@ def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Tab
 
 
 def _table(title: Text) -> Table:
-    """An empty table with a column of subjects, narrow enough for 80 columns."""
+    """Return an empty table with a column of subjects, for 80 columns of text."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("subject", overflow="fold", min_width=12)
     return table
 
 
 def rate_cell(row: Row) -> str:
-    """`12.5 *` over `4.3-31.0`; with the number of unparsed answers in a third line."""
+    """Return `12.5 *` over `4.3-31.0`, and the number of unparsed answers in a third line."""
     value = "-" if row["value"] is None else f"{100 * row['value']:.1f}" + (" *" if row["is_best"] else "")
     lines = [value, f"{100 * row['low']:.1f}-{100 * row['high']:.1f}"]
     return "\n".join([*lines, f"{row['num_unparsed']} unparsed"] if row["num_unparsed"] else lines)
 
 
 def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
-    """The lines below the tables."""
+    """Return the lines below the tables."""
     lines = []
     for benchmark in results["benchmarks"]:
         parts = ", ".join(
@@ -117,8 +117,10 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
         if said:
             lines.append(f"{row['subject']} against {row['against']}: {', '.join(said)}")
     for row in results.get("unanswered", []):
-        told = ", ".join(f"{num} {reason}" for reason, num in row["num_by_reason"].items())
-        lines.append(f"{row['subject']}, {row['benchmark']}: {sum(row['num_by_reason'].values())} unanswered ({told})")
+        reasons = ", ".join(f"{num} {reason}" for reason, num in row["num_by_reason"].items())
+        lines.append(
+            f"{row['subject']}, {row['benchmark']}: {sum(row['num_by_reason'].values())} unanswered ({reasons})"
+        )
     for row in results["overlap"]:
         if row["num_items_found"]:
             lines.append(
@@ -136,6 +138,6 @@ def notes(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _heading(judge: str, metric: str, proxies: set[str], judges: Sequence[str]) -> list[str]:
-    """A rate's name and, where others decided the same rate too, its judge's."""
+    """Return a rate's name, and its judge's name if there are several."""
     several = len(set(judges)) > 1
     return [RATES[metric].name(judge in proxies), *([f"({judge.rpartition('/')[2]})"] if several else [])]

@@ -1,4 +1,4 @@
-"""A task's own rows as a benchmark."""
+"""A task's rows as a benchmark."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from grsap.records import Split, check_messages
 
 
 class TaskBenchmark(Benchmark):
-    """The rows of a task that can mark answers: its `score` is the mark.
+    """The rows of a task that can score answers.
 
     Args:
-        task: its `score` must be written.
-        split: whose rows are asked.
-        name: by default the task's class and the split.
+        task: must implement `score`.
+        split: whose rows are prompts.
+        name: by default the task's class in snake case and the split.
     """
 
     kind: Kind = "answer"
@@ -32,11 +32,11 @@ class TaskBenchmark(Benchmark):
         self._rows: dict[str, Any] = {}
 
     def check(self) -> None:
-        """Find out whether the task marks answers."""
+        """Check that the task scores answers."""
         if not self.task.has_score:
             raise ConfigError(
-                f"the task {type(self.task).__name__} cannot mark answers",
-                "Write its method score, or set exact_match where it has that",
+                f"the task {type(self.task).__name__} cannot score answers",
+                "Implement its method score, or set exact_match if it has that",
             )
 
     def load(self) -> LoadedBenchmark:
@@ -52,10 +52,10 @@ class TaskBenchmark(Benchmark):
             row_id = str(row.get("id") or f"{number}-{hash_json(messages)[:12]}")
             self._rows[row_id] = row
             items.append(BenchmarkItem(row_id, messages[:-1], reference=messages[-1]["content"]))
-        if items:  # a mark that is none is found before answers are generated
+        if items:  # check the score before answers are generated
             self.mark(items[0], str(items[0].reference))
         return LoadedBenchmark(items, Counter(), {"task": type(self.task).__name__, "split": self.split})
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """The task's score."""
+        """Return the task's score in [0, 1]."""
         return self.task.checked_score(response, self._rows[item.id])

@@ -1,4 +1,4 @@
-"""The stage judge: each judge gives one verdict on each exchange.
+"""The judge stage: each judge gives one verdict per exchange.
 
 Equal answers of several subjects to the same prompt are one exchange.
 """
@@ -20,11 +20,11 @@ from grsap.result_log import Entry, ResultLog
 VERDICT_SCHEMA = "grsap.verdict/1"
 VERDICTS_DIR = "verdicts"
 NUM_AT_ONCE = 32
-"""Exchanges that a judge is given together: a kill loses the verdicts of these at most."""
+"""Exchanges per call of a judge; a kill loses at most the verdicts of one call."""
 
 
 class Verdicts(ResultLogs):
-    """The verdicts of all judges: has those that are missing made, and reads them.
+    """Computes missing verdicts of all judges, and reads them.
 
     Args:
         folder: of the evaluation.
@@ -34,14 +34,14 @@ class Verdicts(ResultLogs):
         super().__init__(folder / VERDICTS_DIR, VERDICT_SCHEMA, ("exchange",))
 
     def log(self, judge: Judge) -> ResultLog:
-        """Where the verdicts of a judge are kept; the judge must be prepared."""
+        """Return the log of a judge's verdicts; the judge must be prepared."""
         return self.named(hash_json(judge.identity()))
 
     def judge(self, judge: Judge, answers: Iterable[Answer]) -> None:
-        """Have a judge judge what it has not judged yet.
+        """Compute a judge's missing verdicts.
 
         Raises:
-            PluginError: it does not give one verdict an exchange.
+            PluginError: it does not return one verdict per exchange.
         """
         judge.prepare()
         log = self.log(judge)
@@ -62,10 +62,10 @@ class Verdicts(ResultLogs):
         self.add_all(log, judge.name, f"Verdicts of {judge.name}", len(missing), pieces())
 
     def of(self, judge: Judge, answers: Mapping[str, Sequence[Answer]]) -> dict[str, list[Verdict]]:
-        """By item id, one verdict a sample.
+        """Return by item id one verdict per sample.
 
         Raises:
-            DataError: some are missing.
+            DataError: verdicts are missing.
         """
         judge.prepare()
         log = self.log(judge)
@@ -84,5 +84,5 @@ class Verdicts(ResultLogs):
 
 
 def exchange_hash(answer: Answer) -> str:
-    """Of what a judge is shown."""
+    """Return the hash of what a judge sees."""
     return hash_bytes(json_line({"messages": answer.messages, "response": answer.response}))
