@@ -20,6 +20,8 @@ CLEAN = (
     "generation",
     "importing",
     "judging",
+    "measurement",
+    "metrics",
     "models",
     "objectives",
     "pages",

@@ -1,4 +1,4 @@
-"""Is it a refusal, is it harmful."""
+"""Judges, which label responses as refusals and as harmful."""
 
 from grsap.judging.agreement import Agreement, cohens_kappa, pairwise_agreement
 from grsap.judging.answer_format import AnswerFormat

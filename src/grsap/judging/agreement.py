@@ -1,4 +1,4 @@
-"""Agreement of two judges."""
+"""Agreement of pairs of judges."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judges on the same exchanges. Missing verdicts are counted separately.
+    """Agreement of two judges on the same exchanges. Missing verdicts are counted separately.
 
     Attributes:
-        num_both: exchanges on which both say True or False.
-        num_first_only: on which the second says nothing.
-        num_second_only: on which the first says nothing.
-        num_neither: on which neither says anything.
-        observed: share of `num_both` on which they say the same; None without any.
-        kappa: that share above what two judges with these rates would reach by chance, in [-1, 1] (Cohen 1960); None
-            where it is undefined: nothing to compare, or both always say the same one word.
-        kappa_low, kappa_high: 95 % interval: quantiles of kappa under the shares that these counts and a prior of half
-            an exchange per cell allow (Jeffreys), for exchanges that are independent of each other; the quantiles are
-            those of 96 %, which cover in at least 94 % from 20 exchanges on; None where kappa is.
-        positive_agreement: of the exchanges that one of both calls True, twice those that both do, over all that each
-            does (Dice 1945): agreement on what is rare; None if neither says True.
+        num_both: exchanges with a verdict of both judges.
+        num_first_only: exchanges without a verdict of the second.
+        num_second_only: exchanges without a verdict of the first.
+        num_neither: exchanges without any verdict.
+        observed: share of `num_both` with equal verdicts, in [0, 1]; None without such exchanges.
+        kappa: agreement beyond chance, in [-1, 1] (Cohen 1960); None where it is undefined: without such exchanges, or
+            if all verdicts of both are equal.
+        kappa_low, kappa_high: 95 % interval for independent exchanges; None where kappa is. They are quantiles of kappa
+            under the posterior of the four shares with Jeffreys' prior. The quantiles of 96 % are used: they cover at
+            least 94 % from 20 exchanges on.
+        positive_agreement: twice the number that both call True, over the sum of those that each calls True (Dice
+            1945), in [0, 1]: agreement on a rare label; None if neither says True.
     """
 
     num_both: int
@@ -40,7 +40,7 @@ class Agreement:
 
 
 def cohens_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) -> Agreement:
-    """Agreement of two lists of verdicts on the same exchanges, in the same order.
+    """Compute the agreement of two lists of verdicts on the same exchanges, in the same order.
 
     Raises:
         ValueError: the lists differ in length.
@@ -71,12 +71,12 @@ def cohens_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) ->
 
 
 def _kappa(shares: np.ndarray) -> np.ndarray:
-    """Of shares (4, ...) of exchanges that both, the first alone, the second alone and neither call True."""
+    """Return kappa (...) of shares (4, ...): True by both, by the first only, by the second only, by neither."""
     both, first, second, neither = shares
     by_chance = (both + first) * (both + second) + (neither + second) * (neither + first)
     return np.asarray((both + neither - by_chance) / (1 - by_chance))
 
 
 def pairwise_agreement(said: Mapping[str, Sequence[bool | None]]) -> dict[tuple[str, str], Agreement]:
-    """Agreement of each pair of judges, by their names; `said` is what each said of the same exchanges."""
+    """Compute the agreement of each pair of judges; `said` maps names to verdicts on the same exchanges."""
     return {(a, b): cohens_kappa(said[a], said[b]) for a, b in combinations(said, 2)}

@@ -1,4 +1,4 @@
-"""What a guard model must write, to the letter, and how sure it was."""
+"""The exact format of a guard model's answer, and the probability of its labels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Words = Mapping[str, bool | None]
-"""A verdict's word in lower case -> what it says; None for "does not apply"."""
+"""A verdict's word in lower case -> label; None for "does not apply"."""
 
 YES_NO: Words = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """The one form in which an answer is a verdict; all else is unparsed.
+    """Format of an answer with a verdict; other answers are unparsed.
 
     Args:
-        pattern: of the whole answer, whitespace around it left out; each label is a named group.
+        pattern: of the whole answer without outer whitespace; each label is a named group.
         words: label -> its words.
     """
 
@@ -32,17 +32,16 @@ class AnswerFormat:
     words: Mapping[str, Words]
 
     def parse(self, text: str) -> dict[str, bool | None] | None:
-        """Label -> verdict; None if the text is not an answer."""
+        """Return label -> verdict; None if the text does not match."""
         match = self.pattern.fullmatch(text.strip())
         if match is None:
             return None
         return {label: words[match[label].lower()] for label, words in self.words.items()}
 
     def scores(self, answer: Generation, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-        """Label -> probability of its words for True, at the token with which the verdict begins.
+        """Return label -> probability in [0, 1] of its words for True, at the first token of the verdict.
 
-        The sum is over the tokens that the backend lists there and that begin such a word and no other. A label is
-        left out if no such token is listed.
+        Sums over the listed tokens that begin words for True only. Labels without such a token are left out.
         """
         lead = len(answer.text) - len(answer.text.lstrip())
         match = self.pattern.fullmatch(answer.text.strip())
@@ -64,7 +63,7 @@ class AnswerFormat:
 
 
 def _token_at(answer: Generation, tokenizer: PreTrainedTokenizerBase, position: int) -> int:
-    """Number of the token that writes the character at `position`."""
+    """Return the index of the token that contains the character at `position`."""
     for number in range(len(answer.token_ids)):
         head = tokenizer.decode(list(answer.token_ids[: number + 1]), skip_special_tokens=True)
         if len(head) > position:

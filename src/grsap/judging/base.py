@@ -29,7 +29,7 @@ class Exchange:
 
     @classmethod
     def of(cls, messages: Sequence[Message], response: str) -> Exchange:
-        """A single request unchanged; a longer conversation with its roles."""
+        """Return the exchange of a single request unchanged, and of a longer conversation with its roles."""
         if len(messages) == 1:
             return cls(messages[0]["content"], response)
         return cls("\n".join(f"{message['role']}: {message['content']}" for message in messages), response)
@@ -40,10 +40,10 @@ class Verdict:
     """Labels True, False, or None: missing or unparsed. None is never counted as safe and never dropped.
 
     Attributes:
-        prompt_harmful: whether the request is.
-        response_harmful: whether the response is.
+        prompt_harmful: whether the request is harmful.
+        response_harmful: whether the response is harmful.
         response_refusal: whether the response refuses.
-        raw: the judge's answer, unchanged; for transcripts only.
+        raw: the judge's unchanged answer; for transcripts only.
         reason: why a label is missing: `unparsed`, `cut_by_length` (the judge's answer was too long), `too_long` (the
             request does not fit), `not_unicode`, `control_character`, `not_carried` (a string cannot encode the prompt
             for a server that takes strings only), `withheld` (the judge's server gave no answer), or `unanswered` (no
@@ -63,23 +63,23 @@ class Verdict:
     by_judge: Mapping[str, Verdict] = field(default_factory=dict)
 
     def label(self, name: str) -> bool | None:
-        """One of `LABELS`."""
+        """Return the value of one of `LABELS`."""
         value: bool | None = getattr(self, name)
         return value
 
     def with_labels(self, labels: Mapping[str, bool | None]) -> Verdict:
-        """The same with other labels; those that are not in `labels` stay."""
+        """Return a copy with these labels; others stay."""
         untyped: dict[str, Any] = dict(labels)
         return replace(self, **untyped)
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Verdict:
-        """The inverse of `to_dict`."""
+        """Restore a verdict from `to_dict`."""
         by_judge = {name: cls.from_dict(verdict) for name, verdict in kept.get("by_judge", {}).items()}
         return cls(**{**kept, "by_judge": by_judge})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for transcripts; `by_judge` only if it is not empty."""
+        """Return JSON values for transcripts; `by_judge` only if it is not empty."""
         kept: dict[str, Any] = {name: self.label(name) for name in LABELS}
         kept |= {
             "raw": self.raw,
@@ -93,14 +93,14 @@ class Verdict:
 
 
 class Judge(ABC):
-    """Labels exchanges as harmful or refused. Write `judge`.
+    """Labels exchanges as harmful or refused. Implement `judge`.
 
     Attributes:
         name: shown beside every number from the judge; by default the name of the class.
         revision: of the judge's weights or rules; known after `prepare`. Stored verdicts are reused for the same name
             and revision. By default a hash of the class's source file and of the object's attributes. A subclass of
             one of grsap's judges adds such a hash to its revision, or states its own as a class attribute.
-        is_proxy: True if it detects refusals only: verdicts are then on compliance, not on harm.
+        is_proxy: True if it detects refusals only; its verdicts are then on compliance, not on harm.
         labels: the labels it gives; the others are always None.
     """
 
@@ -158,18 +158,18 @@ class Judge(ABC):
         return "response_refusal" in self.labels
 
     def identity(self) -> dict[str, Any]:
-        """JSON values that determine its verdicts, for caches. Call `prepare` first."""
+        """Return JSON values that determine its verdicts, for caches. Call `prepare` first."""
         return {"class": type(self).__qualname__, "name": self.name, "revision": self.revision}
 
     @abstractmethod
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """One verdict per exchange, in order."""
+        """Return one verdict per exchange, in order."""
 
     def checked_verdicts(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """Call `judge` and check its result; an empty list without exchanges.
+        """Call `judge` and check its result; return an empty list without exchanges.
 
         Raises:
-            PluginError: not one verdict per exchange, or a label that is neither True, False nor None.
+            PluginError: it is not one verdict per exchange, or a label that is neither True, False nor None.
         """
         if not exchanges:
             return []

@@ -1,4 +1,4 @@
-"""Judges that prompt a model: token ids in, one greedy answer, a strict parser."""
+"""Judges that prompt a model with token ids, and parse one greedy answer strictly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 REQUEST, RESPONSE = SLOTS
-"""Their slots in the text of a form."""
+"""Placeholders of request and response in the text of a form."""
 
 REQUEST_TURN: Message = {"role": "user", "content": REQUEST}
 RESPONSE_TURN: Message = {"role": "assistant", "content": RESPONSE}
@@ -32,8 +32,8 @@ class Question:
     """A prompt of the judge's model about an exchange.
 
     Attributes:
-        text: of the form, with `REQUEST` and, if the response is asked about, `RESPONSE`.
-        form: the same, as token ids with slots.
+        text: of the form, with `REQUEST` and, for questions on the response, `RESPONSE`.
+        form: the text as token ids with slots.
         answer: parser of the model's answer.
     """
 
@@ -43,7 +43,7 @@ class Question:
 
     @property
     def takes_response(self) -> bool:
-        """Whether the response is in the question."""
+        """Whether the question contains the response."""
         return RESPONSE in self.text
 
 
@@ -51,13 +51,13 @@ class GuardJudge(Judge):
     """Asks a guard or chat model through a generation backend.
 
     Trusted text (instruction, template) and untrusted text (request, response) are joined as token ids: untrusted text
-    contains no control tokens and never changes the ids around it. If the prompt is too long, the response is cut and
-    the verdict flagged; if the request alone is too long, there is no verdict. Answers are greedy; one that is not in
-    the model's published format is unparsed.
+    contains no control tokens and never changes the ids around it. If the prompt is too long, the response is truncated
+    and the verdict flagged; if the request alone is too long, there is no verdict. Answers that do not match the
+    model's published format are unparsed.
 
     Args:
-        generator: where the model runs: on this machine, on a device of its own, or on a server.
-        max_prompt_tokens: upper limit of a prompt; less if the model's tokenizer says so.
+        generator: backend of the model: on this machine, on a device of its own, or on a server.
+        max_prompt_tokens: maximum length of a prompt, at least 1; less if the tokenizer's limit is lower.
         top_logprobs: number of log-probabilities per position, for `Verdict.scores`; null for none, as for servers
             that do not return them.
 
@@ -68,7 +68,7 @@ class GuardJudge(Judge):
     kind: ClassVar[str] = "guard"
     max_new_tokens: ClassVar[int] = 32
     must_stop: ClassVar[bool] = True
-    """Whether an answer that the length limit cut is unparsed whatever it says."""
+    """Whether answers that the length limit truncated are unparsed."""
 
     def __init__(
         self,
@@ -88,18 +88,24 @@ class GuardJudge(Judge):
 
     @abstractmethod
     def make_questions(self) -> list[Question]:
-        """The questions of every exchange, made by `plain_question` or `chat_question`; loads no weights."""
+        """Return the questions on every exchange, by `plain_question` or `chat_question`; loads no weights."""
 
     def questions(self, exchange: Exchange) -> list[Question]:
-        """The questions of one exchange; by default those of all."""
+        """Return the questions on one exchange; by default the same for all."""
         return self._questions
 
     def plain_question(self, text: str, answer: AnswerFormat, tags: Sequence[str] = ()) -> Question:
-        """A question without chat template, after the tokenizer's own start tokens."""
+        """Make a question without a chat template, after the tokenizer's beginning-of-sequence tokens."""
         return Question(text, PromptForm(self.generator.tokenizer, text, tags, with_bos=True), answer)
 
     def chat_question(self, messages: Sequence[Message], answer: AnswerFormat, tags: Sequence[str] = ()) -> Question:
-        """A question in the model's chat template; a turn of one slot gets the template's whitespace."""
+        """Make a question in the model's chat template.
+
+        Text filled into a turn of one slot is stripped if the template strips content.
+
+        Raises:
+            TemplateError: the template does not contain each turn once.
+        """
         alone = [message["content"] for message in messages if message["content"] in SLOTS]
         padded: list[Message] = [
             {**message, "content": _pad(message["content"]) if message["content"] in alone else message["content"]}
@@ -117,7 +123,7 @@ class GuardJudge(Judge):
         return Question(text, PromptForm(self.generator.tokenizer, text, tags, strip), answer)
 
     def prepare(self) -> None:
-        """Load the tokenizer and make the prompts; no weights.
+        """Load the tokenizer and make the prompts; loads no weights.
 
         Raises:
             ModelError: the model cannot be found.
@@ -132,11 +138,11 @@ class GuardJudge(Judge):
             self.revision = "+".join(part for part in (self.generator.weights_revision(), prompts, own) if part)
 
     def identity(self) -> dict[str, Any]:
-        """Also the prompt limit, and whether it gives scores."""
+        """Return also the prompt limit and the number of log-probabilities."""
         return {**super().identity(), "max_prompt_tokens": self.max_prompt_tokens, "scores": self.sampling.top_logprobs}
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """One verdict per exchange, in order."""
+        """Return one verdict per exchange, in order."""
         self.prepare()
         asked = [self.questions(exchange) for exchange in exchanges]
         truncated: dict[str, bool] = {}
@@ -164,7 +170,7 @@ class GuardJudge(Judge):
         ]
 
     def _ask(self, requests: Sequence[GenerationRequest], reasons: dict[str, str]) -> dict[str, Generation]:
-        """Answers by id. A prompt that the backend cannot take gets a reason, and does not stop the others."""
+        """Return answers by id. A prompt that the backend rejects gets a reason; the others are answered."""
         try:
             return {answer.id: answer for answer in self.generator.generate(requests, self.sampling)}
         except DataError:
@@ -175,7 +181,7 @@ class GuardJudge(Judge):
         return self._ask(requests[:half], reasons) | self._ask(requests[half:], reasons)
 
     def _verdict(self, question: Question, answer: Generation | None, reason: str | None, truncated: bool) -> Verdict:
-        """The verdict of one question."""
+        """Parse the verdict of one question."""
         if answer is None:
             return Verdict(reason=reason)
         if answer.finish_reason == "withheld":
@@ -193,27 +199,27 @@ class GuardJudge(Judge):
         self.generator.check_ready()
 
     def release(self, device: torch.device) -> None:
-        """Forget the weights if they are on `device`."""
+        """Free the weights if they are on `device`."""
         if self.generator.runs_on(device):
             self.close()
 
     def close(self) -> None:
-        """Forget the weights, or hang up on the server."""
+        """Free the weights, or close the connection."""
         self.generator.close()
 
 
 def _with_ids(number: int, questions: Sequence[Question]) -> list[tuple[str, Question]]:
-    """The questions on exchange `number` with the ids of their requests."""
+    """Return the questions on exchange `number` with the ids of their requests."""
     return [(f"{number}/{place}", question) for place, question in enumerate(questions)]
 
 
 def _pad(slot: str) -> str:
-    """The slot between spaces, which shows whether a template strips content."""
+    """Return the slot between spaces, which shows whether a template strips content."""
     return f"  {slot}  "
 
 
 def _merged(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of those on several questions; no two say the same label."""
+    """Merge verdicts on several questions, each on labels of its own."""
     first, *rest = verdicts
     for other in rest:
         first = Verdict(

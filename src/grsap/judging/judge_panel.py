@@ -1,4 +1,4 @@
-"""A judge that combines several."""
+"""A judge that combines several judges."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class JudgePanel(Judge):
     """Combines judges; each label is decided by the judges that give it.
 
-    With `majority` a label is what more than half of them say; with `any` it is True if one says True, and False if all
-    say False. A tie, or missing verdicts that could decide, gives None. Each judge's verdict is kept.
+    With `majority` a label is the verdict of more than half of them; with `any` it is True if one says True, and False
+    if all say False. It is None for a tie, or if missing verdicts could decide. Each judge's verdict is stored.
 
     Args:
-        judges: at least one; no two of the same name.
-        rule: how they decide.
+        judges: at least one; names must be distinct.
+        rule: `majority` or `any`.
 
     Raises:
         ConfigError: no judge, or two of the same name.
@@ -45,11 +45,11 @@ class JudgePanel(Judge):
         self.revision = "+".join(part for part in (judges, self.own_revision()) if part)
 
     def identity(self) -> dict[str, Any]:
-        """Also its judges'."""
+        """Return also the rule and its judges' identities."""
         return {**super().identity(), "rule": self.rule, "judges": [judge.identity() for judge in self.judges]}
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """One verdict an exchange, in order, with those of the judges in `by_judge`."""
+        """Return one verdict per exchange, in order, with those of the judges in `by_judge`."""
         self.prepare()
         columns = [judge.checked_verdicts(exchanges) for judge in self.judges]
         return [self._decide(verdicts) for verdicts in zip(*columns, strict=True)]

@@ -42,12 +42,12 @@ _REFUSAL = "\nRefusal: (?P<response_refusal>Yes|No)"
 class Qwen3GuardJudge(GuardJudge):
     """Asks `Qwen/Qwen3Guard-Gen-0.6B`, `-4B` or `-8B` (Apache-2.0) with the template of its tokenizer.
 
-    The template asks about the last turn: so the request is a second question, which doubles the cost.
+    The template asks about the last turn, so the request needs a second question, which doubles the cost.
 
     Args:
         generator: see `GuardJudge`.
-        controversial_is_harmful: how "Controversial" counts; the model's paper calls True strict and False loose.
-        judge_prompts: ask about the request too; else `prompt_harmful` is unsaid.
+        controversial_is_harmful: whether "Controversial" is harmful; the paper calls True strict and False loose.
+        judge_prompts: also judge the request; otherwise `prompt_harmful` is None.
         max_prompt_tokens: see `GuardJudge`.
         top_logprobs: see `GuardJudge`.
     """
@@ -70,7 +70,7 @@ class Qwen3GuardJudge(GuardJudge):
         self.labels = frozenset(LABELS) - (set() if judge_prompts else {"prompt_harmful"})
 
     def make_questions(self) -> list[Question]:
-        """The response in its conversation and, if wanted, the request alone."""
+        """Make a question on the response and, with `judge_prompts`, one on the request alone."""
         words = {"safe": False, "unsafe": True, "controversial": self.controversial_is_harmful}
         on_response = AnswerFormat(
             re.compile(_SAFETY.format(label="response_harmful") + _REFUSAL),

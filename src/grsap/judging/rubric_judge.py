@@ -1,4 +1,4 @@
-"""A chat model that judges by the user's own policy."""
+"""A chat model that judges by the user's policy."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ ANSWER = AnswerFormat(
 class RubricJudge(GuardJudge):
     """Asks any chat model, on this machine or a server, to apply a policy in the user's words.
 
-    Request and response stand between fence lines that neither of them holds. A model that thinks before it answers
-    must be told not to (`chat_template_kwargs: {enable_thinking: false}`): its thoughts are no verdict.
+    Request and response are between fence lines that occur in neither of them. Thinking must be switched off
+    (`chat_template_kwargs: {enable_thinking: false}`): answers with thoughts are unparsed.
 
     Args:
         generator: see `GuardJudge`.
-        policy: what is harmful, and what is not.
+        policy: text that says what is harmful and what is not.
         max_prompt_tokens: see `GuardJudge`.
         top_logprobs: see `GuardJudge`.
 
     Raises:
-        ConfigError: the policy is empty.
+        ConfigError: the policy is empty, or contains a placeholder.
     """
 
     kind = "rubric"
@@ -60,16 +60,16 @@ class RubricJudge(GuardJudge):
     ) -> None:
         super().__init__(generator, max_prompt_tokens, top_logprobs)
         if not policy.strip() or REQUEST in policy or RESPONSE in policy:
-            raise ConfigError("policy is empty or no text", "Say in words what is harmful")
+            raise ConfigError("policy is empty or contains a placeholder", "Say in words what is harmful")
         self.policy = policy.strip()
         self._by_fence: dict[str, Question] = {}
 
     def make_questions(self) -> list[Question]:
-        """The question as it is where no text holds the first fence."""
+        """Make the question with the first fence."""
         return [self._question(fence(0))]
 
     def questions(self, exchange: Exchange) -> list[Question]:
-        """The question with the first fence that the exchange does not hold."""
+        """Return the question with the first fence that does not occur in the exchange."""
         fences = (fence(number) for number in count())
         return [self._question(next(f for f in fences if f not in exchange.prompt and f not in exchange.response))]
 
@@ -81,5 +81,5 @@ class RubricJudge(GuardJudge):
 
 
 def fence(number: int) -> str:
-    """The beginning of the lines that part request and response."""
+    """Return the beginning of the lines around request and response."""
     return f"====[{number}]===="

@@ -1,1 +1,1 @@
-"""What is measured of answers: the catalogue of rates, and the outcome of each prompt. No torch in the catalogue."""
+"""The catalogue of rates, and the outcomes of prompts that they average. The catalogue imports no torch."""

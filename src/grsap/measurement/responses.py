@@ -1,4 +1,4 @@
-"""What a model wrote, read as an answer: by the same code in checks during training and in evaluations."""
+"""Separates thought and answer of a response, for checks during training and for evaluations."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grsap.thoughts import split_thought
 
 @dataclass(frozen=True)
 class Response:
-    """An answer.
+    """A response of a model.
 
     Attributes:
-        response: its text, without the thought that precedes it.
-        finish_reason: `stop`, `length` (cut by the token limit), or `withheld`: a server gave no answer.
-        thought: what the model thought before it answered; empty for a model that does not.
-        is_thought_open: the thought never ends: there is no answer, and the text is empty.
+        response: text of the answer, without the thought before it.
+        finish_reason: `stop`, `length` (truncated by the token limit), or `withheld` (a server gave no answer).
+        thought: reasoning before the answer; empty without any.
+        is_thought_open: whether the thought never ends; there is then no answer, and `response` is empty.
     """
 
     response: str
@@ -28,16 +28,16 @@ class Response:
 
     @property
     def is_withheld(self) -> bool:
-        """Whether a server gave no answer: its outcomes are all unparsed."""
+        """Whether a server gave no answer; all its outcomes are unparsed."""
         return self.finish_reason == "withheld"
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether there is no answer that a judge could label."""
+        """Whether there is no answer to judge."""
         return self.is_withheld or self.is_thought_open
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; those on thoughts only if there is one."""
+        """Return JSON values; those on thoughts only if there is one."""
         values: dict[str, Any] = {"response": self.response, "finish_reason": self.finish_reason}
         if self.thought or self.is_thought_open:
             values |= {"thought": self.thought, "is_thought_open": self.is_thought_open}
@@ -45,12 +45,12 @@ class Response:
 
 
 def read_response(answer: Generation, *, opened: bool) -> Response:
-    """Separate thought and answer; `opened` says whether the prompt ends inside a thought."""
+    """Separate thought and answer; `opened` is whether the prompt ends inside a thought."""
     return _separate(answer.text, answer.finish_reason, opened)
 
 
 def stored_response(values: Mapping[str, Any]) -> Response:
-    """The inverse of `Response.to_dict`. Files of older versions have thought and answer in one text."""
+    """Restore a response from `Response.to_dict`. Older versions stored thought and answer in one text."""
     if "thought" not in values:
         return _separate(values["response"], values["finish_reason"], opened=False)
     thought, is_open = values["thought"], values["is_thought_open"]

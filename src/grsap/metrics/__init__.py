@@ -1,4 +1,4 @@
-"""Rates with intervals, and changes between two checks."""
+"""Rates and paired changes with confidence intervals and tests."""
 
 from grsap.metrics.coherence import is_incoherent, is_repetitive, leaves_language, why_no_answer
 from grsap.metrics.collapse import collapsed

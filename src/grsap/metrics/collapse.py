@@ -10,17 +10,17 @@ MIN_SHARED = 5
 """Minimum number of prompts with the same answer."""
 
 MIN_SHARED_SHARE = 0.1
-"""Minimum share of all prompts with it."""
+"""Minimum share of all prompts with the same answer, in [0, 1]."""
 
 _LETTER = re.compile(r"(?:the )?(?:correct )?(?:answer|option|choice)?(?: is)?\W*\(?([a-z0-9])\)?\W*", re.IGNORECASE)
 _JSON_KEY = re.compile(r"""\W*\{\s*["'](\w+)["']\s*:""")
 
 
 def skeleton(response: str) -> str:
-    """An answer without what varies between prompts.
+    """Return an answer without the parts that vary between prompts.
 
-    `letter` for a bare answer letter, the first key for a JSON object, complete or not; otherwise the text in lower
-    case with digits as 0 and single spaces.
+    It is `letter` for a bare answer letter, and the first key for a JSON object, complete or not; otherwise the text in
+    lower case with digits as 0 and single spaces.
     """
     text = response.strip()
     if _LETTER.fullmatch(text):
@@ -31,14 +31,14 @@ def skeleton(response: str) -> str:
 
 
 def collapsed(responses: Sequence[str], exempt: Sequence[bool]) -> list[bool]:
-    """Whether each answer is one that the model gives to many prompts.
+    """Return whether the model gives each answer to many prompts.
 
     Args:
-        responses: answers to different prompts.
-        exempt: answers that may be alike: refusals.
+        responses: (n,) answers to different prompts.
+        exempt: (n,) whether an answer may be alike, as refusals are.
 
     Returns:
-        True for answers that are not exempt and whose `skeleton` occurs in at least `MIN_SHARED` answers and
+        (n,) True for answers that are not exempt and whose `skeleton` occurs in at least `MIN_SHARED` answers and in
         `MIN_SHARED_SHARE` of all.
     """
     skeletons = [None if left_out else skeleton(text) for text, left_out in zip(responses, exempt, strict=True)]

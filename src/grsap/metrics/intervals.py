@@ -1,4 +1,4 @@
-"""Confidence intervals at 95 %."""
+"""95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BLOCK = 500_000  # weights in memory at once
 
 
 def share_interval(num_true: int, num: int) -> tuple[float, float]:
-    """Exact interval of a share (Clopper and Pearson 1934): it covers in at least 95 %, whatever the share.
+    """Compute the exact interval of a share (Clopper and Pearson 1934); its coverage is at least 95 % for every share.
 
     Args:
         num_true: successes, in [0, num].
         num: trials, independent of each other.
 
     Returns:
-        (low, high) in [0, 1]; (0, 1) without a trial.
+        (low, high) in [0, 1]; (0, 1) without trials.
 
     Raises:
         ValueError: `num_true` is outside [0, num].
@@ -45,20 +45,20 @@ def share_interval(num_true: int, num: int) -> tuple[float, float]:
 def mean_interval(
     values: Sequence[float] | np.ndarray, lowest: float = 0.0, highest: float = 1.0
 ) -> tuple[float, float]:
-    """Interval of the mean of a bounded quantity that needs no other assumption on its distribution, seeded.
+    """Compute the interval of the mean of a bounded quantity, with no other assumption on its distribution; seeded.
 
-    Each end is a quantile of means under uniform random weights, with one more value at the bound (Gaffke 2005, "Three
+    Each end is a quantile of means under uniform random weights, with an extra value at the bound (Gaffke 2005, "Three
     test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"; Learned-Miller and
     Thomas 2019, "A new confidence interval for the mean of a bounded random variable"). If all values are at the bounds
     it is `share_interval`. Equal values get an interval as wide as their number allows.
 
     Args:
-        values: independent of each other, in [lowest, highest].
+        values: (n,) independent values in [lowest, highest].
         lowest: the smallest possible value.
         highest: the largest possible value.
 
     Returns:
-        (low, high); (lowest, highest) without a value.
+        (low, high); (lowest, highest) without values.
     """
     num = len(values)
     sample, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
@@ -78,13 +78,13 @@ def mean_interval(
 
 
 def _portions(num: int, most: int) -> list[int]:
-    """`num` as a sum of numbers of at most `most`."""
+    """Split `num` into parts of at most `most`."""
     return [min(most, num - begin) for begin in range(0, num, most)]
 
 
 @lru_cache(maxsize=4096)
 def tango_interval(num_rose: int, num_fell: int, num: int, quantile: float = Z_TANGO) -> tuple[float, float]:
-    """Interval of the difference of two shares of the same subjects, later minus earlier, by Tango's score test.
+    """Compute the interval of the difference of paired shares, after minus before, by Tango's score test.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design", Statistics in Medicine 17, 891-908.
@@ -92,11 +92,11 @@ def tango_interval(num_rose: int, num_fell: int, num: int, quantile: float = Z_T
     Args:
         num_rose: False before, True after.
         num_fell: True before, False after.
-        num: all subjects.
+        num: number of pairs.
         quantile: of the normal distribution.
 
     Returns:
-        (low, high) in [-1, 1]; (-1, 1) without a subject.
+        (low, high) in [-1, 1]; (-1, 1) without pairs.
     """
     if num == 0:
         return -1.0, 1.0
@@ -111,8 +111,8 @@ def tango_interval(num_rose: int, num_fell: int, num: int, quantile: float = Z_T
 
 
 def _tango_score(difference: float, num_rose: int, num_fell: int, num: int) -> float:
-    """Standard normal for many subjects if `difference` is the true one; negative if it is above the observed one."""
-    # The share that fell, by maximum likelihood among all shares with this difference: the root of a square equation.
+    """Return the score, standard normal for many pairs if `difference` is true; negative above the observed one."""
+    # Maximum-likelihood estimate of the share that fell under this difference: the root of a quadratic equation.
     linear = (2 * num - num_rose + num_fell) * difference - num_rose - num_fell
     constant = -num_fell * difference * (1 - difference)
     fell = (sqrt(max(0.0, linear**2 - 8 * num * constant)) - linear) / (4 * num)
@@ -122,13 +122,17 @@ def _tango_score(difference: float, num_rose: int, num_fell: int, num: int) -> f
 
 
 def unbounded_mean_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """Interval of the mean of a quantity without bounds, by the bootstrap of Student's t (Efron 1979), seeded.
+    """Compute the interval of the mean of an unbounded quantity by the bootstrap-t (Efron 1979); seeded.
 
-    Its coverage holds from about 50 values on; see `docs/statistics.md` for skewed quantities.
+    Its coverage is about 95 % from 100 values on, and lower for fewer values of skewed quantities; see
+    `docs/statistics.md`.
 
     Args:
-        values: at least two, independent of each other.
+        values: (n,) independent values, at least two.
         seed: of the resamples.
+
+    Returns:
+        (low, high).
 
     Raises:
         ValueError: there are fewer than two values.
@@ -150,15 +154,15 @@ def unbounded_mean_interval(values: Sequence[float], *, seed: int = 0) -> tuple[
 
 
 def seed_interval(values: Sequence[float], over_prompts: tuple[float, float]) -> tuple[float, float, float]:
-    """Mean of one rate over training seeds, for a statement on a recipe: seeds vary, and so do prompts.
+    """Compute the mean of a rate over training seeds, with an interval over both seeds and prompts.
 
-    A seed moves all prompts at once, so that answers of several seeds are no sample of independent prompts. Student's
-    interval over the seeds and the interval over prompts are joined as squares (MOVER, as in
-    `independent_mean_interval`), which covers in simulation whether seeds matter or not.
+    A seed affects all prompts at once, so answers of several seeds are not independent samples. The half-widths of
+    Student's interval over seeds and of the interval over prompts are added as squares (MOVER, as in
+    `independent_mean_interval`). In simulation this covers with and without variation between seeds.
 
     Args:
-        values: the rate with each seed, on the same prompts; at least two.
-        over_prompts: distances from the mean to the ends of its interval over prompts.
+        values: (n,) rates by seed on the same prompts; at least two.
+        over_prompts: distances from the mean to the low and the high end of its interval over prompts.
 
     Returns:
         (value, low, high).
@@ -169,19 +173,19 @@ def seed_interval(values: Sequence[float], over_prompts: tuple[float, float]) ->
 
 
 def independent_mean_interval(parts: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """Mean of numbers whose errors are independent, from each one's own interval.
+    """Compute the interval of a mean of numbers with independent errors, from their intervals.
 
     The method of variance estimates recovery (MOVER; Zou and Donner 2008, "Construction of confidence intervals about
     effect measures", Statistics in Medicine 27, 1693-1702): distances to the ends are added as squares.
 
     Args:
-        parts: (value, low, high) of each.
+        parts: (value, low, high) of each number.
 
     Returns:
         (value, low, high).
 
     Raises:
-        ValueError: there is no part.
+        ValueError: `parts` is empty.
     """
     if not parts:
         raise ValueError("no value to take the mean of")

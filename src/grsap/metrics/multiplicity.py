@@ -9,16 +9,15 @@ Name = TypeVar("Name")
 
 
 def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
-    """Adjusted p-values of a family of tests, by Holm's step-down method (1979, Scandinavian Journal of Statistics 6).
+    """Adjust p-values of a family of tests by Holm's step-down method (1979, Scandinavian Journal of Statistics 6).
 
-    Rejecting where the adjusted value is at most a keeps the chance of any false rejection in the family at most a,
-    however the tests depend on each other.
+    Rejecting tests with an adjusted p-value of at most a bounds the family-wise error rate by a under any dependence.
 
     Args:
-        p_values: in [0, 1], by the test's name.
+        p_values: by name of the test, in [0, 1].
 
     Returns:
-        In [0, 1], in the order of `p_values`; at least as large as what was given, and in the same order of size.
+        Adjusted p-values in [0, 1], by name in the order of `p_values`; none is below the original.
     """
     adjusted: dict[Name, float] = {}
     highest = 0.0

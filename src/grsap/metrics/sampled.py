@@ -14,10 +14,10 @@ from grsap.metrics.intervals import mean_interval
 from grsap.metrics.paired import PairedChange, paired_change, ratio_excess, sign_flip_p_value
 
 Outcome = bool | float | None
-"""A verdict (None: unparsed), or a score in [0, 1]."""
+"""A verdict, or a score in [0, 1]; None is unparsed."""
 
 Samples = Mapping[str, Sequence[Outcome]]
-"""Outcomes by prompt id, one per sample; equally many per prompt."""
+"""Outcomes by prompt id, one per sample, with k samples for every prompt."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SampledRate:
     """A share, or a mean score, with its 95 % interval.
 
     Attributes:
-        value: mean over parsed samples, in [0, 1]; None if there is none.
+        value: mean over parsed samples, in [0, 1]; None without any.
         low, high: the interval. Unparsed samples widen it: `low` takes them all as False, `high` as True.
-        min_value, max_value: the mean if all unparsed samples are False, and if all are True; None without a sample.
+        min_value, max_value: the mean with all unparsed samples as False, and as True; None without samples.
         num_prompts: prompts counted.
         num_samples: samples counted, unparsed ones included.
         num_true: samples that are True; None for scores in between.
@@ -46,10 +46,10 @@ class SampledRate:
 
 
 def sampled_rate(samples: Samples) -> SampledRate:
-    """The rate over all samples, with an interval for clustered data.
+    """Compute the rate over all samples, with an interval for clustered data.
 
-    It is `mean_interval` of the prompts' means, which holds however alike the samples of a prompt are; with one verdict
-    per prompt it is `share_interval`.
+    The interval is `mean_interval` of the prompts' means, which is valid for any correlation of the samples of a
+    prompt; with one verdict per prompt it is `share_interval`.
     """
     flat = [value for values in samples.values() for value in values]
     parsed = [float(value) for value in flat if value is not None]
@@ -69,7 +69,7 @@ def sampled_rate(samples: Samples) -> SampledRate:
 
 
 def any_of(samples: Samples) -> dict[str, list[Outcome]]:
-    """Whether any sample of each prompt is True; None if a missing one could decide it."""
+    """Return by prompt whether any sample is True; None if a missing one could decide."""
     return {
         prompt: [True if any(value is True for value in values) else None if None in values else False]
         for prompt, values in samples.items()
@@ -79,16 +79,16 @@ def any_of(samples: Samples) -> dict[str, list[Outcome]]:
 def sampled_change(
     before: Samples, after: Samples, *, higher_is_better: bool = False, max_ratio: float | None = None
 ) -> PairedChange:
-    """After minus before, prompt by prompt, over the prompts that both have.
+    """Compute the paired change, after minus before, over the prompts of both.
 
     With one sample per prompt it is `paired_change`. With more, the interval is `mean_interval` of the changes of the
     prompts' means, and the p-value that of `sign_flip_p_value` over prompts.
 
     Args:
-        before: outcomes by prompt id; missing ones widen the interval both ways.
-        after: the same, of the other subject.
-        higher_is_better: which change counts as better.
-        max_ratio: see `PairedChange.ratio_excess`; None for no test of it.
+        before: outcomes by prompt id; missing ones widen the interval at both ends.
+        after: the same, of the other model.
+        higher_is_better: the direction of the rate.
+        max_ratio: see `PairedChange.ratio_excess`; None to skip that test.
     """
     ids = [prompt for prompt in before if prompt in after]
     if all(len(before[prompt]) == len(after[prompt]) == 1 for prompt in ids):
@@ -127,7 +127,7 @@ def _mean(values: Sequence[Outcome]) -> float | None:
 
 
 def _filled(samples: Samples, missing: float) -> np.ndarray:
-    """(n, k) outcomes with `missing` in the place of None."""
+    """Return (n, k) outcomes with `missing` in place of None."""
     return np.array(
         [[missing if value is None else float(value) for value in values] for values in samples.values()], np.float64
     )

@@ -1,4 +1,4 @@
-"""Anytime-valid intervals: a share can be monitored while it is counted, without inflating the error rate."""
+"""Anytime-valid intervals: monitor a share during sampling without inflating the error rate."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ class FiniteShare:
     """A confidence sequence for the share of True in a finite list that is sampled in random order.
 
     The prior-posterior ratio martingale of Waudby-Smith and Ramdas 2020 ("Confidence sequences for sampling without
-    replacement", NeurIPS), with a uniform prior over the number of True: a bet against each possible
-    number, which is excluded once the wealth reaches 1 / error_rate. With probability of at least 1 - error_rate the
+    replacement", NeurIPS), with a uniform prior over the number of True: it bets against each possible
+    number, and excludes it once the wealth reaches 1 / error_rate. With a probability of at least 1 - error_rate the
     true number is in the interval at all times, so sampling may stop at any time, for any reason. After the last
-    item the interval is the number itself.
+    item the interval is one point.
 
     Args:
-        num: items of the list, at least 1.
-        error_rate: in (0, 1).
+        num: number of items, at least 1.
+        error_rate: probability that the true share is ever outside, in (0, 1).
 
     Attributes:
         num_seen: items counted so far.
@@ -46,10 +46,10 @@ class FiniteShare:
             raise ValueError(f"{num_true} of {num_seen} after {self.num_seen} of {self.num}")
         self.num_seen = num_seen
         likelihood = hypergeom.pmf(num_true, self.num, np.arange(self.num + 1), num_seen)
-        # Under the uniform prior each count has the probability 1 / (num_seen + 1).
+        # Under the uniform prior each num_true has the probability 1 / (num_seen + 1).
         wealth_is_small = likelihood * (num_seen + 1) > self.error_rate
         still = self._possible & wealth_is_small
-        # An unlucky order can exclude every number: then keep those that the counts themselves allow.
+        # An unlucky order can exclude every number: then keep those that are consistent with the counts.
         self._possible = still if still.any() else likelihood > 0
 
     @property
@@ -63,5 +63,5 @@ class FiniteShare:
         return float(np.flatnonzero(self._possible)[-1]) / self.num
 
     def decides(self, bound: float) -> bool:
-        """Whether the whole interval is within `bound`, or above it."""
+        """Return whether the whole interval is at most `bound`, or above it."""
         return self.high <= bound or self.low > bound
