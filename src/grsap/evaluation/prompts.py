@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grsap.errors import DataError
@@ -74,8 +73,3 @@ def sampling_hash(sampling: SamplingSettings, seed: int) -> str:
 def request_seed(seed: int, prompt_hash: str, sample: int) -> int:
     """Return the seed of one answer, equal for all subjects and independent of other requests."""
     return int(hash_json(["evaluate", seed, prompt_hash, sample]), 16) % 2**63
-
-
-def texts_of(items: Sequence[BenchmarkItem]) -> list[str]:
-    """Return the user's turns of each item, joined by newlines."""
-    return ["\n".join(m["content"] for m in item.messages if m["role"] == "user") for item in items]
