@@ -25,6 +25,7 @@ CLEAN = (
     "models",
     "objectives",
     "pages",
+    "runs",
     "similarity",
     "study",
     "synthesis",

@@ -257,7 +257,7 @@ def test_damaged_newest_checkpoint_is_replaced_on_resume(tmp_path: Path) -> None
     checkpoint = folder.newest_checkpoint(said.append)
     assert checkpoint == folder.checkpoint_path(3)
     assert said == [
-        "Checkpoint step=000006 is damaged (trainer.ckpt is truncated or changed): going back to the one before."
+        "Checkpoint step=000006 is damaged (trainer.ckpt is truncated or changed): trying the previous one."
     ]
     seen = SeenSteps()
     toy_fit(tmp_path, [AdapterCheckpoint(3), seen], checkpoint=checkpoint)

@@ -48,9 +48,10 @@ def test_a_source_has_a_loss_at_the_steps_that_have_its_rows(run: Run, capsys: p
     card = (run.run_dir / "adapter" / "README.md").read_text()
     assert "trained with grsap" in card
     assert "with safety rows mixed in ([generative replay]" in card
-    assert "- replay: 3 rows learned, 33 supervised tokens, repeats counted; 6 rows at hand (3 never seen), " in card
+    assert "- replay: 3 rows learned (33 supervised tokens), repeats counted; 6 rows available (" in card
+    assert " supervised tokens); 3 of them were never seen\n" in card
     assert "- generative-replay\n" in card
-    assert "Nothing was measured: whether this model still refuses what the base refused is not known." in card
+    assert "Nothing was measured: whether this model still refuses what the base model refused is unknown." in card
     assert "numbers above" not in card
 
 
@@ -66,8 +67,8 @@ def test_replay_of_the_weight_0_is_not_called_learned(run: Run, capsys: pytest.C
     card = (run.run_dir / "adapter" / "README.md").read_text()
     assert "with safety rows mixed in" not in card
     assert "generative-replay" not in card
-    assert "- replay: none learned, for no objective reads them; 6 rows at hand" in card
-    assert "- Safety rows were in the steps, but nothing was learned from them." in card
+    assert "- replay: none learned, because no objective of a weight above 0 uses them; 6 rows available" in card
+    assert "- Safety rows were in the training batches, but nothing was learned from them." in card
 
 
 @pytest.mark.filterwarnings("default")
@@ -79,7 +80,7 @@ def test_replay_that_a_balancer_takes_out_of_the_loss_is_not_called_learned(run:
     assert (summary["rows_learned"], summary["targets_learned"]["replay"]) == ({"task": 9, "replay": 0}, 0)
     card = (run.run_dir / "adapter" / "README.md").read_text()
     assert "with safety rows mixed in" not in card
-    assert "- Safety rows were in the steps, but nothing was learned from them." in card
+    assert "- Safety rows were in the training batches, but nothing was learned from them." in card
 
 
 def test_replay_is_learned_in_the_steps_in_which_it_counts(run: Run) -> None:

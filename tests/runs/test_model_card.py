@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from tests.callbacks.toy_run import PlantedHarmfulness, PlantedTaskScore, ToyMod
 from transformers import LlamaForCausalLM
 
 from grsap.callbacks import AdapterCheckpoint, MixtureMonitor, Provenance, RunSummary
-from grsap.runs.model_card import is_edited, model_card, write_model_card
 from grsap.callbacks.model_export import export_model
 from grsap.runs.folder import RunFolder
+from grsap.runs.model_card import is_edited, model_card, write_model_card
 
 CHECKS = ({0: 0.0, 10: 1.0}, {0: 0.25, 10: 0.75})
 
@@ -39,6 +40,7 @@ def test_the_card_of_a_run(run: RunFolder) -> None:
     assert front_matter(text)["library_name"] == "peft"
     assert ModelCard.load(run.adapter / "README.md").data.library_name == "peft"
     assert "| task score (higher is better) | 0.0 % (0.0–60.2; n=4) | 100.0 % (39.8–100.0; n=4) | +100.0 (" in text
+    assert re.search(r"\| \+100\.0 \([^|;]+; n=4\) \|", text)
     assert "| compliance (proxy) (lower) | 25.0 % (0.6–80.6; n=4) | 75.0 % (19.4–99.4; n=4) |" in text
     assert "Judge of the safety prompts: `planted`. It is a proxy that sees refusals only" in text
     assert "Harmfulness was not measured: the judge sees refusals only." in text

@@ -94,7 +94,7 @@ def test_a_finished_run_with_other_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [None, "interrupted"])
 def test_an_unfinished_run_needs_resume(tmp_path: Path, status: str | None) -> None:
     folder = make_run(tmp_path / "run", status)
-    with pytest.raises(RunFolderError, match=r"holds an unfinished run\. Add --resume to go on with it"):
+    with pytest.raises(RunFolderError, match=r"holds an unfinished run\. Add --resume to continue it"):
         folder.check(CONFIG, resume=False)
     assert folder.check(CONFIG, resume=True) == "unfinished"
     assert folder.newest_checkpoint() is None
@@ -151,7 +151,7 @@ def test_a_finished_run_whose_config_is_lost_is_not_taken_for_this_one(tmp_path:
     folder.config.unlink()
     if config is not None:
         folder.config.write_bytes(config.encode("latin-1"))
-    with pytest.raises(RunFolderError, match=r"config\.yaml is missing or no YAML"):
+    with pytest.raises(RunFolderError, match=r"config\.yaml is missing or not YAML"):
         folder.check(CONFIG, resume=True)
 
 
@@ -249,9 +249,9 @@ def test_newest_valid_checkpoint(tmp_path: Path) -> None:
     (paths[40] / "adapter_model.safetensors").unlink()
     assert folder.newest_checkpoint(said.append) == paths[5]
     assert said == [
-        "Checkpoint step=000100 is damaged (trainer.ckpt is truncated or changed): going back to the one before.",
-        "Checkpoint step=000100 is damaged (trainer.ckpt is truncated or changed): going back to the one before.",
-        "Checkpoint step=000040 is damaged (adapter_model.safetensors is missing): going back to the one before.",
+        "Checkpoint step=000100 is damaged (trainer.ckpt is truncated or changed): trying the previous one.",
+        "Checkpoint step=000100 is damaged (trainer.ckpt is truncated or changed): trying the previous one.",
+        "Checkpoint step=000040 is damaged (adapter_model.safetensors is missing): trying the previous one.",
     ]
 
 

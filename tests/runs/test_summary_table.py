@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from grsap.console import Console
+from grsap.errors import RunFolderError
 from grsap.runs.summary_table import (
     change_cell,
     load_and_print,
@@ -18,8 +20,6 @@ from grsap.runs.summary_table import (
     rate_cell,
     verdict_cell,
 )
-from grsap.console import Console
-from grsap.errors import RunFolderError
 
 ROOT = Path(__file__).parents[2]
 

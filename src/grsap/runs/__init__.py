@@ -1,1 +1,1 @@
-"""What a run folder is: its files, summary, card and metrics. Read without torch."""
+"""Files of a run folder: checkpoints, summary, model card and metrics. Imports no torch."""

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, whether it may be used, and its newest checkpoint. No torch."""
+"""The folder of a run: its paths, whether a run may use it, and its newest checkpoint. Imports no torch."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ _log = logging.getLogger(__name__)
 
 STATE_FILE = "state.json"
 HEADING = "# grsap fit"
-"""First line of `config.yaml` in the folder of a run; tells it from a folder of something else."""
+"""First line of `config.yaml` in a run folder; distinguishes it from folders that grsap did not write."""
 MANIFEST_SCHEMA = "grsap.manifest/1"
 SUMMARY_SCHEMA = "grsap.summary/1"
 INVOCATION = ".invocation"
-"""File with the hash of the call that finished the run."""
+"""Name of the file with the hash of the command line that finished the run."""
 NOT_COMPARED = frozenset({"run_dir", "config", "trainer.default_root_dir"})
-"""Keys of a config that do not make it another run."""
+"""Keys that two configs of the same run may set differently."""
 LENGTH_BOUNDS = ("max_epochs", "max_steps", "max_time")
-"""Settings of the Trainer that only decide where a run ends, as `stop_reason` names them."""
+"""Trainer settings that bound the length of a run; also values of `stop_reason`."""
 LENGTH_KEYS = tuple(f"trainer.{name}" for name in LENGTH_BOUNDS)
-"""Keys of a config by which a finished run can be extended."""
+"""Keys whose change extends a finished run."""
 
 _CHECKPOINT = re.compile(r"step=(\d+)")
 _TEMPORARY = re.compile(
     r"\.(config\.yaml|manifest\.json|summary\.json|metrics\.csv|predictions\.jsonl|\.invocation|adapter|README\.md"
     r"|step=\d+|(task-)?step=\d+\.jsonl)\.\w+\.(tmp|old)"
 )
-"""Names of the temporary files and folders of a run, and of nothing else."""
+"""Matches names of temporary files and folders of a run, and no others."""
 
 RunStatus = Literal["new", "unfinished", "finished", "extended"]
 
 
 def checkpoint_name(step: int) -> str:
-    """Name of the folder of the checkpoint after `step` optimizer steps; names sort like steps below a million."""
+    """Return the folder name of the checkpoint after `step` optimizer steps; below 1,000,000, names sort like steps."""
     return f"step={step:06d}"
 
 
 def checkpoint_step(path: Path) -> int | None:
-    """The step in a checkpoint folder's name; None if it is no such name."""
+    """Return the optimizer step in the name of a checkpoint folder; None for other names."""
     match = _CHECKPOINT.fullmatch(path.name)
     return None if match is None else int(match[1])
 
 
 def seal_checkpoint(folder: Path, step: int) -> None:
-    """Write `state.json`: the step, and the hash of each other file of the checkpoint."""
+    """Write `state.json`: the step, and the hash of every other file of the checkpoint."""
     files = {
         str(file.relative_to(folder)): hash_file(file)
         for file in sorted(folder.rglob("*"))
@@ -67,11 +67,11 @@ def seal_checkpoint(folder: Path, step: int) -> None:
 
 
 def checkpoint_damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint; None if each file has the hash that `state.json` says.
+    """Describe the damage of a checkpoint; None if each file has its hash in `state.json`.
 
     Raises:
-        RunFolderError: a file is there and cannot be read now (input/output error, no permission, stale handle). That
-            is no damage: it may pass.
+        RunFolderError: a file exists but cannot be read (input/output error, no permission, stale handle). This is not
+            called damage, because the cause may be temporary.
     """
     try:
         with reading(folder / STATE_FILE):
@@ -85,14 +85,14 @@ def checkpoint_damage(folder: Path) -> str | None:
 
 
 def changed_file(folder: Path, hashes: Mapping[str, str]) -> str | None:
-    """Which file of a folder is missing or does not have its hash; None if all are as they were.
+    """Describe the first file that is missing or changed; None if all files have their hashes.
 
     Args:
-        folder: of the files.
-        hashes: by name, as `hash_file` gives them.
+        folder: folder of the files.
+        hashes: file name -> hash by `hash_file`.
 
     Raises:
-        RunFolderError: a file is there and cannot be read now.
+        RunFolderError: a file exists but cannot be read.
     """
     for name, expected in hashes.items():
         try:
@@ -106,7 +106,7 @@ def changed_file(folder: Path, hashes: Mapping[str, str]) -> str | None:
 
 
 class RunFolder:
-    """A run's folder. Making the object touches nothing.
+    """The folder of a run. The constructor does not access the disk.
 
     Args:
         path: the run folder, `--run_dir`.
@@ -123,20 +123,22 @@ class RunFolder:
         self.summary = self.path / "summary.json"
 
     def checkpoint_path(self, step: int) -> Path:
-        """Where the checkpoint after `step` optimizer steps lies."""
+        """Return the folder of the checkpoint after `step` optimizer steps."""
         return self.checkpoints_dir / checkpoint_name(step)
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoint folders, oldest first, damaged ones too."""
+        """Return all checkpoint folders, oldest first, damaged ones included."""
         entries = _entries(self.checkpoints_dir)
         found = [(step, path) for path in entries if (step := checkpoint_step(path)) is not None]
         return [path for _, path in sorted(found)]
 
     def check_no_other_checkpoint(self) -> None:
-        """Check that Lightning finds nothing to load by itself, as it does in SLURM jobs if it is given no checkpoint.
+        """Check that there is no checkpoint of another program that Lightning would load.
+
+        In a SLURM job, Lightning loads `hpc_ckpt_*.ckpt` from the run folder if no checkpoint is passed to it.
 
         Raises:
-            RunFolderError: names the file.
+            RunFolderError: there is such a file.
         """
         found = [entry for entry in _entries(self.path) if re.fullmatch(r"hpc_ckpt_\d+\.ckpt", entry.name)]
         if found:
@@ -145,66 +147,66 @@ class RunFolder:
             )
 
     def newest_checkpoint(self, say: Callable[[str], None] = _log.warning) -> Path | None:
-        """The newest checkpoint whose files have the hashes of its `state.json`; None if there is none.
+        """Return the newest checkpoint whose files have the hashes in its `state.json`; None if there is none.
 
         Args:
-            say: is told of each damaged one that is passed over.
+            say: called with a message for each damaged checkpoint that is skipped.
         """
         for path in reversed(self.checkpoints()):
             damage = checkpoint_damage(path)
             if damage is None:
                 return path
-            say(f"Checkpoint {path.name} is damaged ({damage}): going back to the one before.")
+            say(f"Checkpoint {path.name} is damaged ({damage}): trying the previous one.")
         return None
 
     def read_summary(self) -> dict[str, Any] | None:
-        """`summary.json`; None if it is missing or no JSON object.
+        """Return the content of `summary.json`; None if it is missing or not a JSON object.
 
         Raises:
-            RunFolderError: it is there and cannot be read now.
+            RunFolderError: it exists but cannot be read.
         """
         return read_object(self.summary)
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """The same of `manifest.json`."""
+        """Return the content of `manifest.json`, as `read_summary` does."""
         return read_object(self.manifest)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run in it came to its end."""
+        """Whether the run in the folder is finished, by its summary."""
         summary = self.read_summary()
         return summary is not None and summary.get("status") == "finished"
 
     @property
     def holds_run(self) -> bool:
-        """Whether `grsap fit` made what is in it, as its own files say; names alone say nothing."""
+        """Whether `grsap fit` wrote the folder, by the content of its files; file names are no evidence."""
         try:
             with reading(self.config), self.config.open("rb") as file:
                 if file.readline().strip() == HEADING.encode():
                     return True
         except OSError:
             pass
-        manifest = self.read_manifest()  # of a run that was begun before config.yaml had a heading
+        manifest = self.read_manifest()  # runs of older versions have no heading in config.yaml
         return manifest is not None and manifest.get("schema") == MANIFEST_SCHEMA
 
     @property
     def status(self) -> RunStatus:
-        """`new`: missing or empty (hidden files left out); `finished`; else `unfinished`."""
+        """`new` for a folder that is missing or has hidden files only; otherwise `finished` or `unfinished`."""
         if not _visible(self.path):
             return "new"
         return "finished" if self.holds_run and self.is_finished else "unfinished"
 
     def differences(self, config: str) -> list[str] | None:
-        """How another config differs from the run's `config.yaml`: lines `key: old -> new`, in the order of the keys.
+        """Compare a config with the run's `config.yaml`.
 
         Args:
             config: YAML, as written to `config.yaml`.
 
         Returns:
-            None if the run's own is missing or is no YAML.
+            A line `key: old -> new` per difference, sorted by key; None if `config.yaml` is missing or not YAML.
 
         Raises:
-            RunFolderError: it is there and cannot be read now.
+            RunFolderError: `config.yaml` exists but cannot be read.
         """
         try:
             with reading(self.config):
@@ -214,15 +216,15 @@ class RunFolder:
         return setting_differences(old, load_yaml(config), NOT_COMPARED)
 
     def check(self, config: str, *, resume: bool) -> RunStatus:
-        """Whether a run with this config may use the folder. Nothing is written.
+        """Check whether a run with this config may use the folder. Writes nothing.
 
         Returns:
-            `new`: start from step 0. `unfinished` (only with `resume`): go on from `newest_checkpoint()`, or from step
-            0 if there is none. `finished`: the same run is done; print its summary. `extended` (only with `resume`):
-            the same run is done, and the config has another end.
+            `new`: start from step 0. `unfinished` (only with `resume`): continue from `newest_checkpoint()`, or from
+            step 0 if there is none. `finished`: this run is finished; print its summary. `extended` (only with
+            `resume`): this run is finished, and the config changes its length only.
 
         Raises:
-            RunFolderError: it holds another run, an unfinished one and `resume` is off, or something that is no run.
+            RunFolderError: the folder has another run, an unfinished run without `resume`, or files of no run.
         """
         status = self.status
         if status == "finished":
@@ -234,7 +236,7 @@ class RunFolder:
         if status == "unfinished" and not resume:
             raise RunFolderError(
                 f"run_dir {self.path} holds an unfinished run",
-                "Add --resume to go on with it, or choose another folder with --run_dir",
+                "Add --resume to continue it, or choose another folder with --run_dir",
             )
         return status
 
@@ -242,7 +244,7 @@ class RunFolder:
         differences = self.differences(config)
         if differences is None:
             raise RunFolderError(
-                f"{self.config} is missing or no YAML, so that it cannot be told whether the finished run is this one",
+                f"{self.config} is missing or not YAML, so the settings of the finished run are unknown",
                 "Restore it, or choose another folder with --run_dir",
             )
         if not differences:
@@ -259,16 +261,16 @@ class RunFolder:
         )
 
     def begin(self, config: str | None) -> Path | None:
-        """Write the config of a run that starts or resumes, after everything about it has been accepted.
+        """Write the config of a run that starts or resumes; call it after all checks.
 
-        What an earlier end left (summary, adapter) is set aside, and so are files at the run's places that no run
-        wrote.
+        Moves away the summary and adapter of a finished run that is extended, and files that have the names of a
+        run's files but were not written by grsap.
 
         Args:
-            config: YAML; None to leave `config.yaml` as it is.
+            config: YAML; None to keep `config.yaml`.
 
         Returns:
-            Where the things set aside are now; None if there were none.
+            The folder of the moved files; None if none was moved.
         """
         ended = [self.summary, self.adapter, self.path / INVOCATION] if self.is_finished else []
         foreign = [
@@ -284,17 +286,17 @@ class RunFolder:
         return place
 
     def remove_start(self) -> None:
-        """Take back what a run that failed before its first step has written, if there is nothing else."""
+        """Remove config and manifest of a run that failed before its first step, if the folder has nothing else."""
         if set(_visible(self.path)) <= {self.config, self.manifest}:
             self.config.unlink(missing_ok=True)
             self.manifest.unlink(missing_ok=True)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process, as `grsap.files.folder_lock` does."""
+        """Lock the folder for this process inside the block; see `grsap.files.folder_lock`."""
         return folder_lock(self.path)
 
     def remove_stale(self) -> None:
-        """Remove the temporary files and folders that a killed run left. Call it with the lock held."""
+        """Remove temporary files and folders of a killed run. The caller must hold the lock."""
         for folder in (self.path, self.checkpoints_dir, self.transcripts, self.adapter):
             for entry in _entries(folder):
                 if not _TEMPORARY.fullmatch(entry.name):
@@ -306,10 +308,10 @@ class RunFolder:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None if there is no such file, or it holds something else.
+    """Return the JSON object in a file; None if the file is missing or has other content.
 
     Raises:
-        RunFolderError: the file is there and cannot be read now.
+        RunFolderError: the file exists but cannot be read.
     """
     try:
         with reading(path):

@@ -1,4 +1,4 @@
-"""The reader of a run's metrics."""
+"""Read `metrics.csv` of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grsap.errors import DataError
 
 
 def read_metrics(path: Path) -> Iterator[tuple[int, str, float]]:
-    """Yield (step, key, value) of the finite numbers of a `metrics.csv`; a partial line that a killed run left is skipped.
+    """Yield (step, key, value) for each finite value in `metrics.csv`; skip the partial line of a killed run.
 
     Raises:
         DataError: the file is not CSV.
@@ -40,5 +40,5 @@ def _rows_of(file: TextIO, path: Path) -> Iterator[list[str]]:
 
 
 def is_step(text: str) -> bool:
-    """Whether a text is a number of steps."""
+    """Return whether a text is a step: 1 to 12 digits."""
     return re.fullmatch(r"[0-9]{1,12}", text) is not None

@@ -1,4 +1,4 @@
-"""The model card in the adapter's folder: training data, settings and measurements, and no other claims."""
+"""Write the model card in the adapter folder: training data, settings and measurements, and no other claims."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 
 
 def write_model_card(folder: RunFolder) -> bool:
-    """Write `adapter/README.md` from the run's files, unless someone edited the card.
+    """Write `adapter/README.md` from the files of the run, unless a user edited the card.
 
     Returns:
         Whether a card was written.
@@ -46,12 +46,12 @@ def write_model_card(folder: RunFolder) -> bool:
 
 
 def has_model_card(folder: RunFolder) -> bool:
-    """Whether a finished run has its card, or no adapter."""
+    """Return whether a finished run has its card, or has no adapter."""
     return not folder.adapter.is_dir() or (folder.adapter / CARD).is_file()
 
 
 def is_edited(path: Path) -> bool:
-    """Whether there is a card that someone edited: its last line has the hash of what grsap wrote."""
+    """Return whether a user edited the card: its last line has the hash of the text that grsap wrote."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -63,10 +63,10 @@ def is_edited(path: Path) -> bool:
 
 
 def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
-    """The card's text.
+    """Return the text of the card, in Markdown.
 
     Args:
-        name: of the run.
+        name: name of the run.
         summary: content of `summary.json`.
         manifest: content of `manifest.json`.
         adapter: content of `adapter_config.json`; empty after full fine-tuning.
@@ -89,7 +89,7 @@ def model_card(name: str, summary: Json, manifest: Json, adapter: Json) -> str:
 
 
 def _learned(summary: Json, source: str) -> int | None:
-    """Rows of a source that an objective learned from, with repeats; None if unknown."""
+    """Return the number of rows of a source that an objective used, repeats counted; None if unknown."""
     rows = summary.get("rows_learned")
     return None if rows is None else int(rows.get(source, 0))
 
@@ -124,12 +124,16 @@ def _measured(summary: Json) -> Iterator[str]:
     margin = next((change["margin"] for change in changes.values() if change.get("margin") is not None), None)
     ratio = ", and within `max_ratio`" if any(c.get("ratio_excess") is not None for c in changes.values()) else ""
     held = "" if margin is None else f' "Held": worse by less than {100 * margin:g} points with 95 % confidence{ratio}.'
-    yield f"In brackets 95 % intervals and the number of prompts; unparsed answers widen the interval.{held}"
+    yield (
+        "Before is the base model, after is this model, on the same prompts and by the same judge. The change is after "
+        "minus before in percentage points, paired by prompt. In brackets: the 95 % interval and the number of prompts "
+        f"(pair accuracy: of pairs) n. An answer without a readable verdict (unparsed) widens the interval.{held}"
+    )
     yield from (f"**Fewer answers:** {line}." for line in fewer_answers(summary))
     judge = next((rate["judge"] for rate in (after.get("refusal_rate"), after.get("harmfulness_rate")) if rate), None)
     if judge:
         proxy = (
-            " It is a proxy that sees refusals only: it cannot tell whether an answer that does not refuse is harmful."
+            " It is a proxy that sees refusals only: whether an answer that does not refuse is harmful was not judged."
             if summary.get("harmfulness_is_proxy")
             else ""
         )
@@ -156,21 +160,21 @@ def _data(manifest: Json, summary: Json) -> Iterator[str]:
 
 
 def _of_source(summary: Json, source: str, report: Json) -> str:
-    """The number of rows of a source: learned and available."""
+    """Return a line on the rows of a source: how many were used and how many are available."""
     rows, unseen = _learned(summary, source), (summary.get("rows_unseen") or {}).get(source)
     learned = ""
     if rows is not None:
         tokens = count((summary.get("targets_learned") or {}).get(source, 0))
-        total = f"{count(rows)} rows learned, {tokens} supervised tokens, repeats counted"
-        learned = f"{total if rows else 'none learned, for no objective reads them'}; "
-    left = f" ({count(unseen)} never seen)" if unseen else ""
-    tokens_at_hand = f"{count(report['num_targets'])} supervised tokens"
-    return f"- {source}: {learned}{count(report['num_kept'])} rows at hand{left}, {tokens_at_hand}"
+        total = f"{count(rows)} rows learned ({tokens} supervised tokens), repeats counted"
+        learned = f"{total if rows else 'none learned, because no objective of a weight above 0 uses them'}; "
+    left = f"; {count(unseen)} of them were never seen" if unseen else ""
+    available = f"{count(report['num_kept'])} rows available ({count(report['num_targets'])} supervised tokens)"
+    return f"- {source}: {learned}{available}{left}"
 
 
 def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
     base = manifest.get("base") or {}
-    lines = [f"- base: `{_file_name(base['path'])}`, {base.get('quantization', 'none')} quantization"] if base else []
+    lines = [f"- base: `{_file_name(base['path'])}`, quantization {base.get('quantization', 'none')}"] if base else []
     if base.get("revision"):
         lines.append(f"- revision of the base: `{base['revision']}`")
     if base.get("merge_adapter"):
@@ -183,9 +187,9 @@ def _training(manifest: Json, summary: Json, adapter: Json) -> Iterator[str]:
         lines.append(f"- LoRA: r {adapter.get('r')}, alpha {adapter.get('lora_alpha')}, dropout {dropout}, on {named}")
     for each in ((manifest.get("config") or {}).get("model") or {}).get("objectives") or []:
         arguments = {key: value for key, value in (each.get("init_args") or {}).items() if value is not None}
-        told = ", ".join(f"{key} {value}" for key, value in arguments.items())
+        shown = ", ".join(f"{key} {value}" for key, value in arguments.items())
         lines.append(
-            f"- objective: `{str(each.get('class_path')).rpartition('.')[2]}`" + (f" ({told})" if told else "")
+            f"- objective: `{str(each.get('class_path')).rpartition('.')[2]}`" + (f" ({shown})" if shown else "")
         )
     lines.append(
         f"- {count(summary['num_steps'])} steps, {count(summary['num_tokens'])} tokens, {duration(summary['seconds'])} "
@@ -218,23 +222,23 @@ def _loading(base: Json, adapter: Json) -> Iterator[str]:
     ]
     yield "\n".join(["```python", *code, "```"])
     if path.startswith(PREFIX):
-        yield f"`{name}` is a model in a package of grsap; use a folder or Hub id with the same weights."
+        yield f"`{name}` is a model inside the grsap package: use a folder or Hub id with the same weights."
     if base.get("merge_adapter"):
-        yield "First merge the adapter named above into the base: this one was trained on top of it."
+        yield "First merge the adapter named above into the base: this adapter was trained on the merged model."
     if base.get("quantization") not in (None, "none"):
         yield (
-            f"It was trained and measured on a base in {base['quantization']}. On a base in full precision it behaves "
-            "differently, and was not measured."
+            f"It was trained and measured on a base model with {base['quantization']} quantization. Its results on a "
+            "base model in full precision are different, and were not measured."
         )
 
 
 def _limits(summary: Json, manifest: Json) -> Iterator[str]:
     measured = any(value for key in ("before", "after") for value in (summary.get(key) or {}).values())
     lines = [
-        "- The numbers above are for the prompts of this run's checks, with answers truncated at the checks' token "
-        "limit. They do not transfer to other prompts, longer answers, other system prompts or attacks."
+        "- The numbers above hold for the prompts of this run's checks, with answers truncated at the checks' token "
+        "limit. They say nothing about other prompts, longer answers, other system prompts or attacks."
         if measured
-        else "- Nothing was measured: whether this model still refuses what the base refused is not known.",
+        else "- Nothing was measured: whether this model still refuses what the base model refused is unknown.",
         "- One run with one seed: the variation between seeds was not measured.",
     ]
     if summary.get("harmfulness_is_proxy"):
@@ -245,7 +249,7 @@ def _limits(summary: Json, manifest: Json) -> Iterator[str]:
     if not planned:
         lines.append("- No safety rows were mixed in.")
     elif learned == 0:
-        lines.append("- Safety rows were in the steps, but nothing was learned from them.")
+        lines.append("- Safety rows were in the training batches, but nothing was learned from them.")
     if summary.get("stop_reason") not in (None, *LENGTH_BOUNDS):
         lines.append(f"- The run was stopped early: {_plain(str(summary['stop_reason']))}")
     yield "\n".join(lines)
@@ -262,7 +266,8 @@ def _rate(rate: Json | None) -> str:
 def _change(change: Json) -> str:
     if change.get("difference") is None:
         return ""
-    return f"{points(change['difference'])} ({points_interval(change['low'], change['high'])})"
+    num_pairs = f"; n={change['num_pairs']}" if change.get("num_pairs") is not None else ""
+    return f"{points(change['difference'])} ({points_interval(change['low'], change['high'])}{num_pairs})"
 
 
 def _section(title: str, paragraphs: Iterator[str]) -> str:
@@ -270,7 +275,7 @@ def _section(title: str, paragraphs: Iterator[str]) -> str:
 
 
 def _file_name(name: Any) -> str:
-    """A Hub id or embedded name unchanged; the last part of a path, since a published card must not reveal paths."""
+    """Return a Hub id or embedded name unchanged, and the last part of a path: a card must not reveal paths."""
     text = str(name).replace("`", "'").replace("\n", " ")
     is_path = not text.startswith(PREFIX) and (not _HUB_ID.fullmatch(text) or Path(text).exists())
     return Path(text).name if is_path else text

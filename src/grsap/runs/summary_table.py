@@ -1,4 +1,4 @@
-"""`summary.json` as a console table. Without torch, so that the second call of a finished run is fast."""
+"""Print `summary.json` as a console table. Imports no torch, so that calling a finished run again is fast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_and_print(run_dir: str | Path, console: Console | None = None) -> None:
     """Print the table of a finished run from its `summary.json` alone.
 
     Raises:
-        RunFolderError: the folder holds no summary that can be read.
+        RunFolderError: the summary is missing or cannot be read.
     """
     path = Path(run_dir) / "summary.json"
     try:
@@ -47,7 +47,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """A row per rate, with the number of prompts, the 95 % interval, and the paired change."""
+    """Return a table with a row per rate: value, number of prompts, 95 % interval, and paired change."""
     table = Table(title="Before and after fine-tuning, with 95 % intervals", title_justify="left", show_lines=True)
     table.add_column("", min_width=14)
     for heading in ("before", "after", "paired change"):
@@ -68,13 +68,13 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def row_label(spec: RateSpec, summary: Mapping[str, Any]) -> str:
-    """A rate's name and direction: `harmfulness (lower)`. The first row of a table says it in full."""
+    """Format a rate and its direction: `harmfulness (lower)`, but `task score (higher is better)` in the first row."""
     better = f"{spec.better} is better" if spec.key == "task_score" else spec.better
     return f"{spec.name(bool(summary.get('harmfulness_is_proxy')))} ({better})"
 
 
 def rate_cell(rate: Mapping[str, Any] | None) -> str:
-    """`12.5 % (n=16)` over `4.3-31.0`; with the number of unparsed answers in a third line."""
+    """Format a rate as `12.5 % (n=16)` over its interval `4.3-31.0`; a third line counts unparsed answers."""
     if rate is None:
         return "-"
     value = "-" if rate.get("value") is None else _percent(rate["value"])
@@ -83,7 +83,7 @@ def rate_cell(rate: Mapping[str, Any] | None) -> str:
 
 
 def change_cell(change: Mapping[str, Any] | None) -> str:
-    """`+1.7 (n=60)` over `-3.0..+6.4`, in percentage points."""
+    """Format a paired change as `+1.7 (n=60)` over its interval `-3.0..+6.4`, in percentage points."""
     if change is None or change.get("difference") is None:
         return "-"
     low, high = 100 * change["low"], 100 * change["high"]
@@ -91,7 +91,7 @@ def change_cell(change: Mapping[str, Any] | None) -> str:
 
 
 def verdict_cell(change: Mapping[str, Any] | None) -> str:
-    """The verdict, its reason and its margin, as far as it has them."""
+    """Format a verdict with its reason and margin, in points; empty if there is none."""
     if change is None or not change.get("verdict"):
         return ""
     reason, margin = change.get("verdict_reason"), change.get("margin")
@@ -100,7 +100,7 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """The lines below the table: what ended, fewer answers, the judge, cost, paths, and the next command."""
+    """Return the lines below the table: why the run ended, fewer answers, judge, cost, paths, and the next command."""
     lines = [*_end(summary), *fewer_answers(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
@@ -110,18 +110,18 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def fewer_answers(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence per kind of prompts of which significantly more than before have no answer."""
+    """Return a sentence for each kind of prompts, harmful or benign, that significantly more often has no answer."""
     before, after, changes = (summary.get(key) or {} for key in ("before", "after", "changes"))
     return [
         f"{RATES[key].label} rose from {_percent(before[key]['value'])} to {_percent(after[key]['value'])}: "
-        "such answers neither refuse nor comply, and less of either says nothing of safety"
+        "such answers neither refuse nor comply, so fewer refusals or less compliance is no evidence on safety"
         for key in NO_ANSWER.values()
         if before.get(key) and after.get(key) and (changes.get(key) or {}).get("verdict") == "lost"
     ]
 
 
 def _end(summary: Mapping[str, Any]) -> list[str]:
-    """What ended the run, if the summary says so."""
+    """Return why the run ended, if the summary has it."""
     reason = summary.get("stop_reason")
     if not reason:
         return []
@@ -129,7 +129,7 @@ def _end(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _unseen(summary: Mapping[str, Any]) -> list[str]:
-    """Task rows that no step used. Unused replay rows are normal."""
+    """Return the number of task rows that no step used. Unused replay rows are normal."""
     unseen = (summary.get("rows_unseen") or {}).get("task")
     of_all = (summary.get("rows_at_hand") or {}).get("task")
     return [f"{unseen:,} of {of_all:,} task rows were not seen"] if unseen else []
