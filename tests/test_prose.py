@@ -25,6 +25,7 @@ CLEAN = (
     "models",
     "objectives",
     "pages",
+    "reporting",
     "runs",
     "similarity",
     "study",

@@ -84,7 +84,8 @@ def test_it_is_told(tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> 
     print_results(results, tmp_path, Console(out, width=200))
     assert "model, planted: 1 unanswered (1 content_filter)\n" in out.getvalue()
     page = Report([str(tmp_path)]).html()
-    assert "model: the server gave no answer to 1 content_filter. These widen the intervals." in page
+    words = "prompts without an answer from the server, by reason: content_filter 1. They widen the intervals."
+    assert f"model: {words}" in page
 
 
 def test_tasks_and_pairs_and_panels(tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.pages.html_check import Outline
 from tests.reporting.conftest import NUM_TWINS, Runs, read
 
 from grsap.cli import main
-from grsap.pages.numbers import percent, percent_interval
+from grsap.pages.numbers import percent, percent_interval, points, points_interval
 from grsap.reporting.transcripts import NUM_PER_SUBSET
 
 SECTIONS = [
@@ -86,6 +86,9 @@ def test_rates_are_those_of_the_summaries(page: Path, runs: Runs) -> None:
             change = summary["changes"][name]
             assert row[6] == change.get("verdict", "") + (change.get("verdict_reason") or "").replace("_", " ")
     text = Outline(page.read_text()).text
+    change = read(runs.replay / "summary.json")["changes"]["task_score"]
+    shown = f"{points(change['difference'])} points, 95 % interval {points_interval(change['low'], change['high'])}"
+    assert f"({shown}, n={change['num_pairs']}; {change['verdict']})" in text
     assert "below the margin of 7 points with 95 % confidence" in text
     assert "Proxy judge: refusal_matcher sees refusals only" in text
 
@@ -192,7 +195,7 @@ def test_bad_folders(error_of: Callable[..., str], runs: Runs, tmp_path: Path) -
     assert "is a file, not a folder" in error_of(runs.replay / "summary.json")
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "holds nothing that a report is made of. Give a folder that grsap fit," in error_of(empty)
+    assert "holds nothing that a report can show. Give a folder that grsap fit," in error_of(empty)
     children = f"Give the folders in it: {runs.plain}, {runs.replay}."
     assert children in error_of(runs.replay.parent)
     assert "the following arguments are required: DIR" in error_of()
@@ -222,7 +225,7 @@ def test_a_damaged_summary(error_of: Callable[..., str], runs: Runs, tmp_path: P
     (folder / "summary.json").write_text(json.dumps(read(folder / "summary.json") | damage))
     told = error_of(runs.replay, folder, "--output", tmp_path / "page.html")
     assert f"{folder}: manifest.json or summary.json is not as grsap writes it" in told
-    assert "Make it again with grsap fit, or leave the folder out" in told
+    assert "Create it again with grsap fit, or leave the folder out" in told
     assert not (tmp_path / "page.html").exists()
 
 

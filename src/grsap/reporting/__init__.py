@@ -1,4 +1,4 @@
-"""Reports: one page from what the other verbs left."""
+"""Reports: one HTML page on the folders that the other commands wrote."""
 
 from grsap.reporting.report import Report
 

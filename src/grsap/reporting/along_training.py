@@ -1,4 +1,4 @@
-"""Along training: harm, over-refusal and task score at each check, and the loss of each objective."""
+"""Sections on the course of training: the main rates at each check, and the loss of each objective."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from grsap.reporting.run import Run, headline_rates, styles
 
 LOSS = "train/loss/"
 MAX_POINTS = 240
-"""Points of a loss curve; of longer ones, neighbouring steps are averaged."""
+"""Maximum number of points per loss curve; neighbouring steps of longer curves are averaged."""
 
 
 def along_training(runs: Sequence[Run]) -> Section | None:
-    """A panel per rate with a line per run; None if no run was checked at two steps or more."""
+    """Return a section with a panel per rate and a line per run; None if no run was checked at two steps or more."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
     for spec in headline_rates():
@@ -30,14 +30,14 @@ def along_training(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Rates at each check, on the same prompts. Bands are 95 % intervals of single checks. Lines between checks "
-        "only connect them: nothing was measured there."
+        "Each point is a check during training, in percent; all checks of a run ask the same prompts. Bands are 95 % "
+        "intervals of single checks. Lines only connect the points: nothing was measured between them."
     )
     return Section("training", "Along training", [figure(panels, caption, run_legend(drawn))])
 
 
 def losses(runs: Sequence[Run]) -> Section | None:
-    """A panel per objective with a line per run; None if no loss was logged."""
+    """Return a section with a panel per objective and a line per run; None if no loss was logged."""
     names = dict.fromkeys(key for run in runs for key in sorted(run.metrics) if key.startswith(LOSS))
     panels: list[tuple[str, Element]] = []
     for number, key in enumerate(names):
@@ -50,13 +50,15 @@ def losses(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Unweighted loss of each objective in nats per supervised token of its own source, at steps that have such "
-        "tokens. Scales differ between panels."
+        "Mean loss of each objective in nats per supervised token, before it is multiplied by its coefficient, at the "
+        "steps that have rows of its source (task or replay). Curves of more than "
+        f"{MAX_POINTS} steps show means of neighbouring steps. Scales differ between panels."
     )
     return Section("loss", "Loss by objective", [figure(panels, caption, run_legend(styles(runs)))])
 
 
 def _curve(run: Run, by_step: Mapping[int, float]) -> Series:
+    """Return a curve of at most `MAX_POINTS` points; a mean of steps is drawn at the last of them."""
     steps = sorted(by_step)
     width = -(-len(steps) // MAX_POINTS)
     blocks = [steps[start : start + width] for start in range(0, len(steps), width)]

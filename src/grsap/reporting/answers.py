@@ -1,4 +1,4 @@
-"""Shares of unparsed, truncated and incoherent answers."""
+"""The section on unparsed, truncated and incoherent answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grsap.reporting.run import Run, answer_shares
 
 
 def answers(runs: Sequence[Run]) -> Section | None:
-    """A table of the shares before and after; None if none was measured."""
+    """Return a table of the shares before and after fine-tuning; None if none was measured."""
     rows: list[list[Content]] = []
     for run in runs:
         for moment in ("before", "after"):
@@ -23,10 +23,11 @@ def answers(runs: Sequence[Run]) -> Section | None:
     if not rows:
         return None
     caption = (
-        "Shares of all answers to the safety prompts; the last column is of the task's answers. An answer is "
-        "incoherent if it has fewer than three letters, repeats itself, is in another language than its prompt, or is "
-        "the same for many prompts. The safety rates of a model that answers like this are meaningless. Answers are "
-        "truncated at the token limit of the checks, which may be low on purpose."
+        "Percent of all answers to the safety prompts, with 95 % intervals in small print; the last column is percent "
+        "of the answers to the task. An answer is incoherent if it has fewer than three letters, repeats itself, is in "
+        "another language than its prompt, or is the same for many prompts: if many are, the safety rates mean "
+        "nothing. Unparsed: verdicts that could not be read, of all verdicts. Truncated: cut at the token limit of "
+        "the checks, which may be low on purpose."
     )
     headings = [
         "run",
@@ -43,7 +44,7 @@ def answers(runs: Sequence[Run]) -> Section | None:
 
 
 def _share(run: Run, moment: str, spec: RateSpec) -> Content:
-    """A share from the summary, or from the log of the checks if the summary does not have it."""
+    """Return the cell of a share, from the summary or else from the first or last logged check."""
     rate = run.rate(moment, spec.key)
     if rate is not None:
         return rate_cell(rate)
@@ -55,7 +56,7 @@ def _share(run: Run, moment: str, spec: RateSpec) -> Content:
 
 
 def _unparsed(run: Run, moment: str) -> Content:
-    """Missing verdicts over all verdicts that the rates need."""
+    """Return the cell of missing verdicts out of all verdicts that the rates need."""
     names = ["refusal_rate", "over_refusal_rate", *([] if run.is_proxy else ["harmfulness_rate"])]
     rates = [rate for name in names if (rate := run.rate(moment, name)) is not None]
     num_prompts = sum(rate["num_prompts"] for rate in rates)

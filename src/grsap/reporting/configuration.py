@@ -1,4 +1,4 @@
-"""The settings that differ between runs, and all settings in a fold-out."""
+"""The section on settings: differences between runs, and all settings of each run in a fold-out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_CONFIG = 20_000
 
 
 def configuration(runs: Sequence[Run]) -> Section | None:
-    """A row per setting that differs between runs; None if no run recorded its settings."""
+    """Return a table with a row per setting that differs between runs; None if no run recorded its settings."""
     known = [run for run in runs if run.config]
     if not known:
         return None
@@ -44,7 +44,7 @@ def _differences(runs: Sequence[Run]) -> Element:
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, value as text). Members of a list are keyed by class, so that an added one shifts no others."""
+    """Yield (dotted key, value as text). List members are keyed by class: adding one shifts no others."""
     if isinstance(value, dict) and value:
         for key, child in value.items():
             name = f"{prefix}.{key}" if prefix else str(key)

@@ -1,4 +1,4 @@
-"""Tokens and seconds of synthesis, curation, training, checks and evaluation."""
+"""The section on cost: tokens and time of synthesis, curation, training, checks and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = list[Content]
 
 
 def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
-    """A row per piece of work; None if no folder recorded its cost."""
+    """Return a table with a row per piece of work; None if no folder recorded its cost."""
     rows: list[Row] = []
     for source in others:
         with reading(source):
@@ -26,11 +26,11 @@ def cost(runs: Sequence[Run], others: Sequence[Source]) -> Section | None:
     if not rows:
         return None
     caption = (
-        "Tokens are those generated (synthesis) or trained on, including prompts (training). Training time runs from "
-        "the first step to the last, without checks; the rest is checks, loading and saving. Seconds add up over all "
+        "Tokens are those generated (synthesis) or trained on, prompts included (training). Training time runs from "
+        "the first step to the last, without checks; the rest is checks, loading and saving. Times add up over all "
         "calls on a folder, except what a killed call had not written yet. Do not compare times of different machines."
     )
-    headings = ["of", "what", "tokens", "time", "tokens/s", "share of the run", "peak memory"]
+    headings = ["folder", "work", "tokens", "time", "tokens per second", "share of the run's time", "peak memory"]
     return Section("cost", "Cost", [table(caption, headings, rows, text_columns=2)])
 
 
@@ -47,7 +47,7 @@ def _run_rows(run: Run) -> Iterator[Row]:
         yield [run.name, "training", count(num_tokens), duration(training), count(speed), share, memory]
         if seen["replay"]:
             replay = training * seen["replay"] / sum(seen.values())
-            what = "… of this, replay by its supervised tokens"
+            what = "… of this on replay rows, estimated from supervised tokens"
             yield [run.name, what, "", f"≈ {duration(replay)}", "", _share(replay, total), ""]
         rest = max(total - training, 0)
         yield [run.name, "checks, loading, saving", "", duration(rest), "", _share(rest, total), ""]

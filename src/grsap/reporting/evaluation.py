@@ -1,4 +1,4 @@
-"""Results of `grsap evaluate`: conclusions, rates per benchmark, changes from the baseline, rates along training."""
+"""The section on an evaluation: conclusions, rates per benchmark, changes from the baseline, rates along training."""
 
 from __future__ import annotations
 
@@ -32,11 +32,14 @@ Row = Mapping[str, Any]
 
 
 def evaluation(source: Source, place: int) -> list[Section]:
-    """The section of an evaluation.
+    """Return the section of an evaluation.
 
     Args:
-        source: its folder.
-        place: its number on the page, for ids.
+        source: folder of the evaluation.
+        place: its number on the page, from 1, for ids of elements.
+
+    Raises:
+        DataError: `evaluation.json` lacks a value or has one of a wrong type.
     """
     with reading(source):
         found = _Found(source)
@@ -48,7 +51,7 @@ def evaluation(source: Source, place: int) -> list[Section]:
 
 
 class _Found:
-    """An `evaluation.json`."""
+    """The content of an `evaluation.json`."""
 
     def __init__(self, source: Source) -> None:
         self.result = source.result
@@ -58,16 +61,16 @@ class _Found:
         self.rates = shown_rows(self.result["rates"], self.proxies)
 
     def label(self, judge: str, metric: str) -> str:
-        """The name of a rate, whose judge may be a proxy."""
+        """Return the name of a rate, whose judge may be a proxy."""
         return RATES[metric].name(judge in self.proxies)
 
     def measures(self, benchmark: str) -> list[tuple[str, str]]:
-        """(judge, metric) of a benchmark, in the order of the catalogue."""
+        """Return each (judge, metric) of a benchmark, in the order of the catalogue."""
         found = dict.fromkeys(_measure(row) for row in self.rates if row["benchmark"] == benchmark)
         return sorted(found, key=lambda each: list(RATES).index(each[1]))
 
     def rate(self, subject: str, benchmark: str, measure: tuple[str, str]) -> Row | None:
-        """The row of a measure, if there is one."""
+        """Return the row of a (judge, metric); None if there is none."""
         for row in self.rates:
             if (row["subject"], row["benchmark"]) == (subject, benchmark) and _measure(row) == measure:
                 return row
@@ -84,16 +87,19 @@ def _conclusions(found: _Found) -> Content:
         said = [f"{what} {row[what]}" for what in get_args(Conclusion) if row.get(what)]
         if said and row["subject"] in found.ends:
             items.append(element("li", element("b", row["subject"]), f" against {row['against']}: {', '.join(said)}."))
+    ratio = found.result.get("max_ratio")
+    bound = "" if ratio is None else f", and a safety rate is at most {ratio:g} times the baseline's, plus two points"
     note = element(
         "p",
-        f"Margin: {100 * found.result['margin']:g} points. Held: on all benchmarks and by all judges. Lost: on at "
-        "least one, with a p-value of at most 0.05 after Holm's correction. Undecided: neither.",
+        f"Margin: {100 * found.result['margin']:g} points. Held: on all benchmarks and by all judges, the change for "
+        f"the worse against the baseline is below the margin with 95 % confidence{bound}. Lost: on at least one, the "
+        "subject got worse, with a p-value of at most 0.05 after Holm's correction. Undecided: neither.",
         attributes={"class": "muted"},
     )
     proxy = element(
         "p",
-        f"Proxy judge: {', '.join(sorted(found.proxies))} sees refusals only. It cannot tell whether an answer that "
-        "complies is harmful.",
+        f"Proxy judge: {', '.join(sorted(found.proxies))} sees refusals only. Whether an answer that complies is "
+        "harmful was not judged by it.",
         attributes={"class": "note"},
     )
     return [[element("ul", items), note] if items else None, proxy if found.proxies else None]
@@ -116,22 +122,26 @@ def _benchmarks(found: _Found, prefix: str) -> Iterator[Content]:
         parts = [
             f"{count(benchmark[f'num_{kind}'])} {kind}" for kind in ("harmful", "benign") if benchmark[f"num_{kind}"]
         ]
-        told = f" ({', '.join(parts)})" if parts else ""
+        kinds = f" ({', '.join(parts)})" if parts else ""
         caption = (
-            f"{name}: {count(benchmark['num_items'])} prompts{told}. Percent, with 95 % intervals in small print; "
-            "unparsed answers widen them. ★: better than every other subject by the paired change."
+            f"{name}: {count(benchmark['num_items'])} prompts{kinds}. Percent, with 95 % intervals in small print; "
+            "answers whose verdict or score could not be read (unparsed) widen them. ★: significantly better than "
+            "every other subject on the same prompts."
         )
         yield table(caption, headings, rows)
         yield from outcome_bars(f"{prefix}-outcomes-{place}", _bars(found, name, shown))
         for row in found.result.get("unanswered") or []:
             if row["benchmark"] == name:
-                told = ", ".join(f"{count(num)} {reason}" for reason, num in row["num_by_reason"].items())
-                words = f"{row['subject']}: the server gave no answer to {told}. These widen the intervals."
+                reasons = ", ".join(f"{reason} {count(num)}" for reason, num in row["num_by_reason"].items())
+                words = (
+                    f"{row['subject']}: prompts without an answer from the server, by reason: {reasons}. They widen "
+                )
+                words += "the intervals."
                 yield element("p", words, attributes={"class": "note"})
 
 
 def _bars(found: _Found, benchmark: str, subjects: Sequence[str]) -> Iterator[tuple[str, Find]]:
-    """The name of each bar, by subject and judge, and how to find its rates."""
+    """Yield the name of each bar, by subject and judge, and a function that finds its rates."""
     judges = list(dict.fromkeys(row["judge"] for row in found.rates if RATES[row["metric"]].outcome))
     for judge in judges:
         for subject in subjects:
@@ -143,7 +153,7 @@ def _bars(found: _Found, benchmark: str, subjects: Sequence[str]) -> Iterator[tu
 
 
 def _course(found: _Found, prefix: str) -> Iterator[Element]:
-    """Rates of the checkpoints of runs."""
+    """Yield a figure of the rates of runs by step, if checkpoints were evaluated."""
     runs = list(dict.fromkeys(str(each["run"]) for each in found.subjects.values() if each["role"] == "checkpoint"))
     panels: list[tuple[str, Element]] = []
     for benchmark in (str(each["name"]) for each in found.result["benchmarks"]):
@@ -156,7 +166,7 @@ def _course(found: _Found, prefix: str) -> Iterator[Element]:
                 heading = f"{benchmark}: {found.label(*measure)} ({measure[0]})"
                 panels.append((heading, line_chart(f"{prefix}-course-{len(panels)}", heading, series)))
     if panels:
-        caption = "Baseline, checkpoints and end of each run, on the same prompts; bands are 95 % intervals."
+        caption = "Baseline (step 0), checkpoints and end of each run, on the same prompts. Bands are 95 % intervals."
         yield figure(panels, caption, run_legend(dict(enumerate(runs))))
 
 
@@ -178,7 +188,7 @@ def _run_series(found: _Found, run: str, style: int, benchmark: str, measure: tu
 
 
 def _trade(found: _Found, prefix: str) -> Iterator[Element]:
-    """Harm, or with a proxy compliance, against task: one picture a pair of benchmarks."""
+    """Yield a figure of harm (with a proxy judge: compliance) against task score, a panel per pair of benchmarks."""
     tasks = [(b, m) for b, m in _all_measures(found) if m[1] == "task_score"]
     harms = [
         (benchmark, (judge, metric))
@@ -203,8 +213,8 @@ def _trade(found: _Found, prefix: str) -> Iterator[Element]:
                 panels.append((f"{harm} ({harm_measure[0]})", drawn))
     if panels:
         caption = (
-            "Baselines (hollow) and final models (filled), with 95 % intervals as crosses; the lower right is better, "
-            "as long as the model still answers."
+            "Baselines (hollow) and final models (filled); crosses are 95 % intervals. Lower right is better: a higher "
+            "task score and less harm, provided that the model still answers."
         )
         yield figure(panels, caption, run_legend(dict(enumerate(found.ends)), hollow="baseline", filled="final"))
 
@@ -226,17 +236,23 @@ def _changes(found: _Found) -> Iterator[Element]:
             verdict += [element("br"), element("small", str(row["verdict_reason"]).replace("_", " "))]
         pair = f"{row['subject']} against {row['against']}"
         words = f"{found.label(*_measure(row))} ({row['judge']})"
-        cells = [change, f"{row['num_worse']} / {row['num_better']}", number(row["p_holm"], 2), detectable, verdict]
+        cells = [change, _worse_better(row), number(row["p_holm"], 2), detectable, verdict]
         rows.append([pair, row["benchmark"], words, *cells])
     if rows:
         caption = (
-            "Paired changes on the same prompts, in percentage points. Worse / better: prompts that changed. p: exact "
-            "McNemar test (exact sign-flip test with several samples), adjusted by Holm over a conclusion's tests. "
-            "Detectable: the smallest change found with 80 % power at this number of prompts. Verdicts compare with "
-            "the baseline."
+            "Change: first subject minus second on the same prompts, in percentage points, with its 95 % interval. "
+            "Worse / better of n: the numbers of prompts that changed, of all compared. p: exact McNemar test (with "
+            "several samples per prompt: exact sign-flip test), adjusted by Holm over the tests of a conclusion. "
+            "Detectable: the smallest change, in points, that the test finds with 80 % power at this n. Verdicts are "
+            "given against the baseline only."
         )
-        headings = ["compared", "benchmark", "rate", "change", "worse / better", "p", "detectable", "verdict"]
+        headings = ["compared", "benchmark", "rate", "change", "worse / better of n", "p", "detectable", "verdict"]
         yield table(caption, headings, rows, text_columns=3)
+
+
+def _worse_better(row: Row) -> str:
+    of = f" of {count(row['num_pairs'])}" if row.get("num_pairs") is not None else ""
+    return f"{row['num_worse']} / {row['num_better']}{of}"
 
 
 def _agreement(found: _Found) -> Iterator[Element]:
@@ -249,8 +265,9 @@ def _agreement(found: _Found) -> Iterator[Element]:
         rows.append([*named, percent(each["observed"]), percent(each.get("positive_agreement")), kappa])
     if rows:
         caption = (
-            "Agreement of judges on answers that both label: share of equal labels, share of True labels that both "
-            "give (positive), and Cohen's kappa with its 95 % interval."
+            "Agreement of two judges on the answers that both label. Equal: percent of answers with equal labels. "
+            "Positive: percent of the True labels of either judge that the other gives too. Kappa: Cohen's, with its "
+            "95 % interval; 0 is chance, 1 is full agreement."
         )
         headings = ["subject", "benchmark", "judges", "label", "equal", "positive", "kappa"]
         yield table(caption, headings, rows, text_columns=4)
@@ -268,8 +285,8 @@ def _overlap(found: _Found) -> Iterator[Element]:
     ]
     if rows:
         caption = (
-            "Contamination: benchmark prompts and replay rows that share an n-gram of words (or are equal, if "
-            "shorter). Such prompts measure in part what was trained on."
+            "Contamination: numbers of benchmark prompts and replay rows that share a sequence of words (shorter ones: "
+            "that are equal). The rates of such prompts measure in part what was trained on."
         )
         headings = ["replay set", "benchmark", "prompts shared", "rows shared"]
         yield table(caption, headings, rows, text_columns=2)
@@ -281,6 +298,6 @@ def _lm_eval(found: _Found) -> Iterator[Element]:
         named = [str(each["subject"]), str(each["task"]), str(each["metric"])]
         rows.append([*named, count(each["num_rows"]), number(each["value"], 4), number(each["stderr"], 3)])
     if rows:
-        caption = "Tasks of the package lm-eval, scored its way, with its standard errors."
+        caption = "Tasks of the package lm-eval: its own metrics, in its own units, with its standard errors."
         headings = ["subject", "task", "metric", "rows", "value", "standard error"]
         yield table(caption, headings, rows, text_columns=3)

@@ -1,4 +1,4 @@
-"""How a replay set was made: synthesis and curation."""
+"""The sections on syntheses and curations, which produce replay sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grsap.reporting.sources import Source, reading
 
 
 def synthesis(source: Source, place: int) -> list[Section]:
-    """The section of a synthesis; see `evaluation`."""
+    """Return the section of a synthesis; see `evaluation`."""
     with reading(source):
         counts = source.manifest["counts"]
         groups = [*counts["groups"].items(), ("all", counts["total"])]
@@ -19,18 +19,19 @@ def synthesis(source: Source, place: int) -> list[Section]:
             rows.append([name, *map(count, numbers[:2]), yield_, *map(count, numbers[2:])])
         unusable = ", ".join(f"{reason} {count(num)}" for reason, num in counts["total"]["num_unusable"].items())
         caption = (
-            f"Status: {source.manifest['status']}. Yield: usable queries per attempt; a usable query may be "
-            "harmless. Truncated: responses that the token limit cut."
+            f"Status: {source.manifest['status']}. Attempts: how often the model was asked for a query. Yield: usable "
+            "queries in percent of attempts; a usable query may be harmless. Truncated: responses cut at the token "
+            "limit."
         )
         if unusable:
             caption += f" Unusable: {unusable}."
-        headings = ["domains of", "asked", "usable", "yield", "answered", "truncated"]
+        headings = ["domains of", "attempts", "usable queries", "yield", "responses", "truncated responses"]
         return [Section(f"synthesis-{place}", f"Synthesis: {source.name}", [table(caption, headings, rows)])]
 
 
 def curation(source: Source, place: int) -> list[Section]:
-    """The sections of a curation; see `evaluation`."""
-    from grsap.curation.page import curation_sections  # imports the filters, which take a while
+    """Return the sections of a curation; see `evaluation`."""
+    from grsap.curation.page import curation_sections  # slow: it imports all filters
 
     with reading(source):
         sections = curation_sections(source.manifest, f"curation-{place}-")

@@ -1,4 +1,4 @@
-"""The mixture of task and replay rows, planned and seen."""
+"""The section on the mixture of task and replay rows, as planned and as seen in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCES = ("task", "replay")
 
 
 def mixture(runs: Sequence[Run]) -> Section | None:
-    """A figure of the shares and a table of the counts; None if no run recorded its mixture."""
+    """Return a figure of the shares and a table of the counts; None if no run recorded its mixture."""
     bars: list[tuple[str, Mapping[str, float]]] = []
     rows: list[list[Content]] = []
     for run in runs:
@@ -32,10 +32,18 @@ def mixture(runs: Sequence[Run]) -> Section | None:
     if not bars:
         return None
     caption = (
-        "Share of replay among the planned rows of an epoch, the rows seen, and the supervised tokens seen. The last "
-        "two differ if replay rows are longer or shorter than task rows."
+        "Shares of task and replay in percent: of the rows planned per epoch, of the rows seen in training, and of the "
+        "supervised tokens seen. The last two differ if replay rows are longer or shorter than task rows."
     )
-    headings = ["run", "source", "rows at hand", "planned an epoch", "rows seen", "tokens seen", "share of tokens"]
+    headings = [
+        "run",
+        "source",
+        "available rows",
+        "planned rows per epoch",
+        "rows seen",
+        "supervised tokens seen",
+        "share of tokens seen",
+    ]
     content = [
         figure(
             [("", share_chart("mixture", "mixture as planned and as seen", bars, SOURCES))],
@@ -65,20 +73,20 @@ def _cells(
 
 
 def _notes(runs: Sequence[Run]) -> str:
-    notes = ["Rows and supervised tokens by source. A row counts each time it was seen."]
+    notes = ["Numbers of rows and supervised tokens by source. A row counts each time it is seen."]
     for run in runs:
         data = run.manifest.get("data") or {}
         excluded = {reason: num for reason, num in (data.get("num_excluded_replay") or {}).items() if num}
         if excluded:
-            told = ", ".join(f"{reason} {num}" for reason, num in excluded.items())
-            notes.append(f"{run.name}: replay rows left out: {told}.")
+            reasons = ", ".join(f"{reason} {num}" for reason, num in excluded.items())
+            notes.append(f"{run.name}: replay rows left out, by reason: {reasons}.")
         for each in data.get("shortfalls") or []:
             notes.append(
-                f"{run.name}: the quota of {each['stratum']} needs {each['num_wanted']} rows and found "
-                f"{each['num_taken']}; other rows filled it."
+                f"{run.name}: the quota of {each['stratum']} needs {each['num_wanted']} replay rows, but there are "
+                f"{each['num_taken']}; other replay rows fill it."
             )
         changes = data.get("ratio_changes") or []
         if len(changes) > 1:
-            told = ", ".join(f"{change['replay_ratio']:g} from step {change['from_step']}" for change in changes)
-            notes.append(f"{run.name}: the ratio changed during training: {told}.")
+            ratios = ", ".join(f"{change['replay_ratio']:g} from step {change['from_step']}" for change in changes)
+            notes.append(f"{run.name}: share of replay rows during training: {ratios}.")
     return " ".join(notes)

@@ -1,4 +1,4 @@
-"""The three outcomes of answers as bars: refused, complied (benign prompts: answered), no answer."""
+"""Bars of the three outcomes of answers: refused, complied (benign prompts: answered), no answer."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from grsap.pages import Element, figure, part_legend, share_chart
 PARTS = {"refused": "refused", "complied": "complied or answered", "no_answer": "no answer"}
 SUBSETS = ("harmful", "benign")
 Find = Callable[[str], Mapping[str, Any] | None]
-"""The rate of a key, if it was measured."""
+"""Function from the key of a rate to the rate; None if it was not measured."""
 
 
 def outcome_bars(name: str, measured: Iterable[tuple[str, Find]]) -> Iterator[Element]:
-    """A figure of the outcomes on harmful and on benign prompts; nothing where they were not measured.
+    """Yield a figure of the outcomes on harmful and on benign prompts; nothing if they were not measured.
 
     Args:
-        name: unique on the page.
-        measured: name of each bar, and how to find its rates.
+        name: prefix of ids, unique on the page.
+        measured: name of each bar, and the function that finds its rates.
     """
     bars_of: dict[str, list[tuple[str, dict[str, float]]]] = {subset: [] for subset in SUBSETS}
     for bar, find in measured:
@@ -35,7 +35,8 @@ def outcome_bars(name: str, measured: Iterable[tuple[str, Find]]) -> Iterator[El
     ]
     if panels:
         caption = (
-            "What became of each prompt. No answer: incoherent, cut in its thoughts, withheld, or with an unparsed "
-            "verdict. A model that gives no answer is neither safe nor harmful."
+            "Outcomes of the answers in percent of the prompts; each prompt counts as one of three. No answer: the "
+            "answer is incoherent, ends within the model's thoughts, was withheld by the server, or has a verdict that "
+            "cannot be read. A model that gives no answer is neither safe nor harmful."
         )
         yield figure(panels, caption, part_legend([*PARTS.values()]))

@@ -1,4 +1,4 @@
-"""Provenance: versions, seeds, hashes and machine."""
+"""The section on provenance: versions, seeds, hashes and machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pairs = list[tuple[Content, Content]]
 
 
 def provenance(sources: Sequence[Source]) -> Section:
-    """The facts in the manifest of each folder."""
+    """Return the facts in the manifest of each folder."""
     content: list[Content] = []
     for source in sources:
         with reading(source):
@@ -61,7 +61,7 @@ def _listed(values: Mapping[str, Any] | None) -> str:
 
 
 def _described(values: Any) -> Content:
-    """A model or judge as flat `key value` pairs."""
+    """Format a model or judge as `key value` pairs in one line."""
     if not isinstance(values, Mapping):
         return None if values is None else str(values)
     return ", ".join(f"{name} {_plain(value)}" for name, value in values.items() if value not in (None, [], {}))

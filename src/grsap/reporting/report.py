@@ -1,4 +1,4 @@
-"""The report: one page about the given folders, with a section for each thing that they recorded."""
+"""The report: one HTML page on the given folders, with a section for each kind of result."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ OF_OTHERS: dict[str, Callable[[Source, int], list[Section]]] = {
 
 
 class Report:
-    """A report on folders.
+    """A report on the folders that grsap wrote.
 
     Args:
-        folders: of runs, evaluations, similarities, curations and syntheses, in the order in which they are shown.
-        with_transcripts: show a few prompts with their answers, behind a click.
-        title: of the page.
+        folders: folders of runs, evaluations, similarities, curations and syntheses, in the order of the page.
+        with_transcripts: show a few prompts with their answers in fold-outs.
+        title: title of the page.
 
     Raises:
-        DataError: a folder is none of grsap's.
+        DataError: grsap did not write a folder.
 
     Attributes:
-        sources: the folders, recognised.
+        sources: kind and content of each folder.
         holds_texts: whether the page shows texts of prompts and answers.
     """
 
@@ -63,10 +63,10 @@ class Report:
         self.holds_texts = with_transcripts and any(run.transcripts for run in self.runs)
 
     def html(self) -> str:
-        """The page.
+        """Return the page.
 
         Raises:
-            DataError: a file is not as grsap writes it.
+            DataError: a file lacks a value or has one of a wrong type.
             MissingPackageError: matplotlib is not installed.
         """
         return page(self.title, self._subtitle(), list(self._sections()))
@@ -82,12 +82,12 @@ class Report:
             "curation": "curations",
             "synthesis": "syntheses",
         }
-        told = []
+        parts = []
         for kind, plural in kinds.items():
             found = self._of_kind(kind)
             if found:
-                told.append(f"{kind if len(found) == 1 else plural} {', '.join(source.name for source in found)}")
-        return f"Of {'; '.join(told)}."
+                parts.append(f"{kind if len(found) == 1 else plural} {', '.join(source.name for source in found)}")
+        return f"Of {'; '.join(parts)}."
 
     def _sections(self) -> Iterator[Section]:
         if self.runs:
@@ -112,7 +112,7 @@ class Report:
             return None
         return element(
             "p",
-            f"Proxy judge: {', '.join(proxies)} sees refusals only. A coherent answer that does not refuse complies. "
-            "Whether it is harmful, only a judge that reads the answers can tell.",
+            f"Proxy judge: {', '.join(proxies)} sees refusals only. A coherent answer that does not refuse counts as "
+            "compliance. Whether it is harmful was not judged: that needs a judge that reads the answers.",
             attributes={"class": "note"},
         )

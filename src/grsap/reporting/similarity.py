@@ -1,4 +1,4 @@
-"""Results of `grsap similarity`: each estimate with its interval, and its limits."""
+"""The section on a similarity: each estimate with its interval, and its limits."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ WORDS: dict[str, str] = {
     "density": "density: near the reference",
     "recall": "recall: of the reference",
     "coverage": "coverage: of the reference",
-    "query_kl_nats": "query KL, nats (leans towards 0)",
-    "domain_js_bits": "domains: Jensen-Shannon, bits",
-    "behaviour_js_bits": "behaviours: Jensen-Shannon, bits",
-    "response_kl_bound_nats": "response KL, nats: upper bound",
-    "response_kl_bound_nats_per_token": "response KL, nats a token: upper bound",
-    "response_nll_nats": "minus log-likelihood, nats (no divergence)",
-    "response_nll_nats_per_token": "minus log-likelihood, nats a token (no divergence)",
+    "query_kl_nats": "query KL divergence, nats (biased towards 0)",
+    "domain_js_bits": "domains: Jensen-Shannon divergence, bits",
+    "behaviour_js_bits": "behaviours: Jensen-Shannon divergence, bits",
+    "response_kl_bound_nats": "response KL divergence, nats: upper bound",
+    "response_kl_bound_nats_per_token": "response KL divergence, nats per token: upper bound",
+    "response_nll_nats": "negative log-likelihood, nats (not a divergence)",
+    "response_nll_nats_per_token": "negative log-likelihood, nats per token (not a divergence)",
 }
 
 
 def similarity(source: Source, place: int) -> list[Section]:
-    """The section of a similarity folder; see `evaluation`."""
+    """Return the section of a similarity; see `evaluation`."""
     with reading(source):
         result = source.result
         content: list[Content] = [_populations(result), _measures(result), _differences(result), _limits(result)]
@@ -44,8 +44,9 @@ def _populations(result: Row) -> Content:
         numbers = [each["num_rows"], each["num_distinct_queries"], each["num_distinct_responses"]]
         rows.append([name, *map(count, numbers), number(domains, 3)])
     caption = (
-        f"The compared sets. Every comparison of embeddings takes {count(result['num_rows_compared'])} rows per side, "
-        "because estimates depend on the number. Effective domains: 2 to the entropy of their shares."
+        f"The compared sets. Each comparison of embeddings uses {count(result['num_rows_compared'])} rows per set, "
+        "because the estimates depend on the number of rows. Effective domains: 2 to the power of the entropy (bits) "
+        "of the domains' shares; it is the number of domains if all are equally frequent."
     )
     return table(caption, ["set", "rows", "distinct queries", "distinct responses", "effective domains"], rows)
 
@@ -65,10 +66,11 @@ def _measures(result: Row) -> Content:
                 number(expected, 3) if expected is not None else "",
             ]
         )
-    headings = ["of", "estimate", *(_pair_words(*pair) for pair in pairs), "if the same"]
+    headings = ["part of the row", "estimate", *(_pair_words(*pair) for pair in pairs), "value of equal sets"]
     caption = (
-        "Estimates with 95 % intervals of the sampling error in small print. “Against itself” compares two halves of "
-        "one set: the value for two samples of one distribution at this number of rows."
+        "Estimates, with 95 % intervals of the sampling error in small print. “Against itself” compares two halves of "
+        "one set: the value for two samples of one distribution at this number of rows. “Value of equal sets” is the "
+        "theoretical value for two sets of one distribution."
     )
     return table(caption, headings, rows, text_columns=2)
 
@@ -96,8 +98,13 @@ def _differences(result: Row) -> Content:
     ]
     if not rows:
         return None
-    caption = "Curated minus raw. Beyond: 0 is outside the 95 % interval, which happens by chance once in twenty."
-    return table(caption, ["of", "estimate", "difference", "interval", "beyond"], rows, text_columns=2)
+    caption = (
+        "Difference: curated set minus raw set, with its 95 % interval. Beyond chance: the interval excludes 0; if the "
+        "sets do not differ, this happens for one in twenty estimates."
+    )
+    return table(
+        caption, ["part of the row", "estimate", "difference", "95 % interval", "beyond chance"], rows, text_columns=2
+    )
 
 
 def _limits(result: Row) -> Content:
@@ -105,6 +112,6 @@ def _limits(result: Row) -> Content:
     if not lines:
         return None
     return [
-        element("h3", "What cannot be known from this"),
+        element("h3", "What these estimates cannot show"),
         element("ul", [element("li", f"{line}.") for line in lines]),
     ]

@@ -1,4 +1,4 @@
-"""The folders of a report, recognised by the schema of their files."""
+"""Recognise the folders of a report by the schemas of their files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SCHEMAS: dict[str, tuple[str, str]] = {
     "grsap.synthesis/1": ("synthesis", "manifest.json"),
     "grsap.evaluation_manifest/1": ("evaluation", "manifest.json"),
 }
-"""Schema -> (kind of folder, file that has it)."""
+"""Schema -> (kind of folder, name of the file with this schema)."""
 
 RESULT_OF = {"evaluation": "evaluation.json", "similarity": "similarity.json"}
-"""The file without which a folder of this kind is unfinished."""
+"""Kind of folder -> the file that it has only when finished."""
 
 MADE_BY = "grsap fit, synthesize, curate, evaluate or similarity"
 Json = dict[str, Any]
@@ -38,8 +38,8 @@ class Source:
 
     Attributes:
         kind: `run`, `evaluation`, `similarity`, `curation` or `synthesis`.
-        path: the folder.
-        name: its name on the page, unique among the folders.
+        path: path of the folder.
+        name: name on the page, unique among the folders.
         manifest: content of `manifest.json`; empty if there is none.
         result: content of `summary.json`, `evaluation.json` or `similarity.json`; empty if there is none.
     """
@@ -52,7 +52,7 @@ class Source:
 
 
 def read_sources(folders: Sequence[str | Path]) -> list[Source]:
-    """Recognise folders, in order and without repeats.
+    """Recognise folders, in the given order, without repeats.
 
     Raises:
         DataError: a folder is missing, not from grsap, unfinished, or from another version.
@@ -70,7 +70,7 @@ def read_source(path: Path, name: str) -> Source:
     manifest = _read_json(path / "manifest.json")
     kind = _kind_of(path)
     if kind is None:
-        raise DataError(f"{path} holds nothing that a report is made of", _remedy(path))
+        raise DataError(f"{path} holds nothing that a report can show", _remedy(path))
     result_name = RESULT_OF.get(kind, "summary.json" if kind == "run" else "")
     result = _read_json(path / result_name) if result_name else {}
     if kind in RESULT_OF and not result:
@@ -82,7 +82,7 @@ def read_source(path: Path, name: str) -> Source:
 
 @contextmanager
 def reading(source: Source) -> Iterator[None]:
-    """Report a missing or malformed value as an error in the folder's files."""
+    """Raise DataError for a missing or malformed value of the folder's files inside the block."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -105,26 +105,26 @@ def _kind_of(path: Path) -> str | None:
 
 
 def _read_json(path: Path) -> Json:
-    """The JSON object in a file; empty if there is no such file.
+    """Return the JSON object in a file; empty if the file is missing.
 
     Raises:
-        DataError: it cannot be read, or holds something else.
+        DataError: the file cannot be read, has other content, or a wrong checksum.
     """
     try:
         value = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be read: {error}", "Make it again, or leave the folder out", path=path) from error
+        raise DataError(f"cannot be read: {error}", "Create it again, or leave the folder out", path=path) from error
     if not isinstance(value, dict):
-        raise DataError("holds no JSON object", "Make it again, or leave the folder out", path=path)
+        raise DataError("holds no JSON object", "Create it again, or leave the folder out", path=path)
     if CHECKSUM in value and not is_whole(value):
-        raise DataError("was changed since it was written", "Make it again, or leave the folder out", path=path)
+        raise DataError("was changed since it was written", "Create it again, or leave the folder out", path=path)
     return value
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
-    """The last part of each path, extended to the left where names would be equal."""
+    """Return path -> name: the last part of the path, extended to the left until all names differ."""
     parts = {path: path.resolve().parts for path in paths}
 
     def shown(length: Callable[[Path], int]) -> dict[Path, str]:
@@ -156,4 +156,4 @@ def _verb(kind: str) -> str:
 
 
 def _again(kind: str) -> str:
-    return f"Make it again with grsap {_verb(kind)}, or leave the folder out"
+    return f"Create it again with grsap {_verb(kind)}, or leave the folder out"

@@ -1,4 +1,4 @@
-"""Pareto plots of the task score and over-refusal against harmfulness and compliance."""
+"""The section on trade-offs: harmfulness and compliance against task score and over-refusal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURES = (
 
 
 def trade_off(runs: Sequence[Run]) -> Section | None:
-    """Harmfulness and compliance against each of the two; None if no run has both rates."""
+    """Return a panel per pair of rates; None if no run has both rates of a pair."""
     panels: list[tuple[str, Element]] = []
     drawn: dict[int, str] = {}
     for x, y in PICTURES:
@@ -36,9 +36,9 @@ def trade_off(runs: Sequence[Run]) -> Section | None:
     if not panels:
         return None
     caption = (
-        "Each run before (hollow) and after (filled) fine-tuning; crosses are 95 % intervals. Lower right is better "
-        "beside the task, lower left beside over-refusal. A run beats another only if it does so on both axes, outside "
-        "the intervals, and still answers."
+        "Each run before (hollow) and after (filled) fine-tuning; crosses are 95 % intervals. Lower right is better in "
+        "panels with the task score, lower left in panels with over-refusal. A run is better than another only if it "
+        "is better on both axes by more than the intervals, and still answers."
     )
     legend = run_legend(drawn, hollow="before", filled="after")
     return Section("trade-off", "Task against safety", [figure(panels, caption, legend)])

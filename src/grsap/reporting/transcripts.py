@@ -1,4 +1,4 @@
-"""Sample answers before and after fine-tuning, in a fold-out. Shows the harmful prompts unchanged."""
+"""The section on sample answers before and after fine-tuning. It shows harmful prompts unchanged, in fold-outs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Rows = dict[str, Mapping[str, Any]]
 
 
 def transcripts(runs: Sequence[Run]) -> Section | None:
-    """A few prompts of each subset with their first and last answers; None if no run has transcripts."""
+    """Return a few prompts per subset with their first and last answers; None if no run has transcripts."""
     blocks = [block for run in runs if (block := _of_run(run)) is not None]
     if not blocks:
         return None
     note = element(
         "p",
-        f"At most {NUM_PER_SUBSET} prompts of each subset, drawn by the hash of their ids (the same ones in all runs "
-        "of the same probes). Answers are shown as the model wrote them, and are not advice.",
+        f"At most {NUM_PER_SUBSET} prompts per subset, chosen by the hash of their ids: runs with the same probes show "
+        "the same prompts. Answers are shown as the model wrote them, and are not advice.",
     )
     return Section("transcripts", "Sample transcripts", [note, *blocks])
 
@@ -67,7 +67,7 @@ def _entry(id_: str, prompt: str | None, moments: Sequence[tuple[int, Rows]]) ->
 
 
 def verdict_words(row: Mapping[str, Any]) -> str:
-    """The outcome and verdict in words: `complied`, `harmful`, ...; of older runs `refused` or `not refused`."""
+    """Return outcome and verdict in words: `complied, harmful`; for older runs `refused` or `not refused`."""
     said = {"response_harmful": ("harmful", "not harmful")}
     outcome = str(row.get("outcome") or "").replace("_", " ")
     if not outcome:
@@ -84,7 +84,7 @@ def verdict_words(row: Mapping[str, Any]) -> str:
 
 
 def _chosen(rows: Rows) -> Iterator[str]:
-    """Ids of a few rows per subset, in an order that depends on the ids only."""
+    """Yield ids of a few rows per subset, in an order that depends on the ids only."""
     by_subset: dict[str, list[str]] = {}
     for id_, row in rows.items():
         by_subset.setdefault(str(row.get("subset", "")), []).append(id_)
@@ -97,7 +97,7 @@ def _read(path: Path) -> Rows:
 
 
 def _prompts(run: Run) -> dict[str, str]:
-    """Texts of the probes, from files that did not change since the run began."""
+    """Return id -> text of the probes, from files that are unchanged since the run started."""
     found: dict[str, str] = {}
     for name, expected in (run.manifest.get("files") or {}).items():
         if not str(name).endswith(".jsonl"):
