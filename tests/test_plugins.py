@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from tests.own_plugins import (
     ITEM,
     NAMES,
+    OBJECTIVES,
     Own,
     OwnBalancer,
     OwnBenchmark,
@@ -50,11 +52,14 @@ from tests.own_plugins import (
 )
 
 from grsap.curation import Decision, keep
-from grsap.data.plan import Schedule
+from grsap.data import RatioSampler, Sampler
+from grsap.data.plan import RatioChange, Schedule
+from grsap.errors import ConfigError
 from grsap.generation import Likelihood
 from grsap.judging import Verdict
 from grsap.objectives import CrossEntropy, Objective, TokenChunk
 from grsap.plugins import PluginError, described, is_finite
+from grsap.training.plugin_states import check_states
 
 NAN, INF = float("nan"), float("inf")
 
@@ -70,6 +75,8 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         (None, "returns None for 3 tokens"),
         (torch.ones(3), "returns losses without a gradient"),
         (lambda chunk: chunk.hidden.detach().sum(-1), "returns losses without a gradient"),
+        (lambda chunk: (value for value in chunk.hidden.sum(-1)), "returns a generator for 3 tokens"),
+        (lambda chunk: chunk.hidden.sum(-1).to("meta"), "returns losses on meta, but the chunk is on cpu"),
     ]),
     (OwnBalancer, weights, "weights", [
         ({NAMES[0]: 1.0}, f"returns weights of {NAMES[0]}"),
@@ -82,6 +89,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         (dict.fromkeys(NAMES, torch.ones(1)), "returns a Tensor of shape (1,) for task_cross_entropy"),
         ([1.0, 1.0], "returns a list"),
         (None, "returns None"),
+        (dict.fromkeys(OBJECTIVES, 1.0), "returns weights of a CrossEntropy, a CrossEntropy"),
     ]),
     (OwnSampler, schedule, "schedule", [
         ({"num_rows": 3}, "returns a dict"),
@@ -90,6 +98,11 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         (Schedule(4, 2, 6, 3), "returns global_batch_size 3, not 2"),
         (Schedule(4, 2, 0, 2), "returns num_rows 0"),
         (Schedule(4, 2, 2.5, 2), "returns num_rows 2.5"),  # type: ignore[arg-type]
+        (Schedule(4, 2, 6, 2, (RatioChange(0, 1.5),)), "replay_ratio=1.5),): replay_ratio is 1.5"),
+        (Schedule(4, 2, 6, 2, (RatioChange(2, 0.5),)), "returns changes (RatioChange(from_step=2, "),
+        (Schedule(4, 2, 6, 2, (RatioChange(0, 0.5), RatioChange(1.5, 0.2))), "RatioChange(from_step=1.5, "),  # type: ignore[arg-type]
+        (Schedule(4, 2, 6, 2, [(0, 0.5)]), "returns changes [(0, 0.5)]"),  # type: ignore[arg-type]
+        (Schedule(4, 2, 6, 2, ()), "returns changes ()"),
     ]),
     (OwnSampler, order, "task_order", [
         ([0, 1], "returns 2 indices, not each of 3 rows once"),
@@ -97,6 +110,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         ([0.0, 1.0, 2.0], "returns a list"),
         (["a", "b", "c"], "returns a list"),
         ({0: 1}, "returns 1 indices"),
+        (itertools.cycle([0, 1, 2]), "returns more than 3 indices, not each of 3 rows once"),
         (None, "returns None"),
         (5, "returns an int"),
     ]),
@@ -222,11 +236,14 @@ def test_what_a_plugin_must_not_return(
     assert caught.value.exit_code == 2
 
 
+CHANGED = Schedule(4, 2, 6, 2).with_change(0, 1.0).with_change(np.int64(2), np.float32(0.3))  # type: ignore[arg-type]
+
 RIGHT: list[tuple[type[Own], Callable[[Any], Any], Any, Any]] = [
     (OwnObjective, losses, lambda chunk: chunk.hidden.sum(-1), None),
     (OwnBalancer, weights, {NAMES[0]: 1, NAMES[1]: np.float32(0.5)}, {NAMES[0]: 1.0, NAMES[1]: 0.5}),
     (OwnSampler, order, np.array([2, 0, 1]), [2, 0, 1]),
     (OwnSampler, schedule, Schedule(4, 2, 6, 2), Schedule(4, 2, 6, 2)),
+    (OwnSampler, schedule, CHANGED, CHANGED),
     (OwnSchedule, factor, np.float64(1.5), 1.5),
     (OwnTask, score, True, 1.0),
     (OwnTask, rows, ({} for _ in range(2)), [{}, {}]),
@@ -258,6 +275,50 @@ def test_an_objective_that_forgets_its_base_is_refused() -> None:
     wrong.weight = NAN
     with pytest.raises(PluginError, match="sets weight nan"):
         wrong.check_attributes()
+
+
+def test_a_schedule_of_numpy_numbers_holds_plain_ones_and_the_exact_share() -> None:
+    assert CHANGED.changes[1] == RatioChange(2, 0.3)
+    assert [type(value) for value in vars(CHANGED.changes[1]).values()] == [int, float]
+
+
+def test_a_change_that_a_sampler_of_a_user_cannot_make_is_named_with_its_file() -> None:
+    class Rising(Sampler):
+        def schedule(self, num_task: int, num_replay: int, global_batch_size: int) -> Schedule:
+            return Schedule(num_task, num_replay, num_task, global_batch_size).with_change(0, 1.5)
+
+    place = r"Rising.schedule \(tests/test_plugins.py, line \d+\)"
+    with pytest.raises(PluginError, match=rf"^{place} fails: replay_ratio is 1.5. Give the share"):
+        Rising().checked_schedule(4, 2, 2)
+    with pytest.raises(ConfigError, match=r"^replay_ratio is 0.5, but there are no replay rows. Set data.replay.$"):
+        RatioSampler(0.5).checked_schedule(4, 0, 2)  # settings, not code
+
+
+def test_reference_logits_without_the_attribute_that_asks_for_them() -> None:
+    with pytest.raises(RuntimeError, match="needs `needs_reference = True` on the class of the objective"):
+        losses(OwnObjective(lambda chunk: chunk.reference_logits.sum(-1)))
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (None, "returns None"),
+        ([1.0], "returns a list"),
+        ({"rule": lambda: 0}, "returns a state that cannot be written ("),
+    ],
+)
+def test_a_state_that_no_checkpoint_can_hold_is_named_before_weights_load(state: Any, told: str) -> None:
+    class Stated(OwnBalancer):
+        def state_dict(self) -> Any:
+            return self.result
+
+        def load_state_dict(self, state_dict: Any) -> None: ...
+
+    with pytest.raises(PluginError) as caught:
+        check_states({"model.balancer": Stated(state), "model.schedule": object()})
+    line = inspect.getsourcelines(Stated.state_dict)[1]
+    assert str(caught.value).startswith(f"Stated.state_dict (tests/test_plugins.py, line {line}) {told}")
+    check_states({"model.balancer": Stated({"n": 1, "mean": torch.ones(2)})})
 
 
 def test_values_by_their_type() -> None:

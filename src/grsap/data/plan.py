@@ -7,6 +7,7 @@ streams, in numbers that follow from the ratio only. The rows of a step are ther
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -98,7 +99,10 @@ class Schedule:
 
         Raises:
             ConfigError: the ratio is outside [0, 1], a source it needs has no rows, or a later change exists.
+            TypeError, ValueError: the step is no integer, or the ratio no number.
         """
+        # Checkpoints hold plain numbers only. By its text, a float32 ratio of 0.3 keeps its share of exactly 3/10.
+        from_step, replay_ratio = operator.index(from_step), float(str(replay_ratio))
         check_ratio(replay_ratio)
         if replay_ratio > 0 and not self.num_replay:
             raise ConfigError(f"replay_ratio is {replay_ratio}, but there are no replay rows", "Set data.replay")

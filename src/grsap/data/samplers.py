@@ -6,6 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Literal
 
 from grsap.data.plan import RatioChange, Schedule, check_ratio, permutation
@@ -50,9 +51,15 @@ class Sampler(ABC):
         """Call `schedule` and check its result.
 
         Raises:
-            PluginError: the result is no schedule for these numbers of rows.
+            PluginError: the result is no schedule for these numbers of rows, or a user-defined sampler rejects them.
         """
-        found: Any = self.schedule(num_task, num_replay, global_batch_size)
+        found: Any
+        try:
+            found = self.schedule(num_task, num_replay, global_batch_size)
+        except ConfigError as error:
+            if type(self).schedule.__module__.startswith("grsap."):
+                raise
+            raise PluginError(self, "schedule", f"fails: {error.problem}", error.remedy) from error
         if not isinstance(found, Schedule):
             raise PluginError(self, "schedule", f"returns {described(found)}", "Return a grsap.data.plan.Schedule")
         wanted = {"num_task": num_task, "num_replay": num_replay, "global_batch_size": global_batch_size}
@@ -65,8 +72,32 @@ class Sampler(ABC):
                     f"Return the {name} that was passed",
                 )
         if type(found.num_rows) is not int or found.num_rows < 1:
-            raise PluginError(self, "schedule", f"returns num_rows {found.num_rows!r}", "Return at least 1")
+            raise PluginError(
+                self, "schedule", f"returns num_rows {found.num_rows!r}", "Return an int of at least 1: int(x)"
+            )
+        self._check_changes(found)
         return found
+
+    def _check_changes(self, schedule: Schedule) -> None:
+        """Check that `with_change` can make the changes of a schedule, so that each step has a share in [0, 1]."""
+        made = Schedule(schedule.num_task, schedule.num_replay, schedule.num_rows, schedule.global_batch_size)
+        if schedule == made:
+            return
+        problem = f"returns changes {schedule.changes!r}"
+        try:
+            for change in schedule.changes:
+                made = made.with_change(change.from_step, change.replay_ratio)
+        except ConfigError as error:
+            problem += f": {error.problem}"
+        except (AttributeError, TypeError, ValueError):
+            pass  # no changes of a ratio
+        if made != schedule:
+            raise PluginError(
+                self,
+                "schedule",
+                problem,
+                "Make changes by schedule = schedule.with_change(step, ratio) only",
+            )
 
     def checked_order(self, source: Source, pass_index: int, seed: int, records: Sequence[Any]) -> Sequence[int]:
         """Call `task_order` or `replay_order` and check its result.
@@ -86,11 +117,12 @@ class Sampler(ABC):
         else:
             found = self.replay_order(pass_index, seed, records)
         try:
-            order = [operator.index(each) for each in found]
+            order = [operator.index(each) for each in islice(found, len(records) + 1)]  # a generator may not end
         except TypeError:
             order = None
         if order is None or sorted(order) != list(range(len(records))):
-            what = described(found) if order is None else f"{len(order)} indices, not each of {len(records)} rows once"
+            num = "" if order is None else f"more than {len(records)}" if len(order) > len(records) else len(order)
+            what = described(found) if order is None else f"{num} indices, not each of {len(records)} rows once"
             raise PluginError(
                 self, f"{source}_order", f"returns {what}", "Return a permutation of range(number of rows)"
             )

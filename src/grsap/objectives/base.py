@@ -63,7 +63,7 @@ class TokenChunk:
     def reference_logits(self) -> Tensor:
         """(T, V) float32 of the base model, without gradient."""
         if self.reference_hidden is None:
-            raise RuntimeError("reference_logits was read by an objective whose needs_reference is False")
+            raise RuntimeError("chunk.reference_logits needs `needs_reference = True` on the class of the objective")
         logits: Tensor = self.head(self.reference_hidden).detach().float()
         return logits
 
@@ -100,7 +100,7 @@ class Objective(ABC):
         """Call `token_losses` and check the result: (T,).
 
         Raises:
-            PluginError: it is not one loss per token, or has no gradient.
+            PluginError: it is not one loss per token, is on another device than the chunk, or has no gradient.
         """
         losses: Any = self.token_losses(chunk)
         num = len(chunk.targets)
@@ -111,6 +111,13 @@ class Objective(ABC):
                 "token_losses",
                 f"returns {described(losses)}{kind} for {num} tokens",
                 "Return a float tensor of shape (T,), one loss per token; grsap averages them",
+            )
+        if losses.device != chunk.hidden.device:
+            raise PluginError(
+                self,
+                "token_losses",
+                f"returns losses on {losses.device}, but the chunk is on {chunk.hidden.device}",
+                "Leave them on the chunk's device: create tensors with device=chunk.hidden.device, without cpu()",
             )
         if self.weight > 0 and chunk.hidden.requires_grad and torch.is_grad_enabled() and not losses.requires_grad:
             raise PluginError(
@@ -190,13 +197,12 @@ class Balancer(ABC):
         """
         weights: Any = self.weights(objectives, previous)
         names = [objective.name for objective in objectives]
-        remedy = f"Return a dict with a finite number of at least 0 for each of {', '.join(names)}"
+        remedy = f"Return a dict with a finite number of at least 0, not a tensor, for each of {', '.join(names)}"
         if not isinstance(weights, Mapping):
             raise PluginError(self, "weights", f"returns {described(weights)}", remedy)
         if set(weights) != set(names):
-            raise PluginError(
-                self, "weights", f"returns weights of {', '.join(map(str, weights)) or 'nothing'}", remedy
-            )
+            keys = ", ".join(key if isinstance(key, str) else described(key) for key in weights)
+            raise PluginError(self, "weights", f"returns weights of {keys or 'nothing'}", remedy)
         for name, value in weights.items():
             if not is_finite(value) or value < 0:
                 shown = repr(value) if isinstance(value, (str, int, float)) else described(value)

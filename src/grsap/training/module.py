@@ -34,7 +34,7 @@ from grsap.training.checkpoint_checks import check_same_base, check_tensors
 from grsap.training.forward import Forward
 from grsap.training.gradient_step import GradientStep
 from grsap.training.placement import Placement
-from grsap.training.plugin_states import collect, plugins_of, restore
+from grsap.training.plugin_states import check_states, collect, plugins_of, restore
 from grsap.training.run_length import limited_steps, planned_steps
 from grsap.training.schedules import CosineWithFloor, LearningRateSchedule, learning_rate_factor
 from grsap.training.settings_checks import check_settings, check_sources, check_trainer, finds_unused_parameters
@@ -185,7 +185,7 @@ class SafetyFineTuning(LightningModule):
                 for objective in self.objectives:
                     objective.setup(data.task_rows if objective.source == "task" else data.replay_rows)
             self.balancer.check(self.objectives)
-            collect(self._plugins)
+            check_states(self._plugins)
         check_trainer(self.trainer)
         if self.step_settings.use_liger_kernel:
             check_liger(self.trainer.strategy.root_device, self.base.load_config().model_type)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
-from grsap.errors import ConfigError
-from grsap.plugins import PluginError, Stateful
+import torch
+
+from grsap.errors import ConfigError, first_line
+from grsap.plugins import PluginError, Stateful, described
 
 
 def plugins_of(model: Any, data: Any) -> dict[str, object]:
@@ -14,6 +17,24 @@ def plugins_of(model: Any, data: Any) -> dict[str, object]:
     objectives = {f"model.objectives: {each.name}": each for each in model.objectives}
     sampler = {"data.sampler": data.sampler} if hasattr(data, "sampler") else {}
     return {"model.balancer": model.balancer, "model.schedule": model.schedule, **objectives, **sampler}
+
+
+def check_states(plugins: Mapping[str, object]) -> None:
+    """Check before weights load that the state of each object can be written to a checkpoint.
+
+    Raises:
+        PluginError: a state is no dict, cannot be written, or cannot be restored.
+    """
+    remedy = "Return a dict of plain Python values (numbers, strings, lists, dicts) and tensors"
+    for plugin in _stateful(plugins).values():
+        state: Any = plugin.state_dict()
+        if not isinstance(state, Mapping):
+            raise PluginError(plugin, "state_dict", f"returns {described(state)}", remedy)
+        try:
+            torch.save(state, io.BytesIO())
+        except Exception as error:
+            problem = f"returns a state that cannot be written ({type(error).__name__}: {first_line(error)})"
+            raise PluginError(plugin, "state_dict", problem, remedy) from error
 
 
 def collect(plugins: Mapping[str, object]) -> dict[str, Any]:
