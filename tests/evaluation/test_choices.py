@@ -15,8 +15,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from grsap.errors import ConfigError, DataError
 from grsap.evaluation import Evaluation, ModelSubject
 from grsap.evaluation.choices import label_ids, most_likely
+from grsap.evaluation.generating import Answer
 from grsap.evaluation.overlap import overlaps
-from grsap.evaluation.perplexity_check import PerplexityCheck
+from grsap.evaluation.perplexity_check import Perplexities, PerplexityCheck
 from grsap.evaluation.prompts import Prompt
 from grsap.generation import SamplingSettings
 from grsap.generation.transformers_generator import TransformersGenerator
@@ -175,3 +176,14 @@ def test_answers_that_surprise_a_sound_model(
     assert rate(without, "incoherent_share")["num_true"] == 0
     with pytest.raises(ConfigError, match="which cannot score texts"):
         PerplexityCheck(generator).check()
+
+
+def test_an_answer_without_a_token_has_no_perplexity(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    class Dropping(ScriptedGenerator):
+        tokenizer = property(lambda self: lambda text, **_: {"input_ids": []})  # type: ignore[assignment]
+
+    model = Dropping(tiny_tokenizer, lambda prompt, seed: ("", "stop"))
+    perplexities = Perplexities(tmp_path, PerplexityCheck(model))
+    answer = Answer("\u200b", "stop", messages=[{"role": "user", "content": "Why?"}], num_prompt_tokens=1, num_tokens=1)
+    perplexities.compute([answer])
+    assert perplexities.surprising({"a": [answer]}) == {"a": [False]}

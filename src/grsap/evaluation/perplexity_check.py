@@ -72,10 +72,10 @@ class Perplexities(ResultLogs):
         exchanges = {exchange_hash(answer): answer for answer in answers if answer.response and not answer.is_withheld}
         if all((name,) in self.log for name in exchanges):
             return
-        tokenizer, template = self.model.tokenizer, self.model.template
+        template = self.model.template
         requests: dict[str, ScoringRequest] = {}
         for name, answer in exchanges.items():
-            if ids := tuple(tokenizer(answer.response, add_special_tokens=False)["input_ids"]):
+            if ids := self._token_ids(answer):
                 requests[name] = ScoringRequest(name, tuple(template.prompt_ids(answer.messages)), ids)
         known = {name for name in requests if (name,) in self.log}
 
@@ -96,11 +96,15 @@ class Perplexities(ResultLogs):
         for item, samples in answers.items():
             for answer in samples:
                 entry = self.log.get(exchange_hash(answer))
-                if entry is None and answer.response and not answer.is_withheld:
+                if entry is None and not answer.is_withheld and self._token_ids(answer):
                     raise DataError("not all answers have a perplexity", "Run the stage judge first")
                 is_above = entry is not None and entry["perplexity"] > self.max_perplexity
                 found.setdefault(item, []).append(is_above)
         return found
+
+    def _token_ids(self, answer: Answer) -> tuple[int, ...]:
+        """Return the tokens that are scored; some tokenizers give none for a text of invisible characters."""
+        return tuple(self.model.tokenizer(answer.response, add_special_tokens=False)["input_ids"])
 
 
 def _perplexity(found: Likelihood) -> float:
