@@ -202,7 +202,7 @@ WRONG: list[tuple[type[Own], Callable[[Any], Any], str, list[tuple[Any, str]]]] 
         (loaded(ITEM, ITEM), "returns two items with the id 'a'"),
     ]),
     (OwnBenchmark, mark, "mark", [(2.0, "returns 2.0"), ("1", "returns '1'"), (NAN, "returns nan"), ([1], "a list")]),
-    (OwnSubjects, subjects, "subjects", [(None, "returns None"), ({}, "returns a dict"), ([1], "that is no Subject")]),
+    (OwnSubjects, subjects, "subjects", [(None, "returns None"), ({}, "returns a dict"), ([1], "is not a Subject")]),
     (OwnElicitation, prompt_ids, "prompt_ids", [
         ("text", "returns a str"),
         ([1.5], "returns a list"),

@@ -17,7 +17,7 @@ Content = str | bytes | Sequence[Any] | Callable[[Path], None] | None
 
 OPENINGS = """
 Accept, Add, All options, All settings, Break, Bring, Change, Check, Choices are, Choose, Close, Configs are,
-Convert, Copy, Correct, Delete, Did you mean, Domains are, Download, Drop, Embedded models are, End, Escape,
+Convert, Copy, Correct, Create, Delete, Did you mean, Domains are, Download, Drop, Embedded models are, End, Escape,
 Export, Fetch, Fill, Finish, Free, Give, Import, Increase, Install, Its columns, Its keys, Keep, Keys, Label,
 Leave, Let, Load, Log, Lower, Make, Map, Mend, Merge, Move, Name, Open, Paths are, Point, Put, Quote, Raise,
 Read, Reduce, Reinstall, Remove, Rename, Replace, Restore, Run, Save, See, Set, Shorten, Split, Stages are,

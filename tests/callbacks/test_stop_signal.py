@@ -40,9 +40,12 @@ class SignalAt(Callback):
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
+    # A shell starts background jobs, this suite too, with SIGINT ignored, and `GracefulStop` leaves it ignored then.
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in EXIT_CODES]
     yield
     assert [signal.getsignal(number) for number in EXIT_CODES] == before
+    signal.signal(signal.SIGINT, outer)
 
 
 @pytest.mark.parametrize("number", EXIT_CODES)

@@ -70,7 +70,7 @@ CASES = [
     for name, (generator, names) in SPECS.items()
 ]
 CASES += [
-    Case("evaluate-server-two_alike", "evaluate", ("one", "two", "the same model"), {"subjects": TWO}),
+    Case("evaluate-server-two_alike", "evaluate", ("one", "two", "the same identity"), {"subjects": TWO}),
     Case(
         "evaluate-server-lm_eval",
         "evaluate",
