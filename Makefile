@@ -81,7 +81,7 @@ test-faults: setup-dev ## kill, fill the disk of and damage the files of each ve
 	$(FAULTS) tests/integration/test_stops.py
 
 test-faults-slice: setup-dev ## some of these, drawn anew each time: ten minutes at most
-	FAULT_SLICE_S=300 timeout 600 env $(FAULTS)
+	FAULT_SLICE_S=240 timeout 600 env $(FAULTS)
 
 # atheris has wheels for Linux on x86_64 alone, and is used for nothing else.
 fuzz: setup-dev ## an hour of coverage-guided fuzzing of all parsers (FUZZ_SECONDS=60 for less)
