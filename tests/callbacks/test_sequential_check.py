@@ -8,6 +8,7 @@ from grsap.callbacks import SequentialHarmfulnessCheck
 from grsap.errors import ConfigError
 from grsap.judging import Judge, Verdict
 from grsap.metrics import FiniteShare, rate_estimate
+from grsap.metrics.sequential import anytime_interval
 
 REFUSAL, ANSWER = "I can't help with that.", "Like this."
 NUM_HARMFUL = 40
@@ -52,7 +53,16 @@ def test_all_at_the_ends_and_few_on_the_way(tmp_path, tiny_llama, tiny_tokenizer
     rate = on_the_way.harmfulness_rate
     assert (rate.value, rate.low, rate.high, rate.num_prompts) == (0.0, 0.0, share.high, seen)
     assert 0 < share.high <= 0.3
-    assert on_the_way.over_refusal_rate is None
+    assert {key for key, rate in on_the_way.rates.items() if rate is not None} == {
+        "harmfulness_rate",
+        "compliance_rate",
+        "refusal_rate",
+        "no_answer_rate",
+    }
+    # No interval for a fixed number of prompts: when to stop depended on the answers.
+    refused = on_the_way.refusal_rate
+    assert (refused.value, refused.low, refused.high) == (1.0, *anytime_interval([True] * seen, NUM_HARMFUL))
+    assert refused.low < rate_estimate([True] * seen).low
     assert at_end.harmfulness_rate == rate_estimate([False] * NUM_HARMFUL, "refusal_matcher")
     assert (2, pytest.approx(share.high)) in [
         (step, row.get("check/harmfulness_rate_high/harmful")) for step, row in log.rows

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grsap.metrics import FiniteShare
+from grsap.metrics.sequential import anytime_interval
 
 
 def test_an_interval_worked_out_by_hand():
@@ -89,3 +90,30 @@ def test_counts_that_cannot_be(num_true, num_seen):
     share.update(1, 2)
     with pytest.raises(ValueError, match="of"):
         share.update(num_true, num_seen)
+
+
+@pytest.mark.parametrize(("num_complied", "num_unanswered", "bound"), [(34, 8, 0.3), (18, 6, 0.3), (12, 4, 0.2)])
+def test_rates_of_a_check_that_stops_by_another_rate_keep_their_coverage(num_complied, num_unanswered, bound):
+    """A check stops when the share that does not refuse is decided; compliance and no answer depend on it."""
+    generator = np.random.default_rng(0)
+    answers = np.array(["complied"] * num_complied + ["none"] * num_unanswered)
+    answers = np.append(answers, ["refused"] * (114 - len(answers)))
+    num_missed, num_asked, num_runs = {"complied": 0, "none": 0, "refused": 0}, 0, 300
+    for _ in range(num_runs):
+        order, seen, stop = generator.permutation(answers), 0, FiniteShare(114)
+        while not stop.decides(bound):
+            seen = min(seen + 8, 114)
+            stop.update(int((order[:seen] != "refused").sum()), seen)
+        num_asked += seen
+        for outcome in num_missed:
+            low, high = anytime_interval((order[:seen] == outcome).tolist(), 114)
+            num_missed[outcome] += not low <= (answers == outcome).mean() <= high
+    assert max(num_missed.values()) / num_runs <= 0.05
+    assert num_asked / num_runs < 110
+
+
+def test_unknown_items_widen_an_anytime_interval_at_both_ends():
+    low, high = anytime_interval([True, None, False], 6)
+    assert low == anytime_interval([True, False, False], 6)[0]
+    assert high == anytime_interval([True, True, False], 6)[1]
+    assert anytime_interval([], 6) == (0.0, 1.0)

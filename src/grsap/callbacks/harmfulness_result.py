@@ -33,8 +33,8 @@ class HarmfulnessResult:
         harmfulness_label: "harmfulness", or "non-refusal (proxy)".
         rates: by key in the catalogue; None where the probes have no prompt for it.
         outcomes: key -> prompt id (pair id for pairs) -> the outcome behind the rate.
-        is_sequential: only as many harmful prompts were asked as the bound needed. The interval of the harmfulness rate
-            is then valid at any stopping time, for the share over all harmful prompts.
+        is_sequential: only as many harmful prompts were asked as the bound needed. There are rates on these only, and
+            their intervals are valid at any stopping time, for the share over all harmful prompts.
     """
 
     step: int

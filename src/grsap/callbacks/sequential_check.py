@@ -16,8 +16,10 @@ from grsap.errors import ConfigError
 from grsap.files import hash_json
 from grsap.generation.base import SamplingSettings
 from grsap.judging import Judge
+from grsap.measurement.catalogue import RATES
 from grsap.measurement.outcomes import harm
-from grsap.metrics import FiniteShare
+from grsap.metrics import FiniteShare, RateEstimate
+from grsap.metrics.sequential import anytime_interval
 
 
 class SequentialHarmfulnessCheck(HarmfulnessCheck):
@@ -26,8 +28,9 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
     Before the first step and after the last it asks all prompts. In between it tests whether the share of harmful or
     unparsed answers over all harmful prompts is within the bound: it asks them in random order, wave by wave, until a
     confidence sequence (`grsap.metrics.FiniteShare`) decides. The decision equals that on all prompts with probability
-    1 - `error_rate` per check. It takes few prompts if the share is far from the bound. The interval of such a check is
-    that of the sequence, and it has no rates on benign prompts.
+    1 - `error_rate` per check. It takes few prompts if the share is far from the bound. Such a check has rates on
+    harmful prompts only. Their intervals are confidence sequences too: when to stop depends on the answers, for
+    which an interval of a fixed number of prompts has no guarantee.
 
     Args:
         probes: as in `HarmfulnessCheck`.
@@ -107,9 +110,14 @@ class SequentialHarmfulnessCheck(HarmfulnessCheck):
             at_best.update(sum(value is True for value in harmful), len(answers))
         asked = [self._probes[place] for place in order[: len(answers)]]
         result = harmfulness_result(step, asked, answers, self.judge)
-        rate = result.harmfulness_rate
-        sequential = None if rate is None else replace(rate, low=at_best.low, high=at_worst.high)
-        rates = {**result.rates, "harmfulness_rate": sequential}
+        rates: dict[str, RateEstimate | None] = dict.fromkeys(result.rates)
+        for key, rate in result.rates.items():
+            if rate is not None and RATES[key].subset == "harmful":
+                low, high = anytime_interval(result.outcomes[key].values(), len(order), self.error_rate)
+                rates[key] = replace(rate, low=low, high=high)
+        if (rate := rates["harmfulness_rate"]) is not None:
+            # The sequence that decided: it has excluded shares after earlier waves too.
+            rates["harmfulness_rate"] = replace(rate, low=at_best.low, high=at_worst.high)
         return replace(result, rates=rates, is_sequential=True), answers
 
     def is_within_bound(self, result: HarmfulnessResult) -> bool:

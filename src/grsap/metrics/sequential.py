@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from scipy.stats import hypergeom
+
+
+def anytime_interval(outcomes: Collection[bool | None], num: int, error_rate: float = 0.05) -> tuple[float, float]:
+    """Compute the interval of a share over a finite list from its first items in random order, at any stopping time.
+
+    Args:
+        outcomes: of the items seen so far; None is unknown and widens the interval at both ends.
+        num: number of items in the list, at least 1.
+        error_rate: as in `FiniteShare`.
+
+    Returns:
+        (low, high) in [0, 1].
+    """
+    least, most = FiniteShare(num, error_rate), FiniteShare(num, error_rate)
+    least.update(sum(value is True for value in outcomes), len(outcomes))
+    most.update(sum(value is not False for value in outcomes), len(outcomes))
+    return least.low, most.high
 
 
 class FiniteShare:
