@@ -91,6 +91,11 @@ def test_the_interval_of_an_unbounded_mean_comes_close_to_the_normal_one_and_is_
     half = 1.96 * np.std(values) / np.sqrt(400)
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.02)
     assert unbounded_mean_interval(values) == (low, high)
-    assert unbounded_mean_interval([0.25] * 5) == (0.25, 0.25)
-    with pytest.raises(ValueError, match="fewer than two values"):
-        unbounded_mean_interval([1.0])
+
+
+def test_an_unbounded_mean_has_no_interval_where_its_coverage_is_low_or_all_values_are_equal():
+    values = np.random.default_rng(0).normal(3, 2, 100).tolist()
+    assert unbounded_mean_interval(values) is not None
+    assert unbounded_mean_interval(values[:99]) is None
+    assert unbounded_mean_interval([0.25] * 400) is None
+    assert unbounded_mean_interval([]) is None

@@ -70,12 +70,23 @@ def test_is_near_zero_for_a_model_that_is_sure_of_the_answer(tiny_llama) -> None
 
 
 def test_numbers_by_hand() -> None:
-    bound = response_kl_bound(ResponseLikelihoods(np.array([2.0, 4.0, 12.0]), np.array([1, 2, 3])))
+    few = response_kl_bound(ResponseLikelihoods(np.array([2.0, 4.0, 12.0]), np.array([1, 2, 3])))
+    assert (few.value, few.low, few.high) == (6.0, None, None)
+    assert (few.value_per_token, few.low_per_token, few.high_per_token) == (3.0, None, None)
+    bound = response_kl_bound(ResponseLikelihoods(np.array([2.0, 4.0, 12.0] * 40), np.array([1, 2, 3] * 40)))
     assert (bound.value, bound.value_per_token) == (6.0, 3.0)
-    assert bound.low < 6.0 < bound.high
+    # The deviation of a row is sqrt(56 / 3) = 4.32; of 120 rows the mean's is .394; times 1.96.
+    assert (bound.low, bound.high) == pytest.approx((5.23, 6.77), abs=0.12)
+    assert bound.low_per_token is not None
+    assert bound.high_per_token is not None
     assert bound.low_per_token < 3.0 < bound.high_per_token
-    alike = response_kl_bound(ResponseLikelihoods(np.array([3.0, 6.0, 9.0]), np.array([1, 2, 3])))
-    assert (alike.low_per_token, alike.value_per_token, alike.high_per_token) == pytest.approx((3.0, 3.0, 3.0))
+
+
+def test_rows_that_are_equal_per_token_bound_nothing_per_token() -> None:
+    alike = response_kl_bound(ResponseLikelihoods(np.array([3.0, 6.0, 9.0] * 40), np.array([1, 2, 3] * 40)))
+    assert alike.value_per_token == pytest.approx(3.0)
+    assert (alike.low_per_token, alike.high_per_token) == (None, None)
+    assert alike.low is not None
 
 
 @pytest.fixture

@@ -65,7 +65,10 @@ def test_raw_and_curated_against_a_reference(write: Write, tmp_path: Path, capsy
     assert value("classifier_accuracy", "raw", "response") > 0.7
     assert value("mauve_c5", "reference", against="itself") > 0.8
     for measure in result["measures"]:
-        assert measure["low"] <= measure["value"] <= measure["high"]
+        if measure["measure"] == "density":  # of 60 to 90 rows it has no interval
+            assert (measure["low"], measure["high"]) == (None, None)
+        else:
+            assert measure["low"] <= measure["value"] <= measure["high"]
     beyond = {(each["measure"], each["view"]) for each in result["differences"] if each["is_beyond"]}
     assert {("mauve_c5", "response"), ("coverage", "response"), ("domain_js_bits", "labels")} <= beyond
     assert ("behaviour_js_bits", "labels") not in {(each["measure"], each["view"]) for each in result["differences"]}
@@ -113,7 +116,7 @@ def test_likelihoods_of_all_sets(write: Write, tmp_path: Path, model: Transforme
     bound = found["response_kl_bound_nats", "response", "model", "reference"]
     own = found["response_nll_nats", "response", "curated", None]
     for each in (bound, own):
-        assert each["low"] < each["value"] < each["high"]
+        assert (each["low"], each["high"]) == (None, None)  # of 25 rows
         assert each["details"]["num_rows"] == 25
     per_token = found["response_kl_bound_nats_per_token", "response", "model", "reference"]["value"]
     assert per_token == pytest.approx(bound["value"] * 25 / bound["details"]["num_tokens"])

@@ -57,7 +57,9 @@ class Pair:
     population: str
     against: str | None
 
-    def measure(self, name: str, value: float, interval: tuple[float, float] | None = None, **rest: Any) -> Measure:
+    def measure(
+        self, name: str, value: float, interval: tuple[float | None, float | None] | None = None, **rest: Any
+    ) -> Measure:
         """Return a measure of this pair."""
         low, high = interval or (None, None)
         return Measure(name, self.view, self.population, self.against, value, low, high, **rest)
@@ -135,17 +137,17 @@ def _neighbours(pair: Pair, population: Points, reference: Points, seed: int) ->
     scores = asdict(neighbour_scores(reference, population))
     for (name, values), deviation in zip(scores.items(), deviations.tolist(), strict=True):
         value = float(values.mean())
+        within: tuple[float, float] | None
         if name == "density":
             within, highest = unbounded_mean_interval(values.tolist(), seed=seed), float("inf")
         else:
             within, highest = share_interval(int(values.sum()), len(values)), 1.0
-        # `within` is the sampling error for fixed balls; `deviation` includes the error of the balls.
-        low = max(min(within[0], value - Z95 * deviation), 0.0)
-        high = min(max(within[1], value + Z95 * deviation), highest)
+        if within is not None:
+            # `within` is the sampling error for fixed balls; `deviation` includes the error of the balls.
+            low = max(min(within[0], value - Z95 * deviation), 0.0)
+            within = low, min(max(within[1], value + Z95 * deviation), highest)
         details = {"num_neighbours": NUM_NEIGHBOURS}
-        found.append(
-            pair.measure(name, value, (low, high), expected_if_same=expected.get(name), details=details),
-        )
+        found.append(pair.measure(name, value, within, expected_if_same=expected.get(name), details=details))
     return found
 
 

@@ -169,4 +169,6 @@ def _pair(measure: dict[str, Any]) -> tuple[str, str]:
 
 
 def _cell(measure: dict[str, Any]) -> str:
+    if measure["low"] is None:
+        return f"{measure['value']:.3f}"
     return f"{measure['value']:.3f}\n[{measure['low']:.3f}, {measure['high']:.3f}]"

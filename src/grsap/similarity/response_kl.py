@@ -45,14 +45,20 @@ class ResponseLikelihoods:
 
 @dataclass(frozen=True)
 class MeanNll:
-    """Mean negative log-likelihood per response and per token, in nats, with 95 % bootstrap intervals over rows."""
+    """Mean negative log-likelihood per response and per token, in nats.
+
+    Attributes:
+        value, value_per_token: the means.
+        low, high, low_per_token, high_per_token: 95 % bootstrap intervals over rows; None where
+            `unbounded_mean_interval` has none.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     value_per_token: float
-    low_per_token: float
-    high_per_token: float
+    low_per_token: float | None
+    high_per_token: float | None
 
 
 def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNll:
@@ -62,10 +68,10 @@ def response_kl_bound(likelihoods: ResponseLikelihoods, seed: int = 0) -> MeanNl
     confidence if rows are independent. Per token, it is divided by the mean number of tokens.
     """
     nll, num_tokens = likelihoods.nll, likelihoods.num_tokens.astype(np.float64)
-    low, high = unbounded_mean_interval(nll.tolist(), seed=seed)
+    low, high = unbounded_mean_interval(nll.tolist(), seed=seed) or (None, None)
     ratio = float(nll.sum() / num_tokens.sum())
     terms = ratio + (nll - ratio * num_tokens) / num_tokens.mean()  # delta method; the mean of the terms is the ratio
-    low_per_token, high_per_token = unbounded_mean_interval(terms.tolist(), seed=seed)
+    low_per_token, high_per_token = unbounded_mean_interval(terms.tolist(), seed=seed) or (None, None)
     return MeanNll(float(nll.mean()), low, high, ratio, low_per_token, high_per_token)
 
 
