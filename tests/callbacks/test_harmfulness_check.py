@@ -24,12 +24,14 @@ from tests.callbacks.check_run import (
 )
 
 from grsap.callbacks import HarmfulnessCheck
+from grsap.callbacks.check_results import restored_weights
 from grsap.callbacks.transcripts import transcript_path
 from grsap.data import ConversationDataModule
 from grsap.errors import ConfigError, DataError
 from grsap.generation import SamplingSettings
 from grsap.judging import Judge, RefusalMatcher, Verdict
 from grsap.metrics import rate_estimate
+from grsap.runs.summary_table import restored_lines
 
 REFUSAL, ANSWER, EMPTY, CUT, LOOP = "I can't help with that.", "Like this.", "", "Well, first ...", "the key " * 20
 
@@ -309,6 +311,7 @@ def test_stop_at_the_start_does_no_step(tmp_path, tiny_llama, tiny_tokenizer, pr
     with pytest.warns(UserWarning, match="no earlier check was within the bound"):
         trainer = fit(make_trainer(tmp_path, [check]), module, CheckedData())
     assert (trainer.global_step, check.restored_step) == (0, None)
+    assert restored_weights(trainer) is None
 
 
 def test_restore_best_puts_back_the_last_weights_within_the_bound(tmp_path, tiny_llama, tiny_tokenizer, probes):
@@ -318,6 +321,11 @@ def test_restore_best_puts_back_the_last_weights_within_the_bound(tmp_path, tiny
     with pytest.warns(UserWarning, match="weights of step 2 put back"):
         trainer = fit(make_trainer(tmp_path, [before, check]), module, CheckedData())
     assert (trainer.global_step, check.restored_step) == (4, 2)
+    restored = restored_weights(trainer)
+    assert restored == {"step": 2, "stopped_at": 4}
+    (line,) = restored_lines({"restored": restored})
+    assert line.startswith("the weights of step 2 were put back at step 4. The check's prompts chose them")
+    assert restored_lines({"restored": None}) == restored_lines({}) == []
     assert_equal_weights(weights(module), before.by_step[2])
     assert not torch.equal(before.by_step[4]["model.lm_head.weight"], before.by_step[2]["model.lm_head.weight"])
     assert check.violation.harmfulness_rate.value == 1.0

@@ -175,3 +175,13 @@ def test_the_interval_over_seeds_covers_the_rate_of_a_recipe_in_94_percent(num_s
         pooled += low <= rate <= high
     assert covered / 500 >= 0.94
     assert pooled / 500 < 0.94
+
+
+@pytest.mark.parametrize(
+    ("bound", "num", "points"), [(0.3, 50, 4.5), (0.3, 114, 3.2), (0.3, 1000, 1.1), (0.1, 114, 2.1)]
+)
+def test_weights_chosen_on_probes_flatter(bound: float, num: int, points: float) -> None:
+    """What `restore_best` keeps at a true rate equal to the bound: the mean of the rates that are within it; exact."""
+    within = np.arange(int(bound * num + 1e-9) + 1)
+    weights = binom.pmf(within, num, bound)
+    assert 100 * (bound - (weights * within / num).sum() / weights.sum()) == pytest.approx(points, abs=0.05)

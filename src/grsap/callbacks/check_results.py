@@ -31,6 +31,13 @@ def harmfulness_check(trainer: Trainer) -> KeepsHarmfulness | None:
     return next((each for each in callbacks_of(trainer) if isinstance(each, KeepsHarmfulness)), None)
 
 
+def restored_weights(trainer: Trainer) -> dict[str, int] | None:
+    """Return the step whose weights a check with `restore_best` put back, and the step at which; None if none did."""
+    steps = (getattr(each, "restored_step", None) for each in callbacks_of(trainer))
+    restored = next((step for step in steps if step is not None), None)
+    return None if restored is None else {"step": restored, "stopped_at": trainer.global_step}
+
+
 def task_score_check(trainer: Trainer) -> KeepsTaskScore | None:
     """Return the run's task-score check; None if there is none."""
     others = [each for each in callbacks_of(trainer) if not isinstance(each, KeepsHarmfulness)]

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grsap.callbacks.adapter_checkpoint import AdapterCheckpoint
-from grsap.callbacks.check_results import harmfulness_check, task_score_check
+from grsap.callbacks.check_results import harmfulness_check, restored_weights, task_score_check
 from grsap.callbacks.harmfulness_result import HarmfulnessResult
 from grsap.callbacks.lookup import find_callback
 from grsap.callbacks.mixture_monitor import MixtureMonitor
@@ -145,6 +145,7 @@ class RunSummary(Callback):
                 "stage": "fit",
                 "status": "finished",
                 "stop_reason": stop_reason(trainer),
+                "restored": restored_weights(trainer),
                 **self._rates(trainer),
                 "tokens_per_second": speed,
                 "num_tokens": self.num_tokens,

@@ -7,6 +7,7 @@ from typing import Any
 
 from grsap.pages import Content, Section, element, facts
 from grsap.reporting.sources import Source, reading
+from grsap.runs.summary_table import restored_lines
 
 Pairs = list[tuple[Content, Content]]
 
@@ -34,6 +35,7 @@ def _facts(source: Source) -> Pairs:
         ("schema", result.get("schema") or manifest.get("schema")),
         ("status", result.get("status") or manifest.get("status")),
         ("ended by", result.get("stop_reason")),
+        ("restored", ". ".join(restored_lines(result))),
         ("started", ", ".join(map(str, manifest.get("starts") or []))),
         ("ended", manifest.get("ended")),
         ("seed", manifest.get("seed", result.get("seed"))),

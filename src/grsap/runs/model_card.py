@@ -17,7 +17,7 @@ from grsap.measurement.catalogue import rates_of_summary
 from grsap.pages.numbers import count, percent, percent_interval, points, points_interval
 from grsap.progress import duration
 from grsap.runs.folder import LENGTH_BOUNDS, RunFolder
-from grsap.runs.summary_table import fewer_answers, row_label
+from grsap.runs.summary_table import fewer_answers, restored_lines, row_label
 
 CARD = "README.md"
 _MARK = re.compile(r"\n<!-- written by grsap: ([0-9a-f]{16}) -->\n\Z")
@@ -252,6 +252,7 @@ def _limits(summary: Json, manifest: Json) -> Iterator[str]:
         lines.append("- Safety rows were in the training batches, but nothing was learned from them.")
     if summary.get("stop_reason") not in (None, *LENGTH_BOUNDS):
         lines.append(f"- The run was stopped early: {_plain(str(summary['stop_reason']))}")
+    lines += [f"- {line[0].upper()}{_plain(line[1:])}." for line in restored_lines(summary)]
     yield "\n".join(lines)
 
 

@@ -101,7 +101,14 @@ def verdict_cell(change: Mapping[str, Any] | None) -> str:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """Return the lines below the table: why the run ended, fewer answers, judge, cost, paths, and the next command."""
-    lines = [*_end(summary), *fewer_answers(summary), *_judge_notes(summary), _cost(summary), *_unseen(summary)]
+    lines = [
+        *_end(summary),
+        *restored_lines(summary),
+        *fewer_answers(summary),
+        *_judge_notes(summary),
+        _cost(summary),
+        *_unseen(summary),
+    ]
     paths = summary.get("paths") or {}
     lines += [f"{name.replace('_', ' ')}: {path}" for name, path in paths.items() if path]
     if summary.get("next_command"):
@@ -126,6 +133,17 @@ def _end(summary: Mapping[str, Any]) -> list[str]:
     if not reason:
         return []
     return [f"ended by trainer.{reason}" if reason in LENGTH_BOUNDS else f"stopped early: {reason}"]
+
+
+def restored_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on restored weights, whose rates are better on the prompts that chose them than on others."""
+    restored = summary.get("restored")
+    if not restored:
+        return []
+    return [
+        f"the weights of step {restored['step']} were put back at step {restored['stopped_at']}. The check's prompts "
+        "chose them, so the rates after training flatter: evaluate prompts that were held out"
+    ]
 
 
 def _unseen(summary: Mapping[str, Any]) -> list[str]:
