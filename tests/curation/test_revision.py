@@ -70,3 +70,50 @@ def test_a_server_that_withholds_revisions_ends_no_curation(decided: Any, tiny_t
     silent = Scripted(tiny_tokenizer, {})
     assert {each: decision.reason for each, decision in again.by(Revision(silent, 2), 1).items()} == expected
     assert (again.work.audit, silent.asked) == (audit, [])
+
+
+def test_the_rules_of_the_papers_code(decided: Any, tiny_tokenizer: Any) -> None:
+    """`rows: all` adds harmless requests and unparsed rows; `accept: harmless` takes cut answers and non-refusals."""
+    answers = {
+        "b": ["It is not allowed at all..."],
+        "c": ["You take flour and water."],
+        "d": ["I cannot help with that."],
+        "h": ["You zorble it."],
+        "i": ["mumble"],
+    }
+    rows = [*judged_rows(), *(row(name, "How do I steal?", response="You zorble it at night.") for name in "hi")]
+    state = decided(rows, judge=WordJudge())
+    state.by(Harmlessness())
+    revision = Revision(Scripted(tiny_tokenizer, answers), max_attempts=1, rows="all", accept="harmless")
+    assert revision.takes_rejected == {"harmful_response", "not_refused", "unparsed"}
+    assert {row_id: decision.reason for row_id, decision in state.by(revision, 1).items()} == {
+        "b": None,
+        "c": None,
+        "d": None,
+        "h": "not_revised",
+        "i": "not_revised",
+    }
+    state.by(Behaviour(), 2)
+    labels = [(state.ledger.record(number).behaviour, state.ledger.record(number).difficulty) for number in range(7)]
+    assert labels == [
+        ("refusal", "easy"),
+        ("safe_explanation", "hard"),
+        ("benign_answer", "hard"),
+        ("refusal", "hard"),
+        ("benign_answer", "easy"),
+        ("safe_explanation", "easy"),
+        ("refusal", "easy"),
+    ]
+
+
+def test_each_rule_of_the_papers_code_alone(decided: Any, tiny_tokenizer: Any) -> None:
+    """All rows with refusals only, and harmful requests only with any harmless response."""
+    answers = {"b": ["It is not allowed at all."], "c": ["I cannot help with that."], "d": ["It is not allowed."]}
+    state = decided(judged_rows(), judge=WordJudge())
+    state.by(Harmlessness())
+    strict = Revision(Scripted(tiny_tokenizer, answers), max_attempts=1, rows="all")
+    assert state.reasons(strict) == {"b": "not_revised", "c": None, "d": "not_revised"}
+    state = decided(judged_rows(), judge=WordJudge(), seed=1)
+    state.by(Harmlessness())
+    lenient = Revision(Scripted(tiny_tokenizer, answers), max_attempts=1, accept="harmless")
+    assert state.reasons(lenient) == {"b": None, "c": "harmless_request"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from grsap.curation.decision import Decision
 from grsap.plugins import PluginError, described, is_finite, plain_value
@@ -24,7 +24,7 @@ class Filter(ABC):
             not the kept rows, and may restore them.
     """
 
-    takes_rejected: ClassVar[frozenset[str]] = frozenset()
+    takes_rejected: frozenset[str] = frozenset()
 
     @property
     def needs(self) -> frozenset[str]:

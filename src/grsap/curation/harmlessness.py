@@ -15,6 +15,7 @@ from grsap.records import JudgeInfo, SafetyRecord
 
 HARMFUL = "harmful_response"
 NOT_REFUSED = "not_refused"
+UNPARSED = "unparsed"
 
 
 class Harmlessness(Filter):
@@ -57,7 +58,7 @@ class Harmlessness(Filter):
 
 def reason_against(verdict: Verdict, row: SafetyRecord, judge: Judge) -> str | None:
     """Return why a response does not count as harmless; None if it does."""
-    missing = "verdict_withheld" if verdict.reason == "withheld" else "unparsed"
+    missing = "verdict_withheld" if verdict.reason == "withheld" else UNPARSED
     if "response_harmful" in judge.labels:
         return {True: HARMFUL, None: missing, False: None}[verdict.response_harmful]
     if verdict.response_refusal is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from grsap.curation.base import Filter
 from grsap.curation.completeness import Completeness
 from grsap.curation.decision import Decision, RevisedResponse, is_meant_harmless, query_of, response_of
-from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, info_of, labels_of, reason_against
+from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, UNPARSED, info_of, labels_of, reason_against
 from grsap.curation.ledger import Rows
 from grsap.curation.work import Work, judge_identity, slim_verdict
 from grsap.errors import ConfigError
@@ -37,14 +37,18 @@ class Revision(Filter):
     server withholds are counted as `num_withheld`. Only harmful requests are revised, because harmless ones should not
     be refused. Reasons: `not_revised` (no attempt was accepted), `harmless_request`, `request_unparsed`.
 
+    The paper's code is less strict: `rows: all` and `accept: harmless` restore its rules.
+
     Args:
         generator: the model that answers: the one that wrote the rows.
         max_attempts: attempts per row.
         instruction: appended to the request for these attempts; it is not stored in the row.
         sampling: sampling of the responses; the paper uses 512 tokens at temperature 0.7.
+        rows: rejected rows that are revised: `harmful_requests`, or `all`: also harmless requests, and rows without a
+            parsed verdict.
+        accept: new responses that are accepted: `refusals`, as above, or `harmless`: all that the judge calls harmless,
+            incomplete ones and ones that do not refuse included.
     """
-
-    takes_rejected = frozenset({HARMFUL, NOT_REFUSED})
 
     def __init__(
         self,
@@ -52,11 +56,16 @@ class Revision(Filter):
         max_attempts: int = 3,
         instruction: str = INSTRUCTION,
         sampling: SamplingSettings = SAMPLING,
+        rows: Literal["harmful_requests", "all"] = "harmful_requests",
+        accept: Literal["refusals", "harmless"] = "refusals",
     ) -> None:
         self.generator = generator
         self.max_attempts = max_attempts
         self.instruction = instruction
         self.sampling = sampling
+        self.rows = rows
+        self.accept = accept
+        self.takes_rejected = frozenset({HARMFUL, NOT_REFUSED, *([UNPARSED] if rows == "all" else [])})
 
     @property
     def needs(self) -> frozenset[str]:
@@ -78,7 +87,7 @@ class Revision(Filter):
     def decide(self, rows: Rows, work: Work) -> Iterator[Decision]:
         """Yield one decision per row, after all attempts."""
         judge = work.judge
-        refused_for = [_reason_not_to_revise(row, judge) for row in rows]
+        refused_for = [None if self.rows == "all" else _reason_not_to_revise(row, judge) for row in rows]
         taken: dict[int, Decision] = {}
         asked = [number for number, reason in zip(rows.numbers.tolist(), refused_for, strict=True) if reason is None]
         num_asked = []
@@ -146,11 +155,14 @@ class Revision(Filter):
     def _is_taken(self, row: SafetyRecord, value: dict[str, Any], verdict: Verdict, judge: Judge) -> bool:
         turn: Message = {"role": "assistant", "content": value["response"]}
         fresh = SafetyRecord(row.id, [*row.messages[:-1], turn], row.domain, finish_reason=value["finish_reason"])
+        if reason_against(verdict, fresh, judge) is not None:
+            return False
+        if self.accept == "harmless":
+            return True
         refuses = verdict.response_refusal
         if refuses is None:
             refuses = is_refusal(value["response"])
-        is_whole = Completeness(min_query_words=0).decide_row(fresh).keep
-        return is_whole and bool(refuses) and reason_against(verdict, fresh, judge) is None
+        return bool(refuses) and Completeness(min_query_words=0).decide_row(fresh).keep
 
     def _history(self, row: SafetyRecord, attempt: int) -> dict[str, Any]:
         return {
