@@ -30,7 +30,7 @@ BARS = (
     ("over_refusal_rate_ordinary", "over-refusal on\nordinary questions"),
 )
 SERIES = (
-    ("before", "aligned start", "#9aa5b1"),
+    ("before", "aligned model", "#9aa5b1"),
     ("plain", "plain fine-tuning", "#dba13a"),
     ("replay", "with replay", "#5b4b8a"),
 )
@@ -43,7 +43,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def draw_outcomes(axes: Axes, rates: Rates) -> None:
-    """A bar per model: what became of the harmful prompts."""
+    """Draw a bar per model: the shares of the three outcomes on harmful prompts."""
     for place, (key, _, _) in enumerate(SERIES):
         left = 0.0
         for metric, label, color in OUTCOMES:
@@ -55,14 +55,14 @@ def draw_outcomes(axes: Axes, rates: Rates) -> None:
     axes.set_yticks([0, -1, -2], [label for _, label, _ in SERIES])
     axes.set_xlim(0, 1)
     axes.set_xticks([])
-    axes.set_title("harmful prompts", fontsize=9, y=1.14)
+    axes.set_ylabel("harmful prompts")
     axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
     axes.tick_params(length=0)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.22))
 
 
 def draw_rates(axes: Axes, rates: Rates) -> None:
-    """The other rates as bars with their 95 % intervals."""
+    """Draw the other rates as bars with their 95 % intervals."""
     for number, (key, label, color) in enumerate(SERIES):
         values = [rates[key][metric] for metric, _ in BARS]
         heights = [value["value"] for value in values]
@@ -76,17 +76,18 @@ def draw_rates(axes: Axes, rates: Rates) -> None:
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("rate, 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.45, 1.18), columnspacing=1)
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.2))
 
 
 def main() -> None:
-    """Draw the three outcomes on harmful prompts, and beside them the other rates."""
+    """Draw the three outcomes on harmful prompts, and below them the other rates."""
     replay, plain = read("quickstart"), read("quickstart_plain")
     rates = {"before": replay["before"], "plain": plain["after"], "replay": replay["after"]}
-    plt.rcParams.update({"font.size": 9, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), width_ratios=(1, 1.2))
-    draw_outcomes(left, rates)
-    draw_rates(right, rates)
+    plt.rcParams.update({"font.size": 10, "svg.hashsalt": "grsap", "svg.fonttype": "path"})
+    # Below each other, so that a telephone can show the text.
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.8), height_ratios=(1, 1.3))
+    draw_outcomes(above, rates)
+    draw_rates(below, rates)
     figure.tight_layout()
     figure.savefig(ROOT / "docs" / "images" / "quickstart.svg", metadata={"Date": None})
 
