@@ -45,18 +45,21 @@ PACKAGES = {
 WIDE = "---\nhide: [toc]\n---\n\n"
 """Head of a page that takes the place of the table of contents too."""
 
+WIDE_PAGES = ("README.md", "benchmarks/README.md", "docs/coming_from.md", "docs/first_steps.md", "docs/howto/")
+"""Pages of long code lines or wide tables, or their folder."""
+
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)]*)?\)")
 FILE_BLOCK = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 
 
 def main() -> None:
-    """Write all pages anew."""
+    """Delete the built pages and write all pages."""
     shutil.rmtree(BUILT, ignore_errors=True)
     shutil.copytree(ROOT / "docs", BUILT)
     copied = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
     for source in [*(name for name in PAGES if name.endswith(".md")), *copied]:
         page = BUILT / page_of(source)
-        head = WIDE if source == "README.md" else ""
+        head = WIDE if source.startswith(WIDE_PAGES) else ""
         page.write_text(head + site_text((ROOT / source).read_text(encoding="utf-8"), source), encoding="utf-8")
     (BUILT / "decisions" / "index.md").write_text(decisions_page(), encoding="utf-8")
     settings.write_pages(BUILT)
@@ -64,12 +67,12 @@ def main() -> None:
 
 
 def page_of(source: str) -> str:
-    """The page of a file of the repository, relative to the site's root."""
+    """Return the page of a file of the repository, relative to the site's root."""
     return PAGES.get(source) or source.removeprefix("docs/")
 
 
 def site_text(text: str, source: str) -> str:
-    """A page's Markdown with links and titles of code blocks as the site has them.
+    """Return a page's Markdown with links and titles of code blocks as the site has them.
 
     Args:
         text: of the file.
@@ -93,7 +96,7 @@ def site_text(text: str, source: str) -> str:
 
 
 def decisions_page() -> str:
-    """The list of all decisions, by number."""
+    """Return the list of all decisions, by number."""
     lines = ["# Decisions", "", "Why parts of grsap are as they are, where that is not obvious.", ""]
     for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
@@ -102,7 +105,7 @@ def decisions_page() -> str:
 
 
 def write_api_pages(folder: Path) -> None:
-    """One page per package, with the classes and functions that it exports."""
+    """Write one page per package, with the classes and functions that it exports."""
     folder.mkdir()
     index = ["# Python API", "", "Made from the docstrings.", ""]
     for package, title in PACKAGES.items():
