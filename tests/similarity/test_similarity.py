@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.similarity.conftest import NOUNS, Died, Letters, Write, make_records, result_of
 
+from grsap.cli import main
 from grsap.errors import ConfigError, DataError
 from grsap.generation import TransformersGenerator
 from grsap.models import BaseModel
@@ -97,6 +98,48 @@ def test_without_a_reference(write: Write, tmp_path: Path) -> None:
     assert "there is no reference" in " ".join(result["cannot_know"])
     assert "differences" in result
     assert result["differences"] == []
+
+
+def test_the_whole_exchange_is_a_view_of_its_own(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All turns of a row are one text with roles; another choice of views is computed, and not read from the folder."""
+    rows = make_records(60, 3)
+    embedder = Letters()
+    settings = {"curated": write("curated.jsonl", rows), "embedder": embedder}
+    found = by_key(run(tmp_path / "out", **settings, views=["query", "exchange"]))
+    assert {key[1] for key in found} == {"query", "exchange"}
+    assert {key[0] for key in found if key[1] == "exchange"} == set(TEXT)
+    question, answer = (message["content"] for message in rows[0].messages)
+    assert f"USER: {question}\nASSISTANT: {answer}" in embedder.asked
+    assert answer not in embedder.asked
+    assert "Exchanges" in capsys.readouterr().out
+    again = run(tmp_path / "out", **settings)
+    assert {measure["view"] for measure in again["measures"]} == {"query", "response"}
+
+
+def test_the_papers_features_with_a_tiny_model(
+    write: Write, tmp_path: Path, tiny_base_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`configs/similarity/paper.yaml`, with a small causal model in the place of GPT-2 large."""
+    words = ["similarity", "--config", "embedded:configs/similarity/paper.yaml", "--embedder.init_args.device", "cpu"]
+    words += ["--embedder.init_args.path", str(tiny_base_path), "--num_seeds", "2"]
+    sets = {"raw": make_records(30, 2, NOUNS[:2], "raw"), "reference": make_records(80, 4, name="reference")}
+    for name, rows in sets.items():
+        words += [f"--{name}", write(f"{name}.jsonl", rows)]
+    assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    result = result_of(tmp_path / "out")
+    assert (result["embedder"]["embedder"], result["embedder"]["model"]) == ("LastTokenEmbedder", str(tiny_base_path))
+    assert result["num_rows_compared"] == 30
+    found = by_key(result)
+    for view in ("query", "response", "exchange"):
+        assert 0.167 < found["mauve_c2", view, "raw", "reference"]["value"] <= 1
+
+
+@pytest.mark.parametrize("views", [[], ["query", "query"]])
+def test_views_are_given_once(views: Any, write: Write) -> None:
+    with pytest.raises(ConfigError, match="views is"):
+        Similarity(curated=write("curated.jsonl", make_records(60, 3)), views=views).check()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from grsap.similarity.principal import Points, principal_scores
 from grsap.similarity.response_kl import ResponseLikelihoods, response_kl_bound
 from grsap.similarity.subsampling import subset_deviations
 
-View = Literal["query", "response", "labels"]
+View = Literal["query", "response", "exchange", "labels"]
 
 MAUVE_SCALINGS = (5.0, 2.0)
 """The scaling factors of MAUVE's authors and of GR-SAP."""

@@ -113,6 +113,11 @@ def response_of(record: SafetyRecord) -> str:
     return encodable(record.messages[-1]["content"])
 
 
+def exchange_of(record: SafetyRecord) -> str:
+    """Return all turns, each as its role in capitals and its text, one after the other."""
+    return encodable("\n".join(f"{each['role'].upper()}: {each['content']}" for each in record.messages))
+
+
 def encodable(text: str) -> str:
     """Replace lone surrogates, which decoded tokens may contain and embedders cannot encode, by question marks."""
     return text.encode(errors="replace").decode()

@@ -39,7 +39,7 @@ class Result:
 def inputs_hash(settings: Similarity) -> str:
     """Return a hash of everything that the numbers depend on."""
     files = {name: each.files for name, each in settings.populations.items()}
-    sizes = [settings.num_compared, settings.num_seeds, settings.seed]
+    sizes = [settings.num_compared, settings.num_seeds, settings.seed, settings.views]
     return hash_json([__version__, files, sizes, settings.identities()])
 
 
@@ -113,7 +113,8 @@ def print_result(result: Result, folder: Path, console: Console | None = None) -
     """Print a row per measure with its value for each set, the differences of raw and curated, and the limits."""
     console = console or Console()
     scored = [each for each in result.measures if _is_likelihood(each)]
-    for title, view in (("Queries", "query"), ("Responses", "response"), ("Labels", "labels")):
+    titles = {"query": "Queries", "response": "Responses", "exchange": "Exchanges", "labels": "Labels"}
+    for view, title in titles.items():
         measures = [each for each in result.measures if each["view"] == view and not _is_likelihood(each)]
         if measures:
             console.print(_table(title, measures))

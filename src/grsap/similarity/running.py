@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -25,13 +24,17 @@ from grsap.similarity.measures import (
     likelihood_measures,
     text_measures,
 )
-from grsap.similarity.populations import query_of, response_of
+from grsap.similarity.populations import exchange_of, query_of, response_of
 from grsap.similarity.principal import Points
 from grsap.similarity.report import Result, cannot_know, inputs_hash, print_result, read_result, write_result
 from grsap.similarity.response_kl import response_likelihoods
 from grsap.similarity.similarity import Similarity
 
-TEXT_VIEWS: tuple[View, ...] = get_args(View)[:2]
+TEXT_OF: dict[View, Callable[[SafetyRecord], str]] = {
+    "query": query_of,
+    "response": response_of,
+    "exchange": exchange_of,
+}
 BATCH = 256
 """Texts that are embedded between two writes. Their number may change the last digits of vectors."""
 
@@ -78,7 +81,7 @@ def _measure(settings: Similarity, output_dir: Path) -> Result:
 def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[Pair]:
     """Return each set paired with the reference, and each large enough set paired with itself."""
     pairs = []
-    for view in TEXT_VIEWS:
+    for view in settings.views:
         for name in drawn:
             if settings.reference is not None and name != "reference":
                 pairs.append(Pair(view, name, "reference"))
@@ -90,18 +93,17 @@ def _pairs(settings: Similarity, drawn: dict[str, list[SafetyRecord]]) -> list[P
 def _embed(
     settings: Similarity, drawn: dict[str, list[SafetyRecord]], output_dir: Path
 ) -> dict[tuple[str, View], Points]:
-    text_of = {"query": query_of, "response": response_of}
     with ResultLog(output_dir / "embeddings.log", ("key",)) as log:
         try:
             return {
                 (name, view): _embed_texts(
-                    [text_of[view](record) for record in records],
+                    [TEXT_OF[view](record) for record in records],
                     settings.chosen_embedder,
                     log,
                     f"{view} texts of {name}",
                 )
                 for name, records in drawn.items()
-                for view in TEXT_VIEWS
+                for view in settings.views
             }
         finally:
             settings.chosen_embedder.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from grsap.embedding import Embedder, MiniLMEmbedder
 from grsap.errors import ConfigError, DataError
@@ -28,6 +28,8 @@ class Similarity:
         max_rows: greatest number of rows per side of a comparison; the paper uses 10,000.
         num_seeds: number of k-means runs of MAUVE.
         seed: seed of all random choices.
+        views: texts that are compared: `query`, `response`, or `exchange`: all turns of a row as one text, which the
+            paper calls the response.
     """
 
     raw: str | None = None
@@ -38,6 +40,7 @@ class Similarity:
     max_rows: int = 10_000
     num_seeds: int = 5
     seed: int = 0
+    views: list[Literal["query", "response", "exchange"]] = field(default_factory=lambda: ["query", "response"])
 
     @cached_property
     def populations(self) -> dict[str, Population]:
@@ -69,6 +72,8 @@ class Similarity:
         for name, smallest in (("max_rows", MIN_ROWS), ("num_seeds", 1)):
             if getattr(self, name) < smallest:
                 raise ConfigError(f"{name} is {getattr(self, name)}", f"Give at least {smallest}")
+        if not self.views or len(set(self.views)) < len(self.views):
+            raise ConfigError(f"views is {self.views}", "Give at least one view, and each once")
         if self.num_compared < MIN_ROWS:
             sizes = ", ".join(f"{name} {len(each.records)}" for name, each in self.populations.items())
             halved = "the reference" if self.reference else "each set"
