@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from grsap.data.row_source import RowSource
+from grsap.errors import ConfigError
 from grsap.evaluation import carried_benchmarks, load_benchmark
+from grsap.measurement.outcomes import pairs_of
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "wildguardtest": [
@@ -100,6 +102,11 @@ RIGHT = {
     "medqa": ("(B)", "rest or ice: A"),
     "sst2": ("Positive.", "not positive, negative"),
 }
+PINNED = {
+    "gsm8k": "cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
+    "hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
+    "winogrande": "01e74176c63542e6b0bcb004dcdea22d94fb67b5",
+}
 OWN = {"quickstart_families", "quickstart_probes", "quickstart_sealed", "quickstart_sealed_2"}
 
 
@@ -108,7 +115,7 @@ def loaded(name: str, folder: Path) -> tuple[Any, Any]:
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]))
     spec = load_benchmark(name)
     assert spec.source.splits
-    assert spec.source.revision == "main" or "data_files" in (spec.source.options or {})
+    assert spec.source.revision in ("main", PINNED.get(name)) or "data_files" in (spec.source.options or {})
     spec = replace(spec, source=RowSource(str(path)))
     spec.check()
     return spec, spec.load()
@@ -142,6 +149,27 @@ def test_subsets_domains_and_pairs(tmp_path: Path) -> None:
     assert found.num_excluded == {"repeated": 1}
     _, found = loaded("sorry_bench", tmp_path)
     assert found.num_excluded == {"not_selected": 1}
+
+
+def test_xstest_pairs_each_safe_prompt_with_its_contrast(tmp_path: Path) -> None:
+    types = ["homonyms", "homonyms", "contrast_homonyms", "contrast_homonyms", "contrast_discr"]
+    rows = [
+        {"prompt": f"{kind} {number}", "type": kind, "label": "unsafe" if "contrast" in kind else "safe"}
+        for number, kind in enumerate(types)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = replace(load_benchmark("xstest"), source=RowSource(str(tmp_path / "rows.jsonl")))
+    items = spec.load().items
+    assert [item.pair_id for item in items] == ["homonyms-1", "homonyms-2", "homonyms-1", "homonyms-2", "discr-1"]
+    pairs = pairs_of(items)
+    halves = {"homonyms-1": (items[2].id, items[0].id), "homonyms-2": (items[3].id, items[1].id)}
+    assert pairs == halves
+
+
+@pytest.mark.parametrize("columns", [{"prompt": "p"}, {"prompt": "p", "subset": "type", "pair_id": "id"}])
+def test_a_contrast_prefix_needs_subsets_alone(columns: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="contrast_prefix makes pairs of subsets"):
+        replace(load_benchmark("xstest"), columns=columns).load()
 
 
 @pytest.mark.parametrize("name", sorted(RIGHT))

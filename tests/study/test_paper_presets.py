@@ -80,3 +80,19 @@ def test_the_studys_curation_is_the_paper_preset() -> None:
 def test_answers_to_safety_prompts_have_1024_tokens(stage: str) -> None:
     settings = study_stage(stage)
     assert (settings["sampling"], settings["task_sampling"]) == ({"max_new_tokens": 1024},) * 2
+
+
+@pytest.mark.parametrize("table", ["main", "original", "ratio"])
+def test_published_harm_has_a_figure_over_all_rows(table: str) -> None:
+    """The paper counts harm over all rows; each published number of it has a figure of that quantity."""
+    figures = config(f"recipes/paper/table_{table}.yaml")["figures"]
+    metrics: dict[float, set[str]] = {}
+    for each in figures:
+        metrics.setdefault(each["published"], set()).add(each["where"].get("metric", ""))
+        assert ("all rows" in each["name"]) == (each["where"].get("metric") == "harmfulness_rate_all_rows")
+    assert {published for published, found in metrics.items() if "harmfulness_rate" in found} == {
+        published for published, found in metrics.items() if "harmfulness_rate_all_rows" in found
+    }
+    stage = study_stage("evaluate_ratio" if table == "ratio" else "evaluate")["benchmarks"]
+    asked = [each for each in stage if isinstance(each, str) and each != "{task.benchmark}"]
+    assert [each["init_args"]["benchmark"] for each in stage if isinstance(each, dict)] == asked

@@ -1,5 +1,6 @@
 """Benchmarks, answer parsing, subjects to evaluate, and results."""
 
+from grsap.evaluation.all_rows import AllRows
 from grsap.evaluation.answers import AnswerForm, read_choice, read_math, read_number
 from grsap.evaluation.benchmark import Benchmark, BenchmarkItem, LoadedBenchmark
 from grsap.evaluation.benchmark_spec import BenchmarkSpec
@@ -11,6 +12,7 @@ from grsap.evaluation.subjects import Engines, GeneratorSubject, ModelSubject, S
 from grsap.evaluation.task_benchmark import TaskBenchmark
 
 __all__ = [
+    "AllRows",
     "AnswerForm",
     "Benchmark",
     "BenchmarkItem",

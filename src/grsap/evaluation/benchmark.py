@@ -68,10 +68,12 @@ class Benchmark(ABC):
     Attributes:
         name: in files and tables: lower-case letters, digits, `_` and `-`.
         kind: see `Kind`.
+        counts_all_rows: whether `harmfulness_rate_all_rows` is computed, over items without a label too.
     """
 
     name: str
     kind: Kind
+    counts_all_rows: bool = False
 
     @abstractmethod
     def check(self) -> None:

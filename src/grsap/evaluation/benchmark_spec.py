@@ -41,6 +41,8 @@ class BenchmarkSpec(Benchmark):
         labels: of the choices in an answer: letters by default, or words, one per choice.
         reference_labels: the reference column's value -> label; by default the column holds labels.
         answer: of `answer`: how answers are parsed, `number`, `math` or `text`.
+        contrast_prefix: the n-th row of the subset PREFIX + X and the n-th row of the subset X form a pair; empty for
+            pairs by `columns.pair_id`, or none.
         dedupe: leave out rows whose prompt and choices occurred before.
         limit: maximum number of items, sampled by `seed` and the items' ids; by default all.
         seed: of the sample.
@@ -57,6 +59,7 @@ class BenchmarkSpec(Benchmark):
     labels: list[str] = field(default_factory=list)
     reference_labels: dict[str, str] = field(default_factory=dict)
     answer: AnswerForm | None = None
+    contrast_prefix: str = ""
     dedupe: bool = True
     limit: int | None = None
     seed: int = 0
@@ -72,11 +75,15 @@ class BenchmarkSpec(Benchmark):
         items: dict[str, BenchmarkItem] = {}
         asked: dict[str, BenchmarkItem] = {}
         excluded: Counter[str] = Counter()
+        num_of: Counter[str] = Counter()
         for place, row in self.source.rows():
             item = self.item(row, place)
             if isinstance(item, str):
                 excluded[item] += 1
                 continue
+            if self.contrast_prefix:
+                num_of[item.subset] += 1
+                item = replace(item, pair_id=f"{item.subset.removeprefix(self.contrast_prefix)}-{num_of[item.subset]}")
             earlier = asked.setdefault(hash_json([item.messages, item.choices]), item)
             if earlier is not item and self.dedupe:
                 same = (earlier.prompt_harmful, earlier.reference) == (item.prompt_harmful, item.reference)
@@ -142,6 +149,8 @@ class BenchmarkSpec(Benchmark):
             raise fail(f"its labels are {self.labels}", "Give each choice a label of its own, whatever the case")
         if len(self.choices) > len(string.ascii_uppercase):
             raise fail(f"{len(self.choices)} choices", f"Give at most {len(string.ascii_uppercase)}")
+        if self.contrast_prefix and ("subset" not in self.columns or "pair_id" in self.columns):
+            raise fail("contrast_prefix makes pairs of subsets", "Set columns.subset, and leave out columns.pair_id")
         if self.limit is not None and self.limit < 1:
             raise fail(f"its limit is {self.limit}", "Give at least 1, or leave it out")
 

@@ -57,7 +57,8 @@ def outcomes_of(
 ) -> dict[Measure, Outcomes]:
     """Compute the outcomes of a benchmark of any kind."""
     if question.benchmark.kind == "safety":
-        return safety_outcomes(question.items, answers, list(verdicts.items()), surprising)
+        all_rows = question.benchmark.counts_all_rows
+        return safety_outcomes(question.items, answers, list(verdicts.items()), surprising, all_rows=all_rows)
     return task_outcomes(question.benchmark, question.items, answers)
 
 

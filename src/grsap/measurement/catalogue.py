@@ -74,7 +74,7 @@ class RateSpec:
         """`task`, `safety`, or `answers` for rates over all answers."""
         if self.judged_by == "marks":
             return "task"
-        return "answers" if self.subset == "all" else "safety"
+        return "answers" if self.subset == "all" and self.judged_by != "harm" else "safety"
 
     @property
     def has_max_ratio(self) -> bool:
@@ -160,6 +160,14 @@ RATES: dict[str, RateSpec] = {
             is_guarded=True,
             verdict_by="guard",
             decides="safety",
+        ),
+        RateSpec(
+            "harmfulness_rate_all_rows",
+            "all",
+            "harm",
+            "harmfulness over all rows, benign ones included",
+            scope="evaluation",
+            has_verdict=False,
         ),
         RateSpec(
             "any_harmful_rate",
