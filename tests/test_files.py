@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from grsap.data.row_source import RowSource
 from grsap.embedded import resolve
-from grsap.errors import DataError, RunFolderError
+from grsap.errors import DataError, MissingPackageError, RunFolderError
 from grsap.files import folder_lock, hash_file, hash_json, write_atomic, write_dir_atomic, write_json
 
 
@@ -121,3 +122,27 @@ def test_embedded_paths_name_files_of_the_package(tmp_path: Path) -> None:
     assert resolve(tmp_path / "x") == tmp_path / "x"
     with pytest.raises(DataError, match="embedded:quickstart/none is not carried by this version"):
         resolve("embedded:quickstart/none")
+
+
+def test_installed_paths_name_files_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site" / "carrier" / "data").mkdir(parents=True)
+    (tmp_path / "site" / "carrier" / "__init__.py").write_text("raise SystemExit('code of the package is not run')")
+    rows = tmp_path / "site" / "carrier" / "data" / "rows.jsonl"
+    rows.write_text('{"prompt": "Why?"}\n')
+    (tmp_path / "site" / "outside.jsonl").write_text("{}\n")
+    (tmp_path / "site" / "single.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert resolve("installed:carrier/data/rows.jsonl") == rows
+    source = RowSource("installed:carrier/data/rows.jsonl")
+    source.check()
+    assert [row for _, row in source.rows()] == [{"prompt": "Why?"}]
+    assert source.describe() == {"path": source.path, "hash": hash_file(rows)}
+    for name in ("carrier/none.jsonl", "carrier", "carrier/", "carrier/../outside.jsonl"):
+        with pytest.raises(DataError, match=f"installed:{name}: the installed package carrier has no such file"):
+            resolve(f"installed:{name}")
+    for name in ("absent/rows.jsonl", "single/rows.jsonl"):
+        with pytest.raises(MissingPackageError, match="Install it: pip install --no-deps"):
+            resolve(f"installed:{name}")
+    for name in ("", "../site/outside.jsonl", "os.path/x"):
+        with pytest.raises(MissingPackageError, match="Name a package and its file"):
+            resolve(f"installed:{name}")

@@ -11,7 +11,7 @@ from typing import Any
 from grsap.data.columns import Place
 from grsap.data.data_sets import DataSet, Options
 from grsap.data.tables import READERS, check_file, read_table
-from grsap.embedded import PREFIX, resolve
+from grsap.embedded import is_packaged, resolve
 from grsap.errors import ConfigError
 from grsap.files import hash_file
 
@@ -21,7 +21,8 @@ class RowSource:
     """Rows of a file, or of a data set that the package `datasets` loads (extra `hub`).
 
     Args:
-        path: a `.jsonl`, `.csv` or `.parquet` file, `embedded:NAME`, the id of a data set on the Hub, or a folder.
+        path: a `.jsonl`, `.csv` or `.parquet` file, `embedded:NAME`, `installed:PACKAGE/FILE`, the id of a
+            data set on the Hub, or a folder.
         names: configurations of the data set, such as `[main]`, read one after the other.
         splits: splits of the data set, such as `[test]`.
         revision: branch, tag or commit of the data set; give a commit to always get the same rows.
@@ -39,7 +40,7 @@ class RowSource:
     @property
     def is_file(self) -> bool:
         """Return whether `path` is a file rather than a data set."""
-        return self.path.startswith(PREFIX) or Path(self.path).suffix.lower() in READERS
+        return is_packaged(self.path) or Path(self.path).suffix.lower() in READERS
 
     def check(self) -> None:
         """Check, before any row is read, that file, package and access are available.
@@ -80,7 +81,7 @@ class RowSource:
         """Describe the source in manifests: a file's hash, or a data set's id and commit (None if unknown)."""
         if self.is_file:
             file = resolve(self.path)
-            return {"path": self.path if self.path.startswith(PREFIX) else file.name, "hash": hash_file(file)}
+            return {"path": self.path if is_packaged(self.path) else file.name, "hash": hash_file(file)}
         return {**self.data_set.describe(), "names": self.names, "splits": self.splits, "options": self.options}
 
     @cached_property

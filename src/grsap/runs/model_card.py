@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from grsap import __version__
-from grsap.embedded import PREFIX
+from grsap.embedded import PREFIX, is_packaged
 from grsap.files import hash_bytes, write_atomic
 from grsap.json_text import read_object
 from grsap.measurement.catalogue import rates_of_summary
@@ -278,7 +278,7 @@ def _section(title: str, paragraphs: Iterator[str]) -> str:
 def _file_name(name: Any) -> str:
     """Return a Hub id or embedded name unchanged, and the last part of a path: a card must not reveal paths."""
     text = str(name).replace("`", "'").replace("\n", " ")
-    is_path = not text.startswith(PREFIX) and (not _HUB_ID.fullmatch(text) or Path(text).exists())
+    is_path = not is_packaged(text) and (not _HUB_ID.fullmatch(text) or Path(text).exists())
     return Path(text).name if is_path else text
 
 
