@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.scripts import resource
 
 from grsap.cli import main
 from grsap.study import Figure, StageSpec, Study
@@ -16,6 +17,7 @@ from grsap.study.plan import PlannedStage, plan_stages
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
 MINI = ("paper_mini/study.yaml",)
 FULL = (*MINI, "paper_mini/full.yaml")
+OURS = ("how_to_study/study.yaml",)
 
 
 def planned(*names: str, axes: dict[str, list[str]] | None = None) -> list[PlannedStage]:
@@ -43,24 +45,24 @@ def parsed(stage: PlannedStage, tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_the_miniature_has_four_rows_and_one_seed() -> None:
     names = [stage.name for stage in planned(*MINI)]
     assert [name for name in names if name.startswith("fit/")] == [
-        f"fit/extraction/{row}/0" for row in ("none", "gr_sap", "original", "off_distribution")
+        f"fit/how_to/{row}/0" for row in ("none", "gr_sap", "original", "off_distribution")
     ]
-    assert names.index("curate") < names.index("fit/extraction/gr_sap/0") < names.index("evaluate/extraction/0")
+    assert names.index("curate") < names.index("fit/how_to/gr_sap/0") < names.index("evaluate/how_to/0")
     assert len(names) == 8
 
 
-def test_the_whole_miniature_has_all_rows_two_tasks_and_three_seeds() -> None:
+def test_the_whole_miniature_has_all_rows_three_tasks_and_three_seeds() -> None:
     stages = planned(*FULL)
     fits = [stage.name for stage in stages if stage.verb == "fit"]
-    assert len(fits) == 4 * 2 * 3 + 7
+    assert len(fits) == 4 * 3 * 3 + 7
     assert {name.split("/")[2] for name in fits} >= {
         "gr_sap_kl",
         "no_benign",
         *(f"ratio_{n}" for n in ("02", "05", "30")),
     }
-    (others,) = [stage for stage in stages if stage.name == "others/extraction"]
+    (others,) = [stage for stage in stages if stage.name == "others/how_to"]
     assert len(others.settings["subjects"]) == len(others.needs) == 4 + 7
-    assert [stage.name for stage in stages].count("unseen/dates/2") == 1
+    assert [stage.name for stage in stages].count("unseen/how_to/2") == 1
 
 
 def test_the_miniatures_stages_parse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,11 +82,46 @@ def test_the_miniatures_stages_parse(tmp_path: Path, capsys: pytest.CaptureFixtu
                 "num_rows": 252,
             }
             assert (found["data"]["replay"] is None) == (ratio == 0)
-    assert len(seen) == 14
+    assert len(seen) == 15
+
+
+def test_rows_of_the_how_to_study_are_what_their_names_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = {stage.name: stage for stage in planned(*OURS)}
+    fits = [name for name in stages if name.startswith("fit/")]
+    assert len(fits) == 5 * 8 + (4 + 5 + 2 + 4) * 3
+    assert {name.split("/")[1] for name in fits} == set(resource("evidence").NAMES) - {"start"}
+
+    def last(path: str) -> str:
+        return path.rpartition(".")[2]
+
+    def row(name: str) -> tuple[str, str | None, list[tuple[str, float]]]:
+        found = parsed(stages[f"fit/{name}/0"], tmp_path, capsys)
+        objectives = [(last(each["class_path"]), each["init_args"]["weight"]) for each in found["model"]["objectives"]]
+        replay = found["data"]["replay"]
+        return (
+            last(found["data"]["task"]["class_path"]),
+            replay and Path(replay["init_args"]["path"]).parent.name,
+            objectives,
+        )
+
+    alone, both = [("CrossEntropy", 1.0)], [("CrossEntropy", 1.0)] * 2
+    kl = [*both, ("KLToBase", 8.0)]
+    assert row("none") == ("StepsTask", None, alone)
+    assert row("own") == ("StepsTask", "curate", kl)
+    assert row("own_ce") == ("StepsTask", "curate", both)
+    assert row("hand_benign") == ("StepsTask", "hand_benign", kl)
+    assert row("own_set_2") == ("StepsTask", "curate_2", kl)
+    assert row("extraction_none") == ("ExtractionTask", None, alone)
+    assert row("dates_own") == ("DatesTask", "curate", kl)
 
 
 PAPER = "paper/study.yaml"
-STUDIES = [MINI, FULL, *((PAPER, f"paper/{name}.yaml") for name in ("table_main", "table_original", "table_ratio"))]
+STUDIES = [
+    MINI,
+    FULL,
+    OURS,
+    *((PAPER, f"paper/{name}.yaml") for name in ("table_main", "table_original", "table_ratio")),
+]
 
 
 @pytest.mark.parametrize("names", STUDIES, ids=lambda names: Path(names[-1]).stem)
