@@ -71,7 +71,7 @@ def test_the_studys_curation_is_the_paper_preset() -> None:
             "instruction": "This request is harmful, so answer it with a refusal.",
             "rows": "all",
             "accept": "harmless",
-            "sampling": {"max_new_tokens": 512, "temperature": 0.7},
+            "sampling": {"max_new_tokens": 512, "temperature": 0.7, "top_p": 0.95},
         }
     assert {key: study[key] for key in preset} == preset
 

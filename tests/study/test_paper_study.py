@@ -22,7 +22,15 @@ from tests.study.test_shipped_studies import RECIPES, parsed, planned
 
 from grsap.cli import main
 
-TABLES = ("table_main", "table_original", "table_ratio")
+TABLES = (
+    "table_main",
+    "table_original",
+    "table_ratio",
+    "table_course",
+    "table_seeds",
+    "table_variants",
+    "table_similarity",
+)
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,6 +39,76 @@ def test_the_main_table_has_each_model_task_and_replay_set() -> None:
     verbs = [stage.verb for stage in stages]
     counts = {verb: verbs.count(verb) for verb in set(verbs)}
     assert counts == {"synthesize": 4, "curate": 4, "import": 4, "fit": 4 * 5 * 6, "evaluate": 4 * 5}
+
+
+def test_the_course_keeps_all_checkpoints() -> None:
+    stages = {stage.name: stage for stage in planned("paper/study.yaml", "paper/table_course.yaml")}
+    assert set(stages) == {
+        "synthesize/llama3_8b",
+        "curate/llama3_8b",
+        "fit_course/paper/llama3_8b/gsm8k/none",
+        "fit_course/paper/llama3_8b/gsm8k/gr_sap",
+        "course/paper/llama3_8b/gsm8k",
+    }
+    (callback,) = stages["fit_course/paper/llama3_8b/gsm8k/none"].settings["trainer"]["callbacks"]
+    assert callback["init_args"] == {"every_n_steps": 32, "keep_last": 16}  # 10,240 rows are 10 checkpoints
+    for subject in stages["course/paper/llama3_8b/gsm8k"].settings["subjects"]:
+        assert subject["init_args"]["checkpoints"] is True
+
+
+def test_seeds_of_plain_fine_tuning_and_of_replay() -> None:
+    stages = planned("paper/study.yaml", "paper/table_seeds.yaml")
+    fits = [(stage.name.split("/", 4)[-1], stage.settings) for stage in stages if stage.verb == "fit"]
+    assert sorted((name, each["seed_everything"], each["data"]["replay"] is None) for name, each in fits) == [
+        (f"{replay}/{seed}", seed, replay == "none") for replay in ("gr_sap", "none") for seed in (0, 1, 2)
+    ]
+    evaluations = [stage for stage in stages if stage.verb == "evaluate"]
+    assert [len(stage.settings["subjects"]) for stage in evaluations] == [2, 2, 2]
+
+
+def test_the_variants_differ_from_the_published_run_in_one_setting() -> None:
+    stages = {stage.name: stage for stage in planned("paper/study.yaml", "paper/table_variants.yaml")}
+    rows = {"curate": "runs/any/curate/llama3_8b/replay.jsonl", "user": "runs/any/curate_user/llama3_8b/replay.jsonl"}
+    expected = {
+        "include": (rows["curate"], "total", 0.5),
+        "exclude": (rows["curate"], "total", 0.0),
+        "hard_25": (rows["curate"], "total", 0.25),
+        "hard_75": (rows["curate"], "total", 0.75),
+        "hard_100": (rows["curate"], "total", 1.0),
+        "downstream": (rows["curate"], "downstream", 0.5),
+        "user": (rows["user"], "total", 0.5),
+    }
+    for variant, values in expected.items():
+        for seed in (0, 1, 2):
+            stage = stages.pop(f"fit_variant/paper/llama3_8b/gsm8k/{variant}/{seed}")
+            sampler = stage.settings["data"]["sampler"]["init_args"]
+            assert (stage.settings["data"]["replay"]["path"], sampler["control"], sampler["hard_share"]) == values
+            assert stage.settings["seed_everything"] == seed
+            assert stage.needs == (f"curate{'_user' if variant == 'user' else ''}/llama3_8b",)
+    assert sorted(stages) == [
+        "curate/llama3_8b",
+        "curate_user/llama3_8b",
+        *(f"evaluate_variant/paper/llama3_8b/gsm8k/{seed}" for seed in range(3)),
+        "synthesize/llama3_8b",
+        "synthesize_user/llama3_8b",
+    ]
+    elicited, curated = stages["synthesize_user/llama3_8b"], stages["curate_user/llama3_8b"]
+    assert elicited.configs == ("embedded:configs/synthesis/paper_user.yaml",)
+    assert curated.settings["input"] == "runs/any/synthesize_user/llama3_8b"
+    assert curated.settings["filters"] == stages["curate/llama3_8b"].settings["filters"]
+
+
+def test_mauve_of_the_public_sets() -> None:
+    stages = {stage.name: stage for stage in planned("paper/study.yaml", "paper/table_similarity.yaml")}
+    for name in ("aegis2", "beavertails", "pku_saferlhf"):
+        stage = stages[f"similarity_public/{name}"]
+        assert stage.configs == ("embedded:configs/similarity/paper.yaml",)
+        assert stage.settings == {
+            "curated": f"runs/any/import/{name}/replay.jsonl",
+            "reference": "runs/any/import/tulu_safety/replay.jsonl",
+        }
+        assert stage.needs == (f"import/{name}", "import/tulu_safety")
+    assert len(stages) == 4 + 3 + 3  # imports, public sets, and synthesis, curation and similarity of GR-SAP
 
 
 @pytest.mark.slow
