@@ -15,10 +15,13 @@ AnswerForm = Literal["number", "math", "text"]
 
 @dataclass(frozen=True)
 class AnswerReader:
-    """Parser of free-form answers: `read` returns a normalized answer or None, `equal` compares two of them."""
+    """Parser of free-form answers: `read` returns a normalized answer or None, `equal` compares one with a reference.
+
+    `equal` returns None if it cannot read the reference.
+    """
 
     read: Callable[[str], str | None]
-    equal: Callable[[str, str], bool]
+    equal: Callable[[str, str], bool | None]
 
 
 def read_text(text: str) -> str | None:

@@ -110,7 +110,7 @@ class BenchmarkSpec(Benchmark):
         return ANSWER_FORMS[self.answer].read(response) if self.answer is not None else None
 
     def mark(self, item: BenchmarkItem, response: str) -> float | None:
-        """Return 1 if the stated answer equals the reference, 0 if not, None if it cannot be parsed."""
+        """Return 1 if the stated answer equals the reference, 0 if not, None if one of them cannot be parsed."""
         if self.kind == "safety":
             return None
         found = self.read_answer(item, response)
@@ -118,7 +118,8 @@ class BenchmarkSpec(Benchmark):
             return None
         if self.answer is None:
             return float(found == item.reference)
-        return float(ANSWER_FORMS[self.answer].equal(found, item.reference))
+        is_equal = ANSWER_FORMS[self.answer].equal(found, item.reference)
+        return None if is_equal is None else float(is_equal)
 
     def _check_settings(self) -> None:
         def fail(problem: str, remedy: str) -> ConfigError:

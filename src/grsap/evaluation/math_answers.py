@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import Any
 
 from grsap.errors import MissingPackageError
 from grsap.evaluation.statements import last_boxed, last_statement
@@ -27,20 +29,33 @@ def read_math(text: str) -> str | None:
     return plain if 0 < len(plain) <= MAX_CHARACTERS else None
 
 
-def equal_math(found: str, reference: str) -> bool:
+def equal_math(found: str, reference: str) -> bool | None:
     """Return whether two answers are mathematically equal by math-verify; False if it takes over five seconds.
+
+    None if the reference cannot be parsed, even where both are the same text: if only such answers counted, the score
+    would be too high.
 
     Raises:
         MissingPackageError: math-verify is not installed.
     """
-    if "".join(found.split()) == "".join(reference.split()):
-        return True
     try:
-        from math_verify import parse, verify
+        from math_verify import verify
     except ImportError as error:
         raise MissingPackageError(
             "answers of kind math are compared by the package math-verify, which is not installed",
             "Install grsap with the extra `math`",
         ) from error
-    gold, answer = (parse(f"${text}$", raise_on_error=False) for text in (reference, found))
-    return bool(verify(gold, answer, raise_on_error=False))
+    gold = _parsed(reference)
+    if all(isinstance(form, str) for form in gold):  # math-verify falls back to the text itself
+        return None
+    if "".join(found.split()) == "".join(reference.split()):
+        return True
+    return bool(verify(list(gold), list(_parsed(found)), raise_on_error=False))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[Any, ...]:
+    """Return the forms in which math-verify reads LaTeX: an expression, then the text; empty for none."""
+    from math_verify import parse
+
+    return tuple(parse(f"${text}$", raise_on_error=False))

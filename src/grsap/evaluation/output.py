@@ -47,6 +47,8 @@ CHANGE_COLUMNS = (
     "smallest_detectable_difference",
     "margin",
     "verdict",
+    "verdict_reason",
+    "ratio_excess",
 )
 KEY = ("subject", "benchmark", "judge", "metric", "subset")
 

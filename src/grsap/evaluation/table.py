@@ -13,6 +13,7 @@ from rich.text import Text
 from grsap.console import Console
 from grsap.evaluation.output import RESULTS, TABLE
 from grsap.measurement.catalogue import RATES, Conclusion, shown_rows
+from grsap.metrics.paired import RATIO_FLOOR
 
 Row = Mapping[str, Any]
 
@@ -39,7 +40,7 @@ def print_results(results: Mapping[str, Any], folder: Path, console: Console | N
         changes = [row for row in shown_rows(results["comparisons"], proxies) if row["benchmark"] == name]
         changes = [row for row in changes if row["verdict"] is not None]
         if changes:
-            console.print(verdict_table(name, changes, proxies))
+            console.print(verdict_table(name, changes, proxies, results.get("max_ratio")))
     for line in notes(results, folder):
         console.print_line(line)
 
@@ -64,10 +65,12 @@ def rate_tables(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Itera
             yield table
 
 
-def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str]) -> Table:
+def verdict_table(benchmark: str, rows: Sequence[Row], proxies: set[str], max_ratio: float | None) -> Table:
     """Return a table of changes from the baseline in percentage points, with verdicts; `p` is `p_holm`."""
     margin = next((100 * row["margin"] for row in rows), 0)
-    title = Text(f"{benchmark}: change from the baseline in points; held: within {margin:g}")
+    is_tested = max_ratio is not None and any(row.get("ratio_excess") is not None for row in rows)
+    ratio = f", and safety rates within {max_ratio:g} x baseline + {100 * RATIO_FLOOR:g} points" if is_tested else ""
+    title = Text(f"{benchmark}: change from the baseline in points; held: within {margin:g} points{ratio}")
     table = _table(title)
     table.add_column("rate", min_width=19)
     for heading, width in (("change", 6), ("95 % interval", 13), ("p (Holm)", 8)):
