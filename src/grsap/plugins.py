@@ -29,7 +29,8 @@ class PluginError(ConfigError):
     """
 
     def __init__(self, plugin: object, method: str, problem: str, remedy: str) -> None:
-        place = source_place(getattr(type(plugin), method, type(plugin)))
+        kind = type(plugin)
+        place = source_place(getattr(kind, method, kind)) or source_place(kind)  # an attribute has no place
         super().__init__(f"{type(plugin).__name__}.{method}{f' ({place})' if place else ''} {problem}", remedy)
 
 

@@ -61,7 +61,7 @@ def check_messages(
 
 
 def _keys(message: Any) -> str:
-    return f" but {', '.join(map(str, message))}" if isinstance(message, dict) and message else ""
+    return f"; it has {', '.join(map(str, message))}" if isinstance(message, dict) and message else ""
 
 
 def _key_remedy(message: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from grsap.callbacks.check_results import best_step, checked_steps
 from grsap.callbacks.model_export import export_model, write_adapter
-from grsap.callbacks.read_back import check_readable
+from grsap.callbacks.read_back import check_readable, check_writable
 from grsap.compat import fit_loop_state, validates_after_step
 from grsap.console import say
 from grsap.disk import writing
@@ -197,7 +198,11 @@ class AdapterCheckpoint(Checkpoint):
                 if trainer.is_global_zero:
                     shutil.rmtree(temporary, ignore_errors=True)
                     temporary.mkdir(parents=True)
-                trainer.save_checkpoint(temporary / "trainer.ckpt", weights_only=False)
+                try:
+                    trainer.save_checkpoint(temporary / "trainer.ckpt", weights_only=False)
+                except (AttributeError, TypeError, PicklingError) as error:  # what pickle raises
+                    check_writable(error, trainer)
+                    raise
                 if trainer.is_global_zero:
                     check_readable(temporary / "trainer.ckpt", trainer)
                     write_adapter(pl_module, temporary)

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from grsap.compat import dump_checkpoint
-from grsap.errors import ConfigError
+from grsap.errors import ConfigError, first_line
 
 _REMEDY = (
     "Return plain Python values (numbers, strings, lists, dicts) and tensors from its state_dict: float(x), x.tolist()"
@@ -34,11 +34,29 @@ def check_readable(path: Path, trainer: Trainer) -> None:
     try:
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
-        checkpoint = dump_checkpoint(trainer)
-        name = next((name for name, value in _parts(checkpoint) if not _is_readable(value)), "the checkpoint")
+        name = _unreadable_part(trainer) or "the checkpoint"
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         kind = f"contains {found[1]}, which" if found else "has a type that"
         raise ConfigError(f"The state of {name} {kind} cannot be loaded from a checkpoint", _REMEDY) from error
+
+
+def check_writable(error: Exception, trainer: Trainer) -> None:
+    """Find the state that could not be written to a checkpoint.
+
+    Args:
+        error: of writing the checkpoint.
+        trainer: wrote it; the states are collected again.
+
+    Raises:
+        ConfigError: a user-defined callback or DataModule has a state that cannot be written.
+    """
+    if name := _unreadable_part(trainer):
+        problem = f"The state of {name} cannot be written to a checkpoint ({type(error).__name__}: {first_line(error)})"
+        raise ConfigError(problem, _REMEDY) from error
+
+
+def _unreadable_part(trainer: Trainer) -> str | None:
+    return next((name for name, value in _parts(dump_checkpoint(trainer)) if not _is_readable(value)), None)
 
 
 def _parts(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -53,9 +71,9 @@ def _parts(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _is_readable(value: Any) -> bool:
     buffer = io.BytesIO()
-    torch.save(value, buffer)
-    buffer.seek(0)
     try:
+        torch.save(value, buffer)
+        buffer.seek(0)
         torch.load(buffer, weights_only=True)
     except Exception:
         return False

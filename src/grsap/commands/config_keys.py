@@ -65,6 +65,8 @@ def check_config_file(path: str, parser: ArgumentParser, linked: Mapping[str, st
     for key, source in linked.items():
         if _holds(config, key):
             raise ConfigError(f"--config {path}: {key} is copied from {source}", f"Set {source}, and leave {key} out")
+    for key, name in _keys_beside_class(config, ""):
+        raise ConfigError(f"--config {path}: {key} is beside class_path", f"Put it into init_args: {{{name}: ...}}")
     known = parser.get_defaults(skip_validation=True)
     for key in _unknown_keys(config, known, ""):
         raise ConfigError(f"--config {path}: {key} is not a setting", nearest_remedy(key, known, parser.prog))
@@ -89,6 +91,19 @@ def _unknown_keys(config: Mapping[str, Any], known: Namespace, prefix: str) -> I
             yield f"{prefix}{key}"
         elif isinstance(value, dict) and isinstance(known[key], Namespace):
             yield from _unknown_keys(value, known[key], f"{prefix}{key}.")
+
+
+def _keys_beside_class(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield (path, name) of each key beside a `class_path`; the parser would take it for one of the base class."""
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _keys_beside_class(each, f"{prefix}[{number}]")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            path = f"{prefix}.{key}" if prefix else str(key)
+            if isinstance(value.get("class_path"), str) and key not in _SPEC:
+                yield path, str(key)
+            yield from _keys_beside_class(each, path)
 
 
 def _holds(config: Mapping[str, Any], key: str) -> bool:

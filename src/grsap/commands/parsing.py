@@ -48,10 +48,12 @@ def build(class_type: type[Kind], *args: Any, **kwargs: Any) -> Kind:
     """Build an object of a class that settings name. The optimizer's is called later, when parameters exist.
 
     Raises:
-        ConfigError: the class rejects its settings.
+        ConfigError: the class rejects its settings, or a user-defined one lacks an attribute.
     """
     try:
         made: Kind = build_part(class_type, args, kwargs)
+        if hasattr(made, "check_attributes"):
+            made.check_attributes()
         return made
     except GrsapError:
         raise

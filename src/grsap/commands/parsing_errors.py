@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
 import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from grsap.commands.blame import users_error
+from grsap.commands.blame import is_users_file, shown_path, users_error
 from grsap.disk import disk_error
 from grsap.errors import ConfigError, GrsapError, user_error_within
 from grsap.plugins import source_place
@@ -40,6 +43,34 @@ def _missing_methods(match: re.Match[str]) -> str:
     return f"{path}{f' ({place})' if place else ''} lacks the method {missing}; write it"
 
 
+def _missing_name(match: re.Match[str]) -> str:
+    """Name the file that lacks a class, and the nearest name in it."""
+    module, name = match.groups()
+    found = sys.modules.get(module)
+    file = getattr(found, "__file__", None) or ""
+    place = shown_path(file) if file and is_users_file(file) else module
+    if name == "py":
+        return f"{place} has no name py; write module.Class, without .py"
+    near = difflib.get_close_matches(name, [each for each in dir(found) if not each.startswith("_")], 1)
+    return f"{place} has no name {name}{f'; the nearest is {near[0]}' if near else ''}"
+
+
+def _not_importable(match: re.Match[str]) -> str:
+    """Say why a module cannot be imported: missing, hidden by an installed module, or not trusted."""
+    path, module = match.groups()
+    if Path(f"{module}.py").is_file():
+        return f"{module}.py has the name of an installed module, which hides it; rename your file"
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        near = difflib.get_close_matches(module, [each.stem for each in Path().glob("*.py")], 1)
+        hint = f"; the nearest is {near[0]}.py" if near else ""
+        return f"there is no {module}.py in the working directory, and no installed package {module}{hint}"
+    return f"settings may not name {path}: add --trust-module {module} if you trust it"
+
+
 _PLAIN = (
     (r"<class '([\w.]+)'>", r"\1"),
     (r"typing\.", ""),
@@ -63,10 +94,8 @@ _PLAIN = (
         r"\1 is not a known class; give its full import path, module.Class",
     ),
     (r"No module named '([\w.]+)'", r"no module named \1 (the working directory is searched too)"),
-    (
-        r"Importing '(([\w]+)[\w.]*)' is not allowed, denied by.*",
-        r"settings may not name \1: add --trust-module \2 if you trust it",
-    ),
+    (r"module '([\w.]+)' has no attribute '(\w+)'", _missing_name),
+    (r"Importing '(([\w]+)[\w.]*)' is not allowed, denied by.*", _not_importable),
 )
 
 

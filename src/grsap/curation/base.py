@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from grsap.judging.base import Judge
 
 
+SERVICES = ("embedder", "judge")
+"""Settings of a curation that a filter may need."""
+
+
 class Filter(ABC):
     """One step of a curation. Implement `decide`, or derive from `RowFilter` if each row can be judged on its own.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from grsap.curation.base import Filter
+from grsap.curation.base import SERVICES, Filter
 from grsap.curation.harmlessness import HARMFUL, NOT_REFUSED, Harmlessness
 from grsap.curation.output import MANIFEST
 from grsap.curation.raw_rows import RawRows
@@ -14,6 +14,7 @@ from grsap.embedding import Embedder
 from grsap.errors import ConfigError, DataError
 from grsap.json_text import read_object
 from grsap.judging.base import Judge
+from grsap.plugins import PluginError
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Curation:
 
     def _check_filter(self, each: Filter, where: str, before: Sequence[Filter]) -> None:
         for name in sorted(each.needs):
+            if name not in SERVICES:
+                raise PluginError(each, "needs", f"names {name!r}", f"Name {' or '.join(SERVICES)}")
             if getattr(self, name) is None:
                 raise ConfigError(f"{where} needs {name}, which is not set", f"Set {name}, or leave the filter out")
         if each.takes_rejected & {HARMFUL, NOT_REFUSED} and not any(isinstance(one, Harmlessness) for one in before):

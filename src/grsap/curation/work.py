@@ -17,6 +17,7 @@ from grsap.embedding import Embedder
 from grsap.embedding.base import Embeddings, vector_from_text, vector_to_text
 from grsap.errors import ConfigError
 from grsap.judging.base import Exchange, Judge, Verdict
+from grsap.plugins import source_place
 from grsap.progress import progress_line
 from grsap.records import SafetyRecord
 
@@ -101,7 +102,7 @@ class Work:
             rows_a_piece: rows per call of `compute`. After a kill, the results of one call are computed again.
 
         Raises:
-            ValueError: `compute` returned more or fewer values than rows.
+            ConfigError: `compute` returned more or fewer values than rows.
         """
         identity = {**identity, "input": self.raw.hash, "texts_version": rows.texts_version}
         with KeptResults(self._folder, name, identity) as results:
@@ -118,7 +119,9 @@ class Work:
                     piece = rest[start : start + rows_a_piece]
                     computed = list(compute(list(piece)))
                     if len(computed) != len(piece):
-                        raise ValueError(f"{name}: {len(piece)} rows gave {len(computed)} results")
+                        place = source_place(compute)
+                        problem = f"compute of {name} ({place}) returns {len(computed)} results for {len(piece)} rows"
+                        raise ConfigError(problem, "Return one JSON value per row, in order")
                     results.add_piece(piece.numbers.tolist(), computed)
                     advance(len(piece))
                     yield piece.numbers.tolist(), computed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from grsap.files import hash_json
 from grsap.measurement.outcomes import RatedPrompt
@@ -83,6 +85,22 @@ class Benchmark(ABC):
             UserError: names the setting or the page where a licence is accepted.
         """
 
+    def check_members(self) -> None:
+        """Check the attributes and methods that the kind of benchmark requires.
+
+        Raises:
+            PluginError: `name` or `kind` is missing or wrong, or nothing scores the answers.
+        """
+        name, kind = getattr(self, "name", None), getattr(self, "kind", None)
+        if not isinstance(name, str) or not name:
+            raise PluginError(self, "__init__", f"sets the name {name!r}", "Set self.name to a text")
+        if kind not in get_args(Kind):
+            raise PluginError(self, "kind", f"is {kind!r}", f"Give one of {', '.join(get_args(Kind))}")
+        if kind != "safety" and type(self).mark is Benchmark.mark:
+            raise PluginError(
+                self, "kind", f"is {kind!r}, but nothing scores answers", "Write mark(self, item, response)"
+            )
+
     @abstractmethod
     def load(self) -> LoadedBenchmark:
         """Read the items.
@@ -95,7 +113,8 @@ class Benchmark(ABC):
         """Call `load` and check its result.
 
         Raises:
-            PluginError: it is not a LoadedBenchmark, has no item, has an item of another type, or repeats an id.
+            PluginError: it is not a LoadedBenchmark, has no item, has an item of another type or with wrong turns,
+                repeats an id, or has a source that is not JSON.
         """
         found: Any = self.load()
         if not isinstance(found, LoadedBenchmark):
@@ -107,6 +126,16 @@ class Benchmark(ABC):
         twice = next((name for name, num in Counter(item.id for item in found.items).items() if num > 1), None)
         if twice is not None:
             raise PluginError(self, "load", f"returns two items with the id {twice!r}", "Give each an id of its own")
+        for item in found.items:
+            turns: Any = item.messages
+            if isinstance(turns, str) or any(not isinstance(turn, Mapping) or "content" not in turn for turn in turns):
+                problem = f"returns item {item.id!r} whose messages are not turns"
+                raise PluginError(self, "load", problem, 'Give [{"role": "user", "content": "..."}]')
+        try:
+            json.dumps(found.source)
+        except TypeError as error:
+            problem = f"returns a source that is not JSON ({error})"
+            raise PluginError(self, "load", problem, "Give a dict of JSON values") from error
         return found
 
     def checked_mark(self, item: BenchmarkItem, response: str) -> float | None:

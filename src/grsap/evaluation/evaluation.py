@@ -76,6 +76,8 @@ class Evaluation:
     def questions(self) -> list[Question]:
         """The benchmarks with their items and sampling."""
         benchmarks = [load_benchmark(each) if isinstance(each, str) else each for each in self.benchmarks]
+        for benchmark in benchmarks:
+            benchmark.check_members()
         _check_distinct("benchmarks", [benchmark.name for benchmark in benchmarks])
         for benchmark in benchmarks:
             benchmark.check()

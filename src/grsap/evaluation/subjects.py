@@ -103,6 +103,7 @@ class Subject:
 
         Reads all weight files of a model on this machine.
         """
+        self.generator.check_identities()
         found = {**self.generator.content_identity(), "template_hash": self.generator.template.hash}
         if isinstance(self.generator, TransformersGenerator):  # adapters take turns on it
             found["adapter_hash"] = adapter_hash(None if self.adapter is None else adapter_folder(self.adapter))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import getattr_static
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -164,6 +165,27 @@ class Generator(ABC):
         An answer depends only on its request (prompt and seed) and the settings. Answers yielded before an error are
         valid.
         """
+
+    def check_attributes(self) -> None:
+        """Check that the constructor sets the attributes that are not properties.
+
+        Raises:
+            PluginError: the tokenizer or template is None.
+        """
+        for name in ("tokenizer", "template"):
+            if getattr_static(self, name) is None:
+                raise PluginError(self, "__init__", f"sets no {name}", f"Set self.{name}")
+
+    def check_identities(self) -> None:
+        """Check what identifies the backend in manifests and stored results; may take seconds.
+
+        Raises:
+            PluginError: an identity is not a mapping.
+        """
+        for name in ("identity", "content_identity"):
+            found: Any = getattr(self, name)()
+            if not isinstance(found, Mapping):
+                raise PluginError(self, name, f"returns {described(found)}", "Return a dict of JSON values")
 
     def checked_stream(self, requests: Sequence[GenerationRequest], settings: SamplingSettings) -> Iterator[Generation]:
         """Yield the answers of `stream`, each checked.

@@ -25,6 +25,11 @@ Head = Callable[[Tensor], Tensor]
 """The output layer: (T, H) hidden states -> (T, V) logits."""
 
 
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was changed in place; inference tensors do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 @dataclass(frozen=True)
 class TokenChunk:
     """T supervised tokens of one source: the inputs of an objective.
@@ -38,6 +43,7 @@ class TokenChunk:
         reference_hidden: (T, H) hidden states of the base model with the adapter off; None unless an objective has
             `needs_reference`.
         row_ids: ids of the micro-batch's rows, indexed by `rows`.
+        versions: number of changes in place of `logits` and `log_probs` when they were computed.
     """
 
     hidden: Tensor
@@ -47,17 +53,21 @@ class TokenChunk:
     offsets: Tensor
     reference_hidden: Tensor | None = None
     row_ids: tuple[str, ...] = ()
+    versions: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def logits(self) -> Tensor:
         """(T, V) float32; computed once for all objectives."""
         logits: Tensor = self.head(self.hidden).float()
+        self.versions["logits"] = _version(logits)
         return logits
 
     @cached_property
     def log_probs(self) -> Tensor:
         """(T, V) float32, in nats; computed once for all objectives."""
-        return log_softmax(self.logits, dim=-1)
+        log_probs = log_softmax(self.logits, dim=-1)
+        self.versions["log_probs"] = _version(log_probs)
+        return log_probs
 
     @cached_property
     def reference_logits(self) -> Tensor:
@@ -100,9 +110,14 @@ class Objective(ABC):
         """Call `token_losses` and check the result: (T,).
 
         Raises:
-            PluginError: it is not one loss per token, is on another device than the chunk, or has no gradient.
+            PluginError: it is not one loss per token, is on another device than the chunk, or has no gradient; or the
+                chunk's logits or log-probabilities were changed in place.
         """
         losses: Any = self.token_losses(chunk)
+        for name, version in chunk.versions.items():
+            if _version(getattr(chunk, name)) != version:
+                remedy = f"Other objectives read the same tensor: change chunk.{name}.clone()"
+                raise PluginError(self, "token_losses", f"changes chunk.{name} in place", remedy)
         num = len(chunk.targets)
         if not isinstance(losses, Tensor) or losses.shape != (num,) or not losses.is_floating_point():
             kind = f" of {losses.dtype}" if isinstance(losses, Tensor) else ""
