@@ -38,6 +38,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     **{f"{name}Judge": {"generator": GENERATOR} for name in ("HarmBench", "LlamaGuard", "Qwen3Guard", "WildGuard")},
     "RubricJudge": {"generator": GENERATOR, "policy": "Nothing harmful."},
     "JudgePanel": {"judges": [{"class_path": "RefusalMatcher"}]},
+    "AllRows": {"benchmark": "quickstart_probes"},
     "BenchmarkSpec": BENCHMARK,
     "TaskBenchmark": {"task": {"class_path": "JSONLTask", "init_args": {"train_path": "prompts.csv"}}},
     "RatioSampler": {"replay_ratio": 0.25},

@@ -107,7 +107,7 @@ PINNED = {
     "hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
     "winogrande": "01e74176c63542e6b0bcb004dcdea22d94fb67b5",
 }
-OWN = {"quickstart_families", "quickstart_probes", "quickstart_sealed", "quickstart_sealed_2"}
+OWN = {"do_not_answer", "quickstart_families", "quickstart_probes", "quickstart_sealed", "quickstart_sealed_2"}
 
 
 def loaded(name: str, folder: Path) -> tuple[Any, Any]:

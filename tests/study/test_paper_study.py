@@ -41,6 +41,14 @@ def test_the_main_table_has_each_model_task_and_replay_set() -> None:
     assert counts == {"synthesize": 4, "curate": 4, "import": 4, "fit": 4 * 5 * 6, "evaluate": 4 * 5}
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_each_run_has_the_papers_number_of_rows(table: str) -> None:
+    for stage in planned("paper/study.yaml", f"paper/{table}.yaml"):
+        if stage.verb == "fit":
+            expected = {"medqa": 9216, "hellaswag": 10240, "winogrande": 10240}.get(stage.name.split("/")[3], 7168)
+            assert stage.settings["data"]["sampler"]["init_args"]["num_rows"] == expected
+
+
 def test_the_course_keeps_all_checkpoints() -> None:
     stages = {stage.name: stage for stage in planned("paper/study.yaml", "paper/table_course.yaml")}
     assert set(stages) == {
