@@ -3,7 +3,7 @@ import json
 import random
 import stat
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from tests.callbacks.check_run import (
     write_probes,
 )
 
-from grsap.callbacks import HarmfulnessCheck
+from grsap.callbacks import HarmfulnessCheck, SequentialHarmfulnessCheck
 from grsap.callbacks.check_results import restored_weights
 from grsap.callbacks.transcripts import transcript_path
 from grsap.data import ConversationDataModule
@@ -322,15 +322,50 @@ def test_restore_best_puts_back_the_last_weights_within_the_bound(tmp_path, tiny
         trainer = fit(make_trainer(tmp_path, [before, check]), module, CheckedData())
     assert (trainer.global_step, check.restored_step) == (4, 2)
     restored = restored_weights(trainer)
-    assert restored == {"step": 2, "stopped_at": 4}
+    assert restored == {"step": 2, "stopped_at": 4, "probes": probes, "rates_are_held_out": False, "held_out": []}
     (line,) = restored_lines({"restored": restored})
-    assert line.startswith("the weights of step 2 were put back at step 4. The check's prompts chose them")
+    assert line == (
+        "the weights of step 2 were put back at step 4. The check's prompts (probes.jsonl) chose them, so the rates "
+        "after training flatter: evaluate prompts that were held out"
+    )
+    assert restored_lines({"restored": {"step": 2, "stopped_at": 4}})[0].startswith("the weights of step 2")
     assert restored_lines({"restored": None}) == restored_lines({}) == []
     assert_equal_weights(weights(module), before.by_step[2])
     assert not torch.equal(before.by_step[4]["model.lm_head.weight"], before.by_step[2]["model.lm_head.weight"])
     assert check.violation.harmfulness_rate.value == 1.0
     assert check.results[4] == check.results[2]  # what is known of the weights that the run ends with
     assert check.results[4].harmfulness_rate.value == 0.0
+
+
+class SecondCheck(HarmfulnessCheck):
+    """Lightning keeps the state of one callback per class."""
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_rates_on_prompts_that_did_not_choose_the_weights_are_held_out(
+    tmp_path, tiny_llama, tiny_tokenizer, probes, is_first
+):
+    others = str(write_probes(tmp_path / "others.jsonl", padding=" Please"))
+    same = tmp_path / "same.jsonl"
+    same.write_text((tmp_path / "probes.jsonl").read_text())
+    chooser = HarmfulnessCheck(probes, every_n_steps=2, max_harmfulness_rate=0.5, action="restore_best")
+    held, shared = SecondCheck(others, every_n_steps=2), SequentialHarmfulnessCheck(str(same), 0.9, every_n_steps=2)
+    checks = [held, chooser, shared] if is_first else [chooser, shared, held]
+    module = CheckedModule(tiny_llama, tiny_tokenizer, worsening(4))
+    with pytest.warns(UserWarning, match="weights of step 2 put back"):
+        trainer = fit(make_trainer(tmp_path, checks), module, CheckedData())
+    restored = restored_weights(trainer)
+    assert (restored["probes"], restored["rates_are_held_out"]) == (probes, is_first)
+    (other,) = restored["held_out"]  # not the check on the same prompts
+    assert (other["probes"], other["rates"]["refusal_rate"]) == (others, asdict(held.results[2].refusal_rate))
+    lines = restored_lines({"restored": json.loads(json.dumps(restored))})
+    if is_first:
+        assert lines[0].endswith("; the rates after training are of other prompts, which were held out")
+    else:
+        assert lines[0].endswith("chose them, so the rates after training flatter")
+        assert lines[1].startswith("held-out prompts (others.jsonl): ")
+        assert "non-refusal (proxy) 0.0 % (n=4) in 0.0-60.2" in lines[1]
+        assert "refusal of harmful prompts 100.0 % (n=4) in 39.8-100.0" in lines[1]
 
 
 def test_a_resumed_run_repeats_no_check_and_can_still_restore(tmp_path, tiny_llama, tiny_tokenizer, probes):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
 
+from grsap.callbacks.harmfulness_check import HarmfulnessCheck
 from grsap.callbacks.harmfulness_result import HarmfulnessResult
 from grsap.callbacks.lookup import callbacks_of
 from grsap.callbacks.task_score_check import TaskScoreResult
@@ -31,11 +33,32 @@ def harmfulness_check(trainer: Trainer) -> KeepsHarmfulness | None:
     return next((each for each in callbacks_of(trainer) if isinstance(each, KeepsHarmfulness)), None)
 
 
-def restored_weights(trainer: Trainer) -> dict[str, int] | None:
-    """Return the step whose weights a check with `restore_best` put back, and the step at which; None if none did."""
-    steps = (getattr(each, "restored_step", None) for each in callbacks_of(trainer))
-    restored = next((step for step in steps if step is not None), None)
-    return None if restored is None else {"step": restored, "stopped_at": trainer.global_step}
+def restored_weights(trainer: Trainer) -> dict[str, Any] | None:
+    """Return the step whose weights a check with `restore_best` put back, and on which prompts; None if none did.
+
+    Rates on other prompts are held out: `held_out` has those of each further check that shares no prompt with it.
+    """
+    checks = [each for each in callbacks_of(trainer) if isinstance(each, HarmfulnessCheck)]
+    chooser = next((each for each in checks if each.restored_step is not None), None)
+    if chooser is None:
+        return None
+    step = trainer.global_step
+    others = [each for each in checks if each.action != "restore_best" and step in each.results]
+    held_out = [each for each in others if each.prompts.isdisjoint(chooser.prompts)]
+    return {
+        "step": chooser.restored_step,
+        "stopped_at": step,
+        "probes": chooser.probes_name,
+        "rates_are_held_out": harmfulness_check(trainer) in held_out,
+        "held_out": [
+            {
+                "probes": each.probes_name,
+                "harmfulness_is_proxy": each.judge.is_proxy,
+                "rates": {key: asdict(rate) for key, rate in each.results[step].rates.items() if rate},
+            }
+            for each in held_out
+        ],
+    }
 
 
 def task_score_check(trainer: Trainer) -> KeepsTaskScore | None:

@@ -97,6 +97,11 @@ class HarmfulnessCheck(PeriodicCheck[HarmfulnessResult]):
         """The file of prompts; None if they come from a DataModule."""
         return resolve(self.probes) if isinstance(self.probes, str) else None
 
+    @property
+    def probes_name(self) -> str:
+        """The file of prompts as in the settings, or the class of the DataModule."""
+        return self.probes if isinstance(self.probes, str) else type(self.probes).__name__
+
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> list[GenerationRequest]:
         """Read the probes and check that the judge is ready; loads no weights.
 

@@ -160,6 +160,11 @@ class PeriodicCheck(Callback, ABC, Generic[Result]):
             self.results.pop(step, None)
 
     @property
+    def prompts(self) -> frozenset[tuple[int, ...]]:
+        """The tokens of each prompt."""
+        return frozenset(tuple(request.prompt_ids) for request in self._requests)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of prompts and decoding: results of one fingerprint are comparable."""
         settings = [self.sampling.max_new_tokens, self.sampling.temperature, self.sampling.top_p]

@@ -136,14 +136,30 @@ def _end(summary: Mapping[str, Any]) -> list[str]:
 
 
 def restored_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on restored weights, whose rates are better on the prompts that chose them than on others."""
+    """Return lines on restored weights, whose rates are better on the prompts that chose them than on others."""
     restored = summary.get("restored")
     if not restored:
         return []
-    return [
-        f"the weights of step {restored['step']} were put back at step {restored['stopped_at']}. The check's prompts "
-        "chose them, so the rates after training flatter: evaluate prompts that were held out"
+    names = [Path(name).name for name in [restored.get("probes")] if name]
+    prompts = " ".join(["The check's prompts", *(f"({name})" for name in names)])
+    put_back = (
+        f"the weights of step {restored['step']} were put back at step {restored['stopped_at']}. {prompts} chose them"
+    )
+    if restored.get("rates_are_held_out"):
+        return [f"{put_back}; the rates after training are of other prompts, which were held out"]
+    held_out = [_held_out(each) for each in restored.get("held_out") or []]
+    advice = "" if held_out else ": evaluate prompts that were held out"
+    return [f"{put_back}, so the rates after training flatter{advice}", *held_out]
+
+
+def _held_out(check: Mapping[str, Any]) -> str:
+    """Return the rates on harmful prompts of a check whose prompts did not choose the weights."""
+    rates = {key: rate for key, rate in check["rates"].items() if key in RATES and RATES[key].subset == "harmful"}
+    shown = [
+        f"{RATES[key].name(check['harmfulness_is_proxy'])} {' in '.join(rate_cell(rate).splitlines()[:2])}"
+        for key, rate in rates.items()
     ]
+    return f"held-out prompts ({Path(check['probes']).name}): {', '.join(shown)}"
 
 
 def _unseen(summary: Mapping[str, Any]) -> list[str]:
