@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from grsap.curation import Behaviour, Completeness, Curation, Harmlessness
+from grsap.curation.running import run_curation
 from grsap.generation import OpenAIGenerator, SamplingSettings
 from grsap.judging import RefusalMatcher
 from grsap.synthesis import Quota, Synthesis, load_domains
+from grsap.synthesis.running import run_synthesis
 from grsap.synthesis.slots import slots_of
 
 DOMAINS = ["theft", "weapons", "self-harm", "cybercrime"]
@@ -43,9 +45,9 @@ def _synthesize(make: Callable[[], OpenAIGenerator], folder: Path) -> None:
         seed=3,
     )
     work.check()
-    work.run(folder)
+    run_synthesis(work, folder)
     before = (folder / "attempts.log").read_bytes()
-    replace(work, generator=make()).run(folder)
+    run_synthesis(replace(work, generator=make()), folder)
     assert (folder / "attempts.log").read_bytes() == before
 
 
@@ -53,7 +55,7 @@ def _curate(raw: Path, folder: Path) -> tuple[set[str], set[str]]:
     filters = [Completeness(), Harmlessness(allow_proxy=True), Behaviour(reject_over_refusals=True)]
     work = Curation(str(raw), filters, judge=RefusalMatcher())
     work.check()
-    work.run(folder)
+    run_curation(work, folder)
     return _ids(folder, "replay.jsonl"), _ids(folder, "rejected.jsonl")
 
 
