@@ -100,7 +100,7 @@ GOOD = json.dumps({"prompt": "a", "response": "b"})
         ("a.jsonl", '{"prompt": null, "response": "b"}', 1, "column 'prompt' is null. Fill or remove the row"),
         ("a.jsonl", '{"messages": "Hello"}', 1, "messages is a string that is not JSON"),
         ("a.jsonl", '{"messages": [{"from": "human", "value": "a"}]}', 1, "Rename from to role .human is user"),
-        ("a.jsonl", '{"messages": [{"role": "user", "content": "a", "weight": 0}]}', 1, "but role, content, weight"),
+        ("a.jsonl", '{"messages": [{"role": "user", "content": "a", "weight": 0}]}', 1, "it has role, content, weight"),
         (
             "a.jsonl",
             '{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}',
